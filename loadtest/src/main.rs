@@ -1,0 +1,2 @@
+//! The `tidegate-loadtest` binary.
+fn main() {}

@@ -1,0 +1,28 @@
+//! The vocabulary of Tidegate: labels, matchers, samples, log entries, tenants, time ranges, error kinds.
+//!
+//! Every other crate speaks in these types. Invariant MODEL-1: nothing here does IO, spawns, blocks or reads a clock.
+
+mod error;
+mod labels;
+mod log_entries;
+mod matcher;
+mod metadata;
+mod report;
+mod sample;
+mod signal;
+mod tenant;
+mod time_range;
+
+pub use error::ErrorKind;
+pub use labels::{Labels, LabelsBuilder};
+pub use log_entries::{Direction, LogEntries, LogEntry, MetadataPairs};
+pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use metadata::{MetricMetadata, MetricType};
+pub use report::{AppendReport, Rejection};
+pub use sample::{STALE_NAN_BITS, Sample, SampleColumns, is_stale_nan, stale_nan};
+pub use signal::Signal;
+pub use tenant::{TenantId, TenantIdError};
+pub use time_range::TimeRange;
+
+/// Label that carries a metric's name, as in Prometheus' data model.
+pub const METRIC_NAME: &str = "__name__";

@@ -1,0 +1,34 @@
+//! The unit that travels through a pipeline.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::{Signal, TenantId};
+use runtime::Reservation;
+
+/// Telemetry of one signal as the bytes of an OTLP `ExportMetricsServiceRequest`, `ExportLogsServiceRequest` or
+/// `ExportTraceServiceRequest`, already checked to be well-formed by the receiver. Cloning copies pointers.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Which request type `payload` is.
+    pub signal: Signal,
+    /// Whose data.
+    pub tenant: TenantId,
+    /// The request's bytes, protobuf, not compressed.
+    pub payload: Bytes,
+    /// Data points, log records or spans inside.
+    pub items: u64,
+    /// What is known about the sender, for `batch` by metadata keys and `from_context`.
+    pub client: Arc<ClientMetadata>,
+    /// The bytes that admission reserved for this batch; given back when the last clone is gone.
+    pub reservation: Option<Arc<Reservation>>,
+}
+
+/// What a receiver knows about a sender.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientMetadata {
+    /// The sender's address without port.
+    pub address: Option<String>,
+    /// Request headers or gRPC metadata, lower-case names; only with `include_metadata: true`.
+    pub metadata: Vec<(String, String)>,
+}

@@ -1,0 +1,28 @@
+//! Pipelines: what happens to telemetry between a receiver and its destinations.
+//!
+//! A [`Batch`] is the wire bytes of one OTLP `Export…ServiceRequest`; processors edit, merge or split those bytes and
+//! never build an object model. Invariant PIPE-1: [`Consumer::consume`] resolves with `Ok` only when every required
+//! destination has the batch as durably as its configuration says; an error means that the sender must keep it.
+
+mod batch;
+mod component;
+mod error;
+
+pub use batch::{Batch, ClientMetadata};
+pub use component::{
+    ComponentConfig, ComponentId, ComponentIdError, ConfigError, Exporter, ExporterContext, ExporterFactory,
+    Processor, ProcessorContext, ProcessorFactory, Stability,
+};
+pub use error::{PipelineError, PipelineResult};
+
+use futures_util::future::BoxFuture;
+use model::AppendReport;
+
+/// A stage that takes batches: a processor, a fan-out, a queue, an exporter.
+pub trait Consumer: Send + Sync {
+    /// Takes a batch. Resolves when everything behind this stage acknowledged it (PIPE-1); the report counts items
+    /// that were refused for good, everything else is stored or queued.
+    ///
+    /// Not cancel-safe: dropping the future leaves it open whether the batch was delivered, as a lost connection does.
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>>;
+}

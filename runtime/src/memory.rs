@@ -1,0 +1,119 @@
+//! One budget for the bytes that requests, queues and write buffers hold.
+//!
+//! Sketch: one atomic add and subtract per request; no lock. The budget counts what its users tell it, so the process'
+//! resident size is sampled beside it (by the memory_limiter) and closes the budget when it passes the limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// A process-wide count of reserved bytes with a limit.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    limit_bytes: AtomicU64,
+    reserved_bytes: AtomicU64,
+    /// Set while the process is over its limit by measurement, whatever the count says.
+    closed: AtomicBool,
+}
+
+/// Bytes taken from a budget; given back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<MemoryBudget>,
+    bytes: u64,
+}
+
+impl MemoryBudget {
+    /// A budget of `limit_bytes`; `u64::MAX` means no limit.
+    pub fn new(limit_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            limit_bytes: AtomicU64::new(limit_bytes),
+            reserved_bytes: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes `bytes`, or `None` when the budget is closed or would be passed. Never waits.
+    pub fn try_reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
+        if self.closed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let limit = self.limit_bytes.load(Ordering::Relaxed);
+        self.reserved_bytes
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|&used| used <= limit)
+            })
+            .ok()?;
+        Some(Reservation { budget: Arc::clone(self), bytes })
+    }
+
+    /// Takes `bytes` even past the limit, for memory that is in use already and can only be counted.
+    pub fn reserve_unchecked(self: &Arc<Self>, bytes: u64) -> Reservation {
+        self.reserved_bytes.fetch_add(bytes, Ordering::AcqRel);
+        Reservation { budget: Arc::clone(self), bytes }
+    }
+
+    /// Changes the limit.
+    pub fn set_limit_bytes(&self, limit_bytes: u64) {
+        self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
+    }
+
+    /// The limit.
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are reserved now.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.reserved_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Refuses (`true`) or grants (`false`) new reservations whatever the count says.
+    pub fn set_closed(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Relaxed);
+    }
+}
+
+impl Reservation {
+    /// How many bytes are held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Grows to `bytes` if the budget allows it; tells whether it did. Smaller values give back.
+    pub fn try_resize(&mut self, bytes: u64) -> bool {
+        if bytes > self.bytes {
+            let Some(more) = self.budget.try_reserve(bytes - self.bytes) else { return false };
+            std::mem::forget(more);
+        } else {
+            self.budget.reserved_bytes.fetch_sub(self.bytes - bytes, Ordering::AcqRel);
+        }
+        self.bytes = bytes;
+        true
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.reserved_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MemoryBudget;
+
+    #[test]
+    fn a_budget_refuses_past_its_limit_and_takes_back_on_drop() {
+        let budget = MemoryBudget::new(100);
+        let mut first = budget.try_reserve(60).expect("60 of 100");
+        assert!(budget.try_reserve(41).is_none());
+        assert!(first.try_resize(100) && !first.try_resize(101));
+        assert_eq!(budget.reserved_bytes(), 100);
+        assert!(first.try_resize(10));
+        drop(first);
+        assert_eq!(budget.reserved_bytes(), 0);
+        budget.set_closed(true);
+        assert!(budget.try_reserve(1).is_none());
+        assert_eq!(budget.reserve_unchecked(500).bytes(), 500);
+    }
+}

@@ -1,0 +1,95 @@
+//! The log store's seam: append entries by stream, read pages of streams.
+
+use std::sync::Arc;
+
+use model::{AppendReport, Direction, Labels, LogEntries, Matcher, TenantId, TimeRange};
+
+use crate::{BoxFuture, StorageResult};
+
+/// Entries of one stream, to append.
+#[derive(Clone, Debug)]
+pub struct StreamEntries {
+    /// The stream's index labels.
+    pub labels: Labels,
+    /// Entries in any time order.
+    pub entries: LogEntries,
+}
+
+/// Entries of several streams, to append as one unit.
+#[derive(Clone, Debug, Default)]
+pub struct LogBatch {
+    /// The streams; a label set may come more than once.
+    pub streams: Vec<StreamEntries>,
+}
+
+/// Writes into a log store.
+pub trait LogAppender: Send + Sync {
+    /// Appends entries; resolves when they are durable. An exact duplicate (stream, time, line, metadata) of a
+    /// stored entry counts as stored and is kept once.
+    fn append<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        batch: LogBatch,
+    ) -> BoxFuture<'a, StorageResult<AppendReport>>;
+}
+
+/// What to read from a log store.
+#[derive(Clone, Debug)]
+pub struct LogSelect {
+    /// Whose data.
+    pub tenant: TenantId,
+    /// Nanoseconds, both ends included.
+    pub range: TimeRange,
+    /// All must match the stream's labels; empty means every stream.
+    pub matchers: Vec<Matcher>,
+    /// Texts that a line must contain (case-sensitive, all of them), known to the reader before it looks: a store may
+    /// leave out pages that its index proves not to contain one. Never needed for correctness.
+    pub line_contains: Vec<String>,
+}
+
+/// A stream as a whole: what can be said about it without reading lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSummary {
+    /// The stream's labels.
+    pub labels: Labels,
+    /// Entries in the range, rounded up to whole pages where the range cuts one.
+    pub entries: u64,
+    /// Bytes of their lines, likewise.
+    pub bytes: u64,
+}
+
+/// Reads from a log store.
+pub trait LogQuerier: Send + Sync {
+    /// Pages that may have matching entries, in the order in which `direction` wants their first entry: ascending
+    /// by `range().min`, or descending by `range().max`. Pages may overlap in time, and an entry that was appended
+    /// twice may be in two pages of one stream.
+    fn select<'a>(
+        &'a self,
+        select: &'a LogSelect,
+        direction: Direction,
+    ) -> BoxFuture<'a, StorageResult<Vec<Arc<dyn LogPage>>>>;
+
+    /// Streams that match, sorted by labels, each once.
+    fn streams<'a>(&'a self, select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>>;
+}
+
+/// A run of entries of one stream, on disk or in memory.
+pub trait LogPage: Send + Sync {
+    /// The stream's labels.
+    fn labels(&self) -> &Labels;
+
+    /// Time of the oldest and newest entry, ns.
+    fn range(&self) -> TimeRange;
+
+    /// Number of entries.
+    fn len(&self) -> usize;
+
+    /// Whether there is no entry.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads the whole page (entries outside the selected range included), in ascending time order; entries of equal
+    /// time keep the order in which they were appended. May read from disk: call it off the async threads.
+    fn read(&self) -> StorageResult<Arc<LogEntries>>;
+}
