@@ -1,0 +1,212 @@
+//! The config: an OpenTelemetry Collector config plus our own sections `server`, `storage` and `query`.
+//!
+//! `load` reads, merges and expands; [`Config`] types it. Every fault names its path, file and line. Nothing here opens
+//! a port or a data file.
+
+pub mod error;
+pub mod expand;
+pub mod load;
+pub mod node;
+pub mod redact;
+pub mod types;
+pub mod yaml;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pipelines::ConfigError;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use error::ConfigFault;
+use load::LoadedConfig;
+use node::Node;
+use types::{QueryConfig, ServerConfig, ServiceConfig, StorageConfig};
+
+/// What runs when no config is given: everything that exists, bound to localhost. There is no `batch`: the stores
+/// share fsyncs by themselves, and an acknowledgement waits for its batch.
+pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");
+
+/// The sections at the top of a config.
+const SECTIONS: [&str; 9] = [
+    "receivers",
+    "processors",
+    "exporters",
+    "connectors",
+    "extensions",
+    "service",
+    "server",
+    "storage",
+    "query",
+];
+
+/// Keys that later versions have. Naming them in a config is an error that says so.
+const NOT_YET: [&[&str]; 10] = [
+    &["compactor"],
+    &["rules"],
+    &["server", "store_api"],
+    &["server", "prometheus", "enable_admin_api"],
+    &["storage", "bucket"],
+    &["storage", "external_labels"],
+    &["storage", "metrics", "block_duration"],
+    &["storage", "metrics", "out_of_order_window"],
+    &["query", "store_apis"],
+    &["service", "telemetry", "traces"],
+];
+
+/// A whole config.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The tree with places, for errors.
+    root: Node,
+    /// The same as JSON; what components read.
+    value: Value,
+    /// Texts of expanded references that were typed as something else than text.
+    originals: BTreeMap<Vec<String>, String>,
+    /// What to tell the user.
+    pub warnings: Vec<String>,
+    /// `service`.
+    pub service: ServiceConfig,
+    /// `server`.
+    pub server: ServerConfig,
+    /// `storage`.
+    pub storage: StorageConfig,
+    /// `query`.
+    pub query: QueryConfig,
+}
+
+impl Config {
+    /// Types a loaded config and checks what needs no component.
+    pub fn new(loaded: LoadedConfig) -> Result<Self, ConfigFault> {
+        let LoadedConfig { root, warnings } = loaded;
+        check_sections(&root)?;
+        let (value, originals) = root.to_json_with_originals();
+        let mut config = Self {
+            root,
+            value,
+            originals,
+            warnings,
+            service: ServiceConfig::default(),
+            server: ServerConfig::default(),
+            storage: StorageConfig::default(),
+            query: QueryConfig::default(),
+        };
+        config.service = config.section("service")?;
+        config.server = config.section("server")?;
+        config.storage = config.section("storage")?;
+        config.query = config.section("query")?;
+        if let Some(extension) = config.service.extensions.iter().flatten().next() {
+            return Err(config.fault(ConfigError::at(
+                "service.extensions.0",
+                format!("references extension {extension:?} which is not there; no extensions exist yet"),
+            )));
+        }
+        Ok(config)
+    }
+
+    /// The config as JSON.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// A fault of a component or section, with its place.
+    pub fn fault(&self, error: ConfigError) -> ConfigFault {
+        ConfigFault::located(&self.root, error)
+    }
+
+    /// Gives the whole config to `read`. A text field that got a number or bool from an expanded reference gets the
+    /// reference's text instead, as in the collector, and `read` is asked again; so `read` must not have effects.
+    pub fn read<T>(&self, read: impl Fn(&Value) -> Result<T, ConfigError>) -> Result<T, ConfigFault> {
+        let mut changed: Option<Value> = None;
+        let mut tried = BTreeSet::new();
+        loop {
+            let error = match read(changed.as_ref().unwrap_or(&self.value)) {
+                Ok(typed) => return Ok(typed),
+                Err(error) => error,
+            };
+            let path = plain_path(&error.path);
+            let original = self.originals.get(&path).filter(|_| wants_text(&error.message));
+            let (Some(original), true) = (original, tried.insert(path.clone())) else {
+                return Err(self.fault(error));
+            };
+            let value = changed.get_or_insert_with(|| self.value.clone());
+            if let Some(slot) = slot(value, &path) {
+                *slot = Value::String(original.clone());
+            }
+        }
+    }
+
+    fn section<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, ConfigFault> {
+        self.read(|value| match value.get(name) {
+            None | Some(Value::Null) => Ok(T::default()),
+            Some(section) => serde_path_to_error::deserialize(section).map_err(|error| {
+                let path = error.path().to_string();
+                let path = if path == "." { name.to_owned() } else { format!("{name}.{path}") };
+                ConfigError::at(&path, error.into_inner().to_string())
+            }),
+        })
+    }
+}
+
+fn check_sections(root: &Node) -> Result<(), ConfigFault> {
+    for path in NOT_YET {
+        let mut node = root;
+        let mut place = None;
+        let found = path.iter().all(|key| match node.get(key) {
+            Some(entry) => {
+                node = &entry.node;
+                place = Some(&entry.place);
+                true
+            }
+            None => false,
+        });
+        if let (true, Some(place)) = (found, place) {
+            return Err(ConfigFault::at(place, "is not supported by this version").with_path(path));
+        }
+    }
+    for entry in root.entries().unwrap_or_default() {
+        if !SECTIONS.contains(&entry.key.as_str()) {
+            return Err(ConfigFault::at(
+                &entry.place,
+                format!("unknown section {:?}, have {}", entry.key, SECTIONS.join(", ")),
+            ));
+        }
+    }
+    for kind in ["connectors", "extensions"] {
+        let Some(entry) = root.get(kind) else { continue };
+        if let Some(component) = entry.node.entries().and_then(|entries| entries.first()) {
+            return Err(ConfigFault::at(
+                &component.place,
+                format!("unknown type {:?}; no {kind} exist yet", component.key),
+            )
+            .with_path(&[kind]));
+        }
+    }
+    Ok(())
+}
+
+/// Serde's words for "this field is text".
+fn wants_text(message: &str) -> bool {
+    message.contains("expected a string") || message.contains("expected string")
+}
+
+/// `a[0].b` of an error's path as `a`, `0`, `b`.
+fn plain_path(path: &[String]) -> Vec<String> {
+    let mut plain = Vec::new();
+    for segment in path {
+        let mut parts = segment.split('[');
+        plain.extend(parts.next().filter(|key| !key.is_empty()).map(str::to_owned));
+        plain.extend(parts.map(|index| index.trim_end_matches(']').to_owned()));
+    }
+    plain
+}
+
+fn slot<'a>(value: &'a mut Value, path: &[String]) -> Option<&'a mut Value> {
+    path.iter().try_fold(value, |value, key| match value {
+        Value::Object(map) => map.get_mut(key),
+        Value::Array(list) => list.get_mut(key.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

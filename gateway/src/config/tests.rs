@@ -1,0 +1,87 @@
+use super::Config;
+use super::expand::Surroundings;
+use super::load::load;
+
+/// An environment and files that a test sets.
+pub(super) struct Fixed {
+    pub(super) env: &'static [(&'static str, &'static str)],
+    pub(super) files: &'static [(&'static str, &'static str)],
+}
+
+impl Surroundings for Fixed {
+    fn env(&self, name: &str) -> Option<String> {
+        self.env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+    }
+
+    fn file(&self, path: &str) -> std::io::Result<String> {
+        let found = self.files.iter().find(|(p, _)| *p == path);
+        found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| std::io::Error::other("no such file"))
+    }
+}
+
+const EMPTY: Fixed = Fixed { env: &[], files: &[] };
+
+fn config(yaml: &str) -> Result<Config, String> {
+    let loaded = load(&[format!("yaml:{yaml}")], &[], &EMPTY).map_err(|fault| fault.to_string())?;
+    Config::new(loaded).map_err(|fault| fault.to_string())
+}
+
+#[test]
+fn faults_name_file_line_path_and_what_is_allowed() {
+    for (yaml, want) in [
+        (
+            "recievers: {}",
+            "yaml::1:1: unknown section \"recievers\", have receivers, processors, exporters, connectors, extensions, service, server, storage, query",
+        ),
+        (
+            "service:\n  telemetri: {}",
+            "yaml::2:3: service::telemetri: unknown field `telemetri`, expected one of `extensions`, `pipelines`, `telemetry`",
+        ),
+        (
+            "service:\n  telemetry:\n    logs: {level: loud}",
+            "yaml::3:12: service::telemetry::logs::level: unknown variant `loud`, expected one of `DEBUG`, `debug`, `INFO`, `info`, `WARN`, `warn`, `ERROR`, `error`",
+        ),
+        (
+            "server:\n  loki: {endpoint: 5}",
+            "yaml::2:10: server::loki::endpoint: invalid type: integer `5`, expected a string",
+        ),
+        ("storage:\n  bucket: {type: S3}", "yaml::2:3: storage::bucket: is not supported by this version"),
+        ("compactor: {}", "yaml::1:1: compactor: is not supported by this version"),
+        (
+            "connectors:\n  forward:",
+            "yaml::2:3: connectors: unknown type \"forward\"; no connectors exist yet",
+        ),
+        (
+            "query: {timeout: soon}",
+            "yaml::1:9: query::timeout: invalid duration \"soon\", want numbers with units of ns, us, ms, s, m, h, d, w, y, e.g. 1h30m",
+        ),
+        (
+            "service: {extensions: [zpages]}",
+            "yaml::1:24: service::extensions::0: references extension \"zpages\" which is not there; no extensions exist yet",
+        ),
+        ("- a", "yaml::1:1: a config must be a map at the top"),
+        ("a: 1\na: 2", "yaml::2:1: mapping key \"a\" already defined at line 1"),
+    ] {
+        assert_eq!(config(yaml).map(|_| ()), Err(want.to_owned()), "{yaml}");
+    }
+}
+
+#[test]
+fn an_empty_config_has_the_documented_defaults() {
+    let config = config("{}").expect("empty is a config");
+    assert_eq!(config.server.prometheus.endpoint, "localhost:9090");
+    assert_eq!(config.server.loki.endpoint, "localhost:3100");
+    assert_eq!(config.storage.directory.to_str(), Some("./tidegate-data"));
+    assert_eq!(config.query.timeout.as_secs(), 120);
+    assert_eq!(config.query.max_samples, 50_000_000);
+}
+
+#[test]
+fn a_text_field_gets_the_text_of_a_reference_that_looks_like_a_number() {
+    let surroundings = Fixed { env: &[("ADDRESS", "0777"), ("N", "30")], files: &[] };
+    let yaml = "yaml:{server: {loki: {endpoint: '${env:ADDRESS}'}}, query: {max_concurrency: '${N}'}}";
+    let loaded = load(&[yaml.to_owned()], &[], &surroundings).expect("loads");
+    let config = Config::new(loaded).expect("types");
+    assert_eq!(config.server.loki.endpoint, "0777");
+    assert_eq!(config.query.max_concurrency, 30);
+}
