@@ -1,1 +1,12 @@
-//! wire
+//! Protocol codecs shared by receivers, exporters and the load tester.
+//!
+//! Everything here is pure: bytes in, bytes or borrowed views out, no IO and no clock.
+//!
+//! - WIRE-1: no input makes a decoder panic, recurse without a cap, or allocate more than a small multiple of
+//!   the input's size.
+//! - WIRE-2: the steady state of the hot decoders (OTLP protobuf) allocates nothing per item.
+
+mod error;
+pub mod protobuf;
+
+pub use error::DecodeError;
