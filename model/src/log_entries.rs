@@ -116,6 +116,75 @@ impl LogEntries {
         self.entry_pieces.push(offset(self.piece_ends.len()));
     }
 
+    /// Builds entries from columns, or `None` when they do not fit together: lengths that differ, ends that fall,
+    /// pass the text or cut a character, an odd number of metadata pieces. For decoders of stored bytes.
+    pub fn from_columns(
+        timestamps_ns: Vec<i64>,
+        lines: String,
+        line_ends: Vec<u32>,
+        metadata: String,
+        piece_ends: Vec<u32>,
+        entry_pieces: Vec<u32>,
+    ) -> Option<Self> {
+        let rising = |ends: &[u32]| ends.is_sorted();
+        let cuts = |text: &str, ends: &[u32]| {
+            rising(ends)
+                && ends.last().map_or(0, |&end| end as usize) == text.len()
+                && (text.is_ascii() || ends.iter().all(|&end| text.is_char_boundary(end as usize)))
+        };
+        let sound = timestamps_ns.len() == line_ends.len()
+            && timestamps_ns.len() == entry_pieces.len()
+            && cuts(&lines, &line_ends)
+            && cuts(&metadata, &piece_ends)
+            && rising(&entry_pieces)
+            && entry_pieces.last().map_or(0, |&end| end as usize) == piece_ends.len()
+            && entry_pieces.iter().all(|pieces| pieces % 2 == 0);
+        sound.then_some(Self { timestamps_ns, lines, line_ends, metadata, piece_ends, entry_pieces })
+    }
+
+    /// Appends the entries of `other` whose positions are in `range`, column by column. Panics when the range passes
+    /// `other.len()`, and past 4 GiB of text: see [`LogEntries::has_room_for`].
+    pub fn extend_from(&mut self, other: &Self, range: std::ops::Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        let end_before = |ends: &[u32], index: usize| if index == 0 { 0 } else { ends[index - 1] as usize };
+        let line_start = end_before(&other.line_ends, range.start);
+        let line_base = self.lines.len();
+        self.timestamps_ns.extend_from_slice(&other.timestamps_ns[range.clone()]);
+        self.lines.push_str(&other.lines[line_start..other.line_ends[range.end - 1] as usize]);
+        offset(self.lines.len());
+        let moved = |base: usize, start: usize| move |&end: &u32| (end as usize - start + base) as u32;
+        self.line_ends.extend(other.line_ends[range.clone()].iter().map(moved(line_base, line_start)));
+
+        let first_piece = end_before(&other.entry_pieces, range.start);
+        let last_piece = other.entry_pieces[range.end - 1] as usize;
+        let text_start = end_before(&other.piece_ends, first_piece);
+        let text_end = end_before(&other.piece_ends, last_piece).max(text_start);
+        let (text_base, piece_base) = (self.metadata.len(), self.piece_ends.len());
+        self.metadata.push_str(&other.metadata[text_start..text_end]);
+        offset(self.metadata.len());
+        self.piece_ends
+            .extend(other.piece_ends[first_piece..last_piece].iter().map(moved(text_base, text_start)));
+        offset(self.piece_ends.len());
+        self.entry_pieces.extend(other.entry_pieces[range].iter().map(moved(piece_base, first_piece)));
+    }
+
+    /// All names and values of structured metadata without separators; see [`LogEntries::piece_ends`].
+    pub fn metadata_text(&self) -> &str {
+        &self.metadata
+    }
+
+    /// End offsets in `metadata_text()`: name, value, name, value, …
+    pub fn piece_ends(&self) -> &[u32] {
+        &self.piece_ends
+    }
+
+    /// For each entry, how many of `piece_ends()` there are up to and including its own.
+    pub fn entry_pieces(&self) -> &[u32] {
+        &self.entry_pieces
+    }
+
     /// The line at `index`. Panics when `index >= len()`.
     pub fn line(&self, index: usize) -> &str {
         let start = if index == 0 { 0 } else { self.line_ends[index - 1] as usize };
@@ -213,5 +282,41 @@ mod tests {
             ]
         );
         assert_eq!(entries.text_bytes(), "firstzwölftrace_idabemptykv".len());
+    }
+
+    #[test]
+    fn a_copied_range_holds_the_same_entries() {
+        let mut all = LogEntries::new();
+        all.push(1, "one", [("a", "1")]);
+        all.push(2, "", []);
+        all.push(3, "drei", [("b", "2"), ("c", "")]);
+        for range in [0..0, 0..1, 1..2, 1..3, 0..3, 2..3] {
+            let mut copy = LogEntries::new();
+            copy.push(0, "before", [("x", "y")]);
+            copy.extend_from(&all, range.clone());
+            assert!(copy.iter().skip(1).eq(range.map(|index| all.get(index))));
+            assert_eq!(copy.line(0), "before");
+        }
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_together_are_refused() {
+        let check = |lines: &str, line_ends: &[u32], piece_ends: &[u32], entry_pieces: &[u32]| {
+            LogEntries::from_columns(
+                vec![1; line_ends.len()],
+                lines.to_owned(),
+                line_ends.to_vec(),
+                "kv".to_owned(),
+                piece_ends.to_vec(),
+                entry_pieces.to_vec(),
+            )
+            .is_some()
+        };
+        assert!(check("äb", &[2, 3], &[1, 2], &[0, 2]));
+        assert!(!check("äb", &[1, 3], &[1, 2], &[0, 2]), "cuts a character");
+        assert!(!check("äb", &[3, 2], &[1, 2], &[0, 2]), "falls");
+        assert!(!check("äb", &[2, 4], &[1, 2], &[0, 2]), "passes the text");
+        assert!(!check("äb", &[2, 3], &[1, 2], &[1, 2]), "half a pair");
+        assert!(!check("äb", &[2, 3], &[1, 2], &[2]), "one entry too few");
     }
 }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub struct MemoryBudget {
     limit_bytes: AtomicU64,
     reserved_bytes: AtomicU64,
+    /// The lowest limit that anybody ever asked for; several limiters share one budget.
+    ceiling_bytes: AtomicU64,
     /// Set while the process is over its limit by measurement, whatever the count says.
     closed: AtomicBool,
 }
@@ -28,6 +30,7 @@ impl MemoryBudget {
         Arc::new(Self {
             limit_bytes: AtomicU64::new(limit_bytes),
             reserved_bytes: AtomicU64::new(0),
+            ceiling_bytes: AtomicU64::new(limit_bytes),
             closed: AtomicBool::new(false),
         })
     }
@@ -57,6 +60,13 @@ impl MemoryBudget {
         self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
     }
 
+    /// Lowers the ceiling (at first the limit that the budget was made with) and the limit to `bytes` and returns the
+    /// ceiling that then holds: the lowest of all calls.
+    pub fn lower_ceiling(&self, bytes: u64) -> u64 {
+        self.limit_bytes.fetch_min(bytes, Ordering::Relaxed);
+        self.ceiling_bytes.fetch_min(bytes, Ordering::Relaxed).min(bytes)
+    }
+
     /// The limit.
     pub fn limit_bytes(&self) -> u64 {
         self.limit_bytes.load(Ordering::Relaxed)
@@ -77,6 +87,12 @@ impl Reservation {
     /// How many bytes are held.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Takes over the bytes of another reservation of the same budget, so that many become one to hold.
+    pub fn absorb(&mut self, mut other: Self) {
+        debug_assert!(Arc::ptr_eq(&self.budget, &other.budget), "reservations of two budgets do not add up");
+        self.bytes += std::mem::take(&mut other.bytes);
     }
 
     /// Grows to `bytes` if the budget allows it; tells whether it did. Smaller values give back.
@@ -115,5 +131,10 @@ mod tests {
         budget.set_closed(true);
         assert!(budget.try_reserve(1).is_none());
         assert_eq!(budget.reserve_unchecked(500).bytes(), 500);
+        let mut one = budget.reserve_unchecked(3);
+        one.absorb(budget.reserve_unchecked(4));
+        assert_eq!((one.bytes(), budget.reserved_bytes()), (7, 7));
+        drop(one);
+        assert_eq!(budget.reserved_bytes(), 0);
     }
 }
