@@ -3,6 +3,7 @@
 //! Every other crate speaks in these types. Invariant MODEL-1: nothing here does IO, spawns, blocks or reads a clock.
 
 mod error;
+mod histogram;
 mod labels;
 mod log_entries;
 mod matcher;
@@ -14,6 +15,7 @@ mod tenant;
 mod time_range;
 
 pub use error::ErrorKind;
+pub use histogram::{BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram};
 pub use labels::{Labels, LabelsBuilder};
 pub use log_entries::{Direction, LogEntries, LogEntry, MetadataPairs};
 pub use matcher::{MatchOp, Matcher, MatcherError};

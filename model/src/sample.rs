@@ -1,4 +1,8 @@
-//! Samples of float series.
+//! Samples of float series and native histograms.
+
+use std::sync::Arc;
+
+use crate::FloatHistogram;
 
 /// Bits of the NaN that marks a series as stale (`value.StaleNaN` in Prometheus' model/value).
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
@@ -27,8 +31,10 @@ pub struct Sample {
 pub struct SampleColumns {
     /// Milliseconds since the Unix epoch.
     pub timestamps_ms: Vec<i64>,
-    /// One value per timestamp.
+    /// One value per timestamp; meaningless where `histograms` has an entry.
     pub values: Vec<f64>,
+    /// Native histograms among the samples: position and value, in ascending order. Empty for a float series.
+    pub histograms: Vec<(usize, Arc<FloatHistogram>)>,
 }
 
 impl SampleColumns {
@@ -46,11 +52,18 @@ impl SampleColumns {
     pub fn clear(&mut self) {
         self.timestamps_ms.clear();
         self.values.clear();
+        self.histograms.clear();
     }
 
     /// Appends one sample.
     pub fn push(&mut self, timestamp_ms: i64, value: f64) {
         self.timestamps_ms.push(timestamp_ms);
         self.values.push(value);
+    }
+
+    /// Appends one native histogram.
+    pub fn push_histogram(&mut self, timestamp_ms: i64, histogram: Arc<FloatHistogram>) {
+        self.histograms.push((self.timestamps_ms.len(), histogram));
+        self.push(timestamp_ms, 0.0);
     }
 }
