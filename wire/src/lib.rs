@@ -6,7 +6,10 @@
 //!   the input's size.
 //! - WIRE-2: the steady state of the hot decoders (OTLP protobuf) allocates nothing per item.
 
+pub mod compression;
 mod error;
+pub mod grpc;
+pub mod otlp;
 pub mod protobuf;
 
 pub use error::DecodeError;
