@@ -38,6 +38,14 @@ impl Labels {
         builder.build()
     }
 
+    /// Takes pairs that are in name order already, each name once and no value empty; `None` when they are not. For
+    /// decoders: it costs no search.
+    pub fn try_from_sorted(pairs: &[(&str, &str)]) -> Option<Self> {
+        let sound =
+            pairs.is_sorted_by(|left, right| left.0 < right.0) && pairs.iter().all(|(_, v)| !v.is_empty());
+        sound.then(|| Self::from_sorted(pairs.iter().copied()))
+    }
+
     /// Number of labels.
     pub fn len(&self) -> usize {
         self.0.ends.len() / 2

@@ -29,3 +29,14 @@ fn a_builder_from_labels_edits_them() {
     assert_eq!(LabelsBuilder::new().build(), Labels::empty());
     assert_eq!(labels.without(|name| name == "a"), Labels::from_pairs([("b", "2")]));
 }
+
+#[test]
+fn sorted_pairs_are_taken_and_others_refused() {
+    assert_eq!(
+        Labels::try_from_sorted(&[("a", "1"), ("b", "2")]),
+        Some(Labels::from_pairs([("b", "2"), ("a", "1")]))
+    );
+    for pairs in [[("b", "2"), ("a", "1")], [("a", "1"), ("a", "2")], [("a", "1"), ("b", "")]] {
+        assert_eq!(Labels::try_from_sorted(&pairs), None);
+    }
+}

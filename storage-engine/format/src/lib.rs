@@ -1,1 +1,23 @@
-//! format
+//! Bytes of everything that is stored: pure encoders and decoders that read no file and take no lock.
+//!
+//! Invariant FORMAT-1: every decoder takes any bytes, never panics, and allocates no more than a small multiple of what
+//! it was given.
+
+mod log_batch;
+mod log_columns;
+mod log_cursor;
+mod log_error;
+mod log_index;
+mod log_manifest;
+
+pub use log_batch::{LogBatchRecord, decode_log_batch, encode_log_batch};
+pub use log_columns::{
+    ByteColumn, bit_width, decode_delta, decode_delta_length, decode_hybrid, decode_plain, encode_delta,
+    encode_delta_length, encode_hybrid, encode_plain,
+};
+pub use log_error::{LogFormatError, LogFormatResult};
+pub use log_index::{
+    LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, LogRollup, LogShape,
+    LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes,
+};
+pub use log_manifest::{LogManifest, LogManifestFile};
