@@ -159,6 +159,11 @@ pub struct ProcessorFactory {
 
 /// A processor: a consumer with an end.
 pub trait Processor: Consumer {
+    /// Starts tasks that work without batches. Called once, before the first batch.
+    fn start(&self) -> BoxFuture<'_, PipelineResult<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Sends on what it holds and takes nothing more. Called after everything in front of it ended.
     fn shutdown(&self) -> BoxFuture<'_, ()>;
 }

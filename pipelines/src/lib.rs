@@ -4,16 +4,31 @@
 //! never build an object model. Invariant PIPE-1: [`Consumer::consume`] resolves with `Ok` only when every required
 //! destination has the batch as durably as its configuration says; an error means that the sender must keep it.
 
+mod admission;
 mod batch;
 mod component;
 mod error;
+mod fan_out;
+mod graph;
+mod processors;
+mod sending;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+mod values;
 
+pub use admission::{RETRY_AFTER_REFUSAL, admit, refusal, resize};
 pub use batch::{Batch, ClientMetadata};
 pub use component::{
     ComponentConfig, ComponentId, ComponentIdError, ConfigError, Exporter, ExporterContext, ExporterFactory,
     Processor, ProcessorContext, ProcessorFactory, Stability,
 };
 pub use error::{PipelineError, PipelineResult};
+pub use graph::{Graph, GraphContext, PipelineConfig, PipelineId, PipelinesConfig, Registries};
+pub use processors::PROCESSORS;
+pub use sending::{Next, QueueConfig, RetryConfig, Sending, SendingSettings, Sizer, plan, retry};
+pub use telemetry::{ExporterMetrics, ReceiverMetrics};
+pub use values::{ConfigDuration, Opaque};
 
 use futures_util::future::BoxFuture;
 use model::AppendReport;

@@ -1,0 +1,282 @@
+//! The pipelines of a config as connected components, with one life cycle.
+//!
+//! Rules of the collector (service/internal/graph/graph.go): one exporter instance for each id, shared by all pipelines
+//! that name it; one processor instance for each pipeline; one entry for each (receiver id, signal), fanning out to all
+//! pipelines that name the receiver. Components start from the back, so that nobody sends to one that is not ready, and
+//! end from the front, each after everything before it ended, so that what was taken is delivered.
+
+mod config;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use metrics::Counter;
+use model::{AppendReport, ErrorKind, Signal};
+use runtime::{Clock, MemoryBudget, Tasks};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::fan_out::FanOut;
+use crate::telemetry::ProcessorItems;
+use crate::{
+    Batch, ComponentConfig, ComponentId, ConfigError, Consumer, Exporter, ExporterContext, ExporterFactory,
+    PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory,
+};
+pub use config::{PipelineConfig, PipelineId, PipelinesConfig};
+
+/// What the components of a graph may use of their surroundings.
+#[derive(Clone)]
+pub struct GraphContext {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where their tasks live.
+    pub tasks: Tasks,
+    /// The process' one memory budget.
+    pub budget: Arc<MemoryBudget>,
+}
+
+/// Which components a config may name, and what the exporters among them get.
+pub struct Registries<'a, S: 'static> {
+    /// The processors.
+    pub processors: &'a [ProcessorFactory],
+    /// The exporters.
+    pub exporters: &'a [ExporterFactory<S>],
+    /// What the surroundings offer to exporters.
+    pub stores: &'a S,
+}
+
+/// Connected pipelines.
+pub struct Graph {
+    entries: BTreeMap<(Signal, ComponentId), Arc<dyn Consumer>>,
+    /// For each pipeline its processors, front to back.
+    processors: Vec<(PipelineId, Vec<Arc<dyn Processor>>)>,
+    exporters: Vec<(ComponentId, Arc<dyn Exporter>)>,
+}
+
+impl Graph {
+    /// Makes and connects the components. Nothing runs yet. Sections of components that no pipeline names are checked
+    /// too, as the collector does, and then left aside.
+    pub fn build<S>(
+        config: &PipelinesConfig,
+        registries: &Registries<'_, S>,
+        context: &GraphContext,
+    ) -> Result<Self, ConfigError> {
+        let builder = Builder { config, registries, context };
+        builder.check_unused_processors()?;
+        let exporters = builder.exporters()?;
+        let mut heads: BTreeMap<(Signal, ComponentId), Vec<Arc<dyn Consumer>>> = BTreeMap::new();
+        let mut processors = Vec::new();
+        for (id, pipeline) in &config.pipelines {
+            let (head, chain) = builder.pipeline(id, pipeline, &exporters)?;
+            processors.push((id.clone(), chain));
+            for receiver in &pipeline.receivers {
+                heads.entry((id.signal, receiver.clone())).or_default().push(Arc::clone(&head));
+            }
+        }
+        let used =
+            |id: &ComponentId| config.pipelines.values().any(|pipeline| pipeline.exporters.contains(id));
+        Ok(Self {
+            entries: heads.into_iter().map(|(key, heads)| (key, FanOut::over(heads))).collect(),
+            processors,
+            exporters: exporters
+                .into_iter()
+                .filter(|(id, _)| used(id))
+                .map(|(id, e)| (id, e.instance))
+                .collect(),
+        })
+    }
+
+    /// Starts the exporters, then the processors from the back.
+    pub async fn start(&self) -> PipelineResult<()> {
+        for (id, exporter) in &self.exporters {
+            let failed = |error: PipelineError| {
+                PipelineError::new(error.kind(), format!("failed to start exporter {id}: {error}"))
+            };
+            exporter.start().await.map_err(failed)?;
+        }
+        for (id, processors) in &self.processors {
+            let failed = |error: PipelineError| {
+                PipelineError::new(
+                    error.kind(),
+                    format!("failed to start a processor of pipeline {id}: {error}"),
+                )
+            };
+            for processor in processors.iter().rev() {
+                processor.start().await.map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where receiver `receiver` gives batches of `signal`; `None` when no pipeline of that signal names it.
+    pub fn entry(&self, signal: Signal, receiver: &ComponentId) -> Option<Arc<dyn Consumer>> {
+        self.entries.get(&(signal, receiver.clone())).cloned()
+    }
+
+    /// The receivers that pipelines name, each once for each signal, by signal and id.
+    pub fn receivers(&self) -> impl Iterator<Item = (Signal, &ComponentId)> {
+        self.entries.keys().map(|(signal, id)| (*signal, id))
+    }
+
+    /// Delivers what is inside and ends everything, front to back; call it when the receivers have ended. What is not
+    /// done within `deadline` is given up, and the error says where.
+    pub async fn shutdown(&self, deadline: Duration) -> PipelineResult<()> {
+        let end = Instant::now() + deadline;
+        let mut late = Vec::new();
+        let pipelines = self.processors.iter().map(|(id, processors)| async move {
+            for processor in processors {
+                if tokio::time::timeout_at(end, processor.shutdown()).await.is_err() {
+                    return Some(format!("pipeline {id}"));
+                }
+            }
+            None
+        });
+        late.extend(join_all(pipelines).await.into_iter().flatten());
+        let exporters = self.exporters.iter().map(|(id, exporter)| async move {
+            match tokio::time::timeout_at(end, exporter.shutdown()).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("exporter {id}: {error}")),
+                Err(_) => Some(format!("exporter {id}")),
+            }
+        });
+        late.extend(join_all(exporters).await.into_iter().flatten());
+        if late.is_empty() {
+            return Ok(());
+        }
+        let message = format!("not drained within {deadline:?}: {}", late.join(", "));
+        Err(PipelineError::new(ErrorKind::Timeout, message))
+    }
+}
+
+struct BuiltExporter {
+    signals: &'static [Signal],
+    instance: Arc<dyn Exporter>,
+}
+
+struct Builder<'a, S: 'static> {
+    config: &'a PipelinesConfig,
+    registries: &'a Registries<'a, S>,
+    context: &'a GraphContext,
+}
+
+impl<S> Builder<'_, S> {
+    fn exporters(&self) -> Result<BTreeMap<ComponentId, BuiltExporter>, ConfigError> {
+        let context = ExporterContext {
+            clock: Arc::clone(&self.context.clock),
+            tasks: self.context.tasks.clone(),
+            budget: Arc::clone(&self.context.budget),
+        };
+        let mut built = BTreeMap::new();
+        for (id, value) in &self.config.exporters {
+            let rows = self.registries.exporters;
+            let row = rows.iter().find(|row| row.kind == id.kind || row.aliases.contains(&id.kind.as_str()));
+            let Some(row) = row else {
+                return Err(unknown_type("exporters", id, rows.iter().map(|row| row.kind)));
+            };
+            let instance = (row.create)(&ComponentConfig { id, value }, &context, self.registries.stores)
+                .map_err(|error| error.under(&["exporters", &id.to_string()]))?;
+            built.insert(id.clone(), BuiltExporter { signals: row.signals, instance });
+        }
+        Ok(built)
+    }
+
+    fn processor(
+        &self,
+        id: &ComponentId,
+        value: &Value,
+        signal: Option<Signal>,
+        next: Arc<dyn Consumer>,
+    ) -> Result<Arc<dyn Processor>, ConfigError> {
+        let rows = self.registries.processors;
+        let Some(row) = rows.iter().find(|row| row.kind == id.kind) else {
+            return Err(unknown_type("processors", id, rows.iter().map(|row| row.kind)));
+        };
+        let signal = signal.or(row.signals.first().copied()).unwrap_or(Signal::Metrics);
+        if !row.signals.contains(&signal) {
+            return Err(not_supported("processor", id, signal, row.signals));
+        }
+        let context = ProcessorContext {
+            clock: Arc::clone(&self.context.clock),
+            tasks: self.context.tasks.clone(),
+            budget: Arc::clone(&self.context.budget),
+        };
+        (row.create)(&ComponentConfig { id, value }, signal, &context, next)
+            .map_err(|error| error.under(&["processors", &id.to_string()]))
+    }
+
+    fn check_unused_processors(&self) -> Result<(), ConfigError> {
+        let pipelines = &self.config.pipelines;
+        for (id, value) in &self.config.processors {
+            if !pipelines.values().any(|pipeline| pipeline.processors.contains(id)) {
+                self.processor(id, value, None, FanOut::over(Vec::new()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first consumer of a pipeline and its processors, front to back.
+    #[expect(clippy::type_complexity, reason = "a pair with one caller")]
+    fn pipeline(
+        &self,
+        id: &PipelineId,
+        pipeline: &PipelineConfig,
+        exporters: &BTreeMap<ComponentId, BuiltExporter>,
+    ) -> Result<(Arc<dyn Consumer>, Vec<Arc<dyn Processor>>), ConfigError> {
+        let at_pipeline = |error: ConfigError| error.under(&["service", "pipelines", &id.to_string()]);
+        let mut destinations: Vec<Arc<dyn Consumer>> = Vec::new();
+        for exporter in &pipeline.exporters {
+            let built = &exporters[exporter];
+            if !built.signals.contains(&id.signal) {
+                return Err(at_pipeline(not_supported("exporter", exporter, id.signal, built.signals)));
+            }
+            destinations.push(Arc::clone(&built.instance) as Arc<dyn Consumer>);
+        }
+        let mut head = FanOut::over(destinations);
+        let mut chain = Vec::new();
+        for processor_id in pipeline.processors.iter().rev() {
+            let value = &self.config.processors[processor_id];
+            let items = ProcessorItems::new(processor_id, id.signal);
+            let next = Arc::new(Counted { counter: items.outgoing, inner: head });
+            let processor = self.processor(processor_id, value, Some(id.signal), next)?;
+            chain.push(Arc::clone(&processor));
+            head = Arc::new(Counted { counter: items.incoming, inner: processor });
+        }
+        chain.reverse();
+        Ok((head, chain))
+    }
+}
+
+fn unknown_type(kind: &str, id: &ComponentId, rows: impl Iterator<Item = &'static str>) -> ConfigError {
+    let mut known: Vec<&str> = rows.collect();
+    known.sort_unstable();
+    let message =
+        format!("unknown type: {:?} for id: \"{id}\" (valid values: [{}])", id.kind, known.join(" "));
+    ConfigError::at(kind, message)
+}
+
+fn not_supported(kind: &str, id: &ComponentId, signal: Signal, signals: &[Signal]) -> ConfigError {
+    let signals: Vec<&str> = signals.iter().map(|signal| signal.name()).collect();
+    let message = format!(
+        "{kind} \"{id}\" does not take {signal}: telemetry type is not supported, it takes {}",
+        signals.join(", ")
+    );
+    ConfigError::at("", message)
+}
+
+/// Counts the items that pass.
+struct Counted {
+    counter: Counter,
+    inner: Arc<dyn Consumer>,
+}
+
+impl Consumer for Counted {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        self.counter.increment(batch.items);
+        self.inner.consume(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests;

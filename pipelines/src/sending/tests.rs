@@ -1,0 +1,187 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::ErrorKind;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Next, QueueConfig, RetryConfig, Sending, SendingSettings, Sizer, plan};
+use crate::testing::{Destination, batch, exporter_context, invalid, unavailable};
+use crate::{ComponentId, ConfigDuration, Consumer, PipelineError};
+
+fn settings(queue: QueueConfig) -> SendingSettings {
+    SendingSettings { queue, retry: RetryConfig::default(), timeout: Duration::from_secs(5) }
+}
+
+fn sending(settings: SendingSettings, destination: &Arc<Destination>) -> Arc<Sending> {
+    let id = ComponentId::parse("otlp/test").expect("an id");
+    let destination = Arc::clone(destination) as Arc<dyn Consumer>;
+    let sending = Sending::new(&id, settings, destination, CancellationToken::new(), &exporter_context());
+    sending.start();
+    Arc::new(sending)
+}
+
+#[test]
+fn the_wait_grows_up_to_its_maximum_and_never_undercuts_the_hint() {
+    let config = RetryConfig::default();
+    let plain = unavailable();
+    let secs = Duration::from_secs_f64;
+    let check = |attempt, jitter, error: &PipelineError, want: Next| {
+        assert_eq!(
+            plan(&config, attempt, Duration::ZERO, error, jitter),
+            want,
+            "attempt {attempt} jitter {jitter}"
+        );
+    };
+    // 5 s × 1.5^n, ±50 %.
+    check(0, 0.5, &plain, Next::Wait(secs(5.0)));
+    check(0, 0.0, &plain, Next::Wait(secs(2.5)));
+    check(1, 0.5, &plain, Next::Wait(secs(7.5)));
+    check(2, 0.5, &plain, Next::Wait(secs(11.25)));
+    check(60, 0.5, &plain, Next::Wait(secs(30.0)));
+    check(u32::MAX, 0.0, &plain, Next::Wait(secs(15.0)));
+    check(0, 0.5, &unavailable().with_retry_after(secs(60.0)), Next::Wait(secs(60.0)));
+    check(0, 0.5, &unavailable().with_retry_after(secs(1.0)), Next::Wait(secs(5.0)));
+    check(0, 0.5, &invalid(), Next::Permanent);
+}
+
+#[test]
+fn retries_end_when_their_time_is_over_unless_it_is_unlimited() {
+    let error = unavailable();
+    let limited = RetryConfig::default();
+    assert_eq!(plan(&limited, 9, Duration::from_secs(290), &error, 0.5), Next::TooLate);
+    let endless = RetryConfig { max_elapsed_time: ConfigDuration::default(), ..RetryConfig::default() };
+    assert_eq!(
+        plan(&endless, 9, Duration::from_secs(86_400), &error, 0.5),
+        Next::Wait(Duration::from_secs(30))
+    );
+    let off = RetryConfig { enabled: false, ..RetryConfig::default() };
+    assert_eq!(plan(&off, 0, Duration::ZERO, &error, 0.5), Next::Permanent);
+}
+
+#[test]
+fn keys_that_are_not_there_yet_and_values_that_cannot_work_are_refused_by_path() {
+    let check = |yaml: serde_json::Value, want: &str| {
+        let config: QueueConfig = serde_json::from_value(yaml).expect("known keys");
+        assert_eq!(config.validate().expect_err("a fault").to_string(), want);
+    };
+    check(
+        serde_json::json!({"storage": "file_storage"}),
+        "sending_queue::storage: \"file_storage\": a queue on disk is not supported yet, leave the key out",
+    );
+    check(serde_json::json!({"queue_size": 0}), "sending_queue::queue_size: `queue_size` must be positive");
+    check(
+        serde_json::json!({"num_consumers": 0}),
+        "sending_queue::num_consumers: `num_consumers` must be between 1 and 1000",
+    );
+    let backwards = RetryConfig { max_elapsed_time: ConfigDuration::from_secs(1), ..RetryConfig::default() };
+    assert!(backwards.validate().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_batch_is_delivered_once_after_the_peer_came_back() {
+    let destination = Destination::answering([
+        Err(unavailable()),
+        Err(unavailable().with_retry_after(Duration::from_secs(100))),
+    ]);
+    let sending = sending(settings(QueueConfig::default()), &destination);
+    let began = Instant::now();
+    assert_eq!(sending.consume(batch("a", 3)).await.expect("queued").stored, 3);
+    sending.shutdown().await;
+    assert_eq!(destination.payloads(), ["a", "a", "a"]);
+    let waited = began.elapsed();
+    // 2.5–7.5 s, then the hint of 100 s.
+    assert!((Duration::from_millis(102_500)..Duration::from_millis(107_600)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_with_a_hint_and_takes_again_when_there_is_room() {
+    let destination = Destination::stalled();
+    let queue = QueueConfig { queue_size: 2, num_consumers: 1, ..QueueConfig::default() };
+    let sending = sending(SendingSettings { timeout: Duration::ZERO, ..settings(queue) }, &destination);
+    sending.consume(batch("1", 1)).await.expect("room for two");
+    sending.consume(batch("2", 1)).await.expect("room for two");
+    let refused = sending.consume(batch("3", 1)).await.expect_err("full");
+    assert_eq!(
+        (refused.kind(), refused.retry_after()),
+        (ErrorKind::Unavailable, Some(Duration::from_secs(1)))
+    );
+    assert_eq!(refused.to_string(), "exporter otlp/test: sending queue is full (queue_size 2)");
+    destination.release(3);
+    while destination.seen.lock().len() < 2 {
+        destination.came.notified().await;
+    }
+    sending.consume(batch("4", 1)).await.expect("room again");
+    sending.shutdown().await;
+    assert_eq!(destination.payloads(), ["1", "2", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_queue_waits_for_room() {
+    let destination = Destination::stalled();
+    let queue = QueueConfig {
+        queue_size: 10,
+        num_consumers: 1,
+        sizer: Sizer::Items,
+        block_on_overflow: true,
+        ..QueueConfig::default()
+    };
+    let sending = sending(SendingSettings { timeout: Duration::ZERO, ..settings(queue) }, &destination);
+    sending.consume(batch("1", 10)).await.expect("room");
+    let mut second = sending.consume(batch("2", 1));
+    assert!(futures_util::poll!(&mut second).is_pending());
+    destination.release(2);
+    second.await.expect("room after the first delivery");
+    let too_large = sending.consume(batch("3", 11)).await.expect_err("larger than the queue");
+    assert_eq!(too_large.kind(), ErrorKind::Invalid);
+    sending.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_queue_the_outcome_of_the_delivery_is_the_answer() {
+    let off = QueueConfig { enabled: false, ..QueueConfig::default() };
+    let destination = Destination::answering([Err(unavailable()), Err(invalid())]);
+    let direct = sending(settings(off), &destination);
+    assert_eq!(direct.consume(batch("a", 1)).await.expect_err("permanent").kind(), ErrorKind::Invalid);
+    assert_eq!(destination.seen.lock().len(), 2);
+
+    let waiting = QueueConfig { wait_for_result: true, ..QueueConfig::default() };
+    let destination = Destination::answering([Err(invalid())]);
+    let queued = sending(settings(waiting), &destination);
+    assert_eq!(queued.consume(batch("a", 1)).await.expect_err("permanent").kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_at_shutdown_ends_the_retries_and_frees_what_waits() {
+    let context = exporter_context();
+    let id = ComponentId::parse("otlp").expect("an id");
+    let destination = Destination::answering((0..1000).map(|_| Err(unavailable())));
+    let queue = QueueConfig { num_consumers: 1, ..QueueConfig::default() };
+    let give_up = CancellationToken::new();
+    let consumer = Arc::clone(&destination) as Arc<dyn Consumer>;
+    let sending = Sending::new(&id, settings(queue), consumer, give_up.clone(), &context);
+    sending.start();
+    for payload in ["a", "b", "c"] {
+        sending.consume(batch(payload, 1)).await.expect("queued");
+    }
+    assert_eq!(context.budget.reserved_bytes(), 3);
+    tokio::time::timeout(Duration::from_secs(60), sending.shutdown()).await.expect_err("the peer is away");
+    assert!(give_up.is_cancelled());
+    let late = sending.consume(batch("d", 1)).await.expect_err("closed");
+    assert_eq!(late.kind(), ErrorKind::Unavailable);
+    context.tasks.shutdown(Duration::from_secs(1)).await.expect("the consumer ended");
+    destination.seen.lock().clear();
+    assert_eq!(context.budget.reserved_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_hangs_is_ended_by_the_timeout_and_tried_again() {
+    let destination = Destination::stalled();
+    let off = QueueConfig { enabled: false, ..QueueConfig::default() };
+    let retry = RetryConfig { max_elapsed_time: ConfigDuration::from_secs(31), ..RetryConfig::default() };
+    let sending = sending(SendingSettings { retry, ..settings(off) }, &destination);
+    let error = sending.consume(batch("a", 1)).await.expect_err("no answer");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("no answer within 5s"), "{error}");
+    assert!(destination.seen.lock().len() > 1);
+}

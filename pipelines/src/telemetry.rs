@@ -1,0 +1,154 @@
+//! The `otelcol_*` metrics of receivers, processors and exporters.
+//!
+//! Names and labels are the collector's (receiverhelper, processorhelper, exporterhelper documentation.md), without
+//! `_total`, so that existing dashboards work. Handles are taken once, when a component is made; counting an event is
+//! an atomic add.
+
+use metrics::{Counter, Gauge, counter, gauge};
+use model::{AppendReport, Signal};
+
+use crate::{ComponentId, PipelineResult};
+
+/// Counters by signal, in the order of [`Signal::ALL`].
+#[derive(Clone)]
+struct BySignal([Counter; 3]);
+
+impl BySignal {
+    fn new(prefix: &str, labels: &[(&'static str, String)]) -> Self {
+        Self(Signal::ALL.map(|signal| counter!(format!("{prefix}_{}", signal.items_name()), labels)))
+    }
+
+    fn add(&self, signal: Signal, items: u64) {
+        self.0[signal as usize].increment(items);
+    }
+}
+
+/// What a receiver counts: `otelcol_receiver_{accepted,refused}_<items>` {receiver, transport}.
+#[derive(Clone)]
+pub struct ReceiverMetrics {
+    accepted: BySignal,
+    refused: BySignal,
+}
+
+impl ReceiverMetrics {
+    /// The counters of receiver `id` for requests that come by `transport` (`grpc`, `http`).
+    pub fn new(id: &ComponentId, transport: &str) -> Self {
+        let labels = [("receiver", id.to_string()), ("transport", transport.to_owned())];
+        Self {
+            accepted: BySignal::new("otelcol_receiver_accepted", &labels),
+            refused: BySignal::new("otelcol_receiver_refused", &labels),
+        }
+    }
+
+    /// Counts a request of `items` items by its outcome: items refused for good and whole failed requests are
+    /// `refused`, the rest is `accepted`.
+    pub fn count(&self, signal: Signal, items: u64, outcome: &PipelineResult<AppendReport>) {
+        match outcome {
+            Ok(report) => {
+                let rejected = report.rejected_count().min(items);
+                self.accepted.add(signal, items - rejected);
+                self.refused.add(signal, rejected);
+            }
+            Err(_) => self.refused.add(signal, items),
+        }
+    }
+
+    /// Counts items that were refused before they reached a pipeline.
+    pub fn count_refused(&self, signal: Signal, items: u64) {
+        self.refused.add(signal, items);
+    }
+}
+
+/// `otelcol_processor_{incoming,outgoing}_items` {processor, otel_signal}.
+pub(crate) struct ProcessorItems {
+    pub(crate) incoming: Counter,
+    pub(crate) outgoing: Counter,
+}
+
+impl ProcessorItems {
+    pub(crate) fn new(id: &ComponentId, signal: Signal) -> Self {
+        let labels = [("processor", id.to_string()), ("otel_signal", signal.name().to_owned())];
+        Self {
+            incoming: counter!("otelcol_processor_incoming_items", &labels),
+            outgoing: counter!("otelcol_processor_outgoing_items", &labels),
+        }
+    }
+}
+
+/// `otelcol_processor_memory_limiter_{accepted,refused}_<items>` {processor} (names since collector v0.155).
+pub(crate) struct LimiterMetrics {
+    accepted: BySignal,
+    refused: BySignal,
+}
+
+impl LimiterMetrics {
+    pub(crate) fn new(id: &ComponentId) -> Self {
+        let labels = [("processor", id.to_string())];
+        Self {
+            accepted: BySignal::new("otelcol_processor_memory_limiter_accepted", &labels),
+            refused: BySignal::new("otelcol_processor_memory_limiter_refused", &labels),
+        }
+    }
+
+    pub(crate) fn accepted(&self, signal: Signal, items: u64) {
+        self.accepted.add(signal, items);
+    }
+
+    pub(crate) fn refused(&self, signal: Signal, items: u64) {
+        self.refused.add(signal, items);
+    }
+}
+
+/// What every exporter counts: `otelcol_exporter_{sent,send_failed,enqueue_failed}_<items>`,
+/// `otelcol_exporter_in_flight_requests` {exporter}.
+#[derive(Clone)]
+pub struct ExporterMetrics {
+    sent: BySignal,
+    send_failed: BySignal,
+    enqueue_failed: BySignal,
+    /// Requests that are being delivered now.
+    pub in_flight: Gauge,
+}
+
+impl ExporterMetrics {
+    /// The counters of exporter `id`.
+    pub fn new(id: &ComponentId) -> Self {
+        let labels = [("exporter", id.to_string())];
+        Self {
+            sent: BySignal::new("otelcol_exporter_sent", &labels),
+            send_failed: BySignal::new("otelcol_exporter_send_failed", &labels),
+            enqueue_failed: BySignal::new("otelcol_exporter_enqueue_failed", &labels),
+            in_flight: gauge!("otelcol_exporter_in_flight_requests", &labels),
+        }
+    }
+
+    /// Counts a delivery of `items` items by its outcome; items that the destination refused for good count as failed.
+    pub fn count(&self, signal: Signal, items: u64, outcome: &PipelineResult<AppendReport>) {
+        match outcome {
+            Ok(report) => {
+                let rejected = report.rejected_count().min(items);
+                self.sent.add(signal, items - rejected);
+                self.send_failed.add(signal, rejected);
+            }
+            Err(_) => self.send_failed.add(signal, items),
+        }
+    }
+
+    /// Counts items that the queue had no room for.
+    pub fn count_not_enqueued(&self, signal: Signal, items: u64) {
+        self.enqueue_failed.add(signal, items);
+    }
+}
+
+/// `otelcol_exporter_queue_{size,capacity}` {exporter}.
+pub(crate) struct QueueMetrics {
+    pub(crate) size: Gauge,
+}
+
+impl QueueMetrics {
+    pub(crate) fn new(id: &ComponentId, capacity: u64) -> Self {
+        let labels = [("exporter", id.to_string())];
+        gauge!("otelcol_exporter_queue_capacity", &labels).set(capacity as f64);
+        Self { size: gauge!("otelcol_exporter_queue_size", &labels) }
+    }
+}
