@@ -71,6 +71,21 @@ impl Tasks {
         })
     }
 
+    /// Runs `work` on a thread of its own, as a task called `name`: for loops that block all their life and would
+    /// hold a thread of the blocking pool. Fails when the system gives no thread.
+    pub fn spawn_thread(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<std::thread::JoinHandle<()>> {
+        let running = self.enter(name);
+        let token = self.tracker.token();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _counted = (running, token);
+            work();
+        })
+    }
+
     /// Resolves when shutdown began. Cancel-safe.
     pub async fn cancelled(&self) {
         self.cancel.cancelled().await;
