@@ -61,7 +61,9 @@ pub(crate) struct Counts {
 /// Runs the test and, if asked, the verification.
 pub(crate) async fn otlp(args: OtlpArgs) -> anyhow::Result<Report> {
     if args.verify && args.signal == Signal::Traces {
-        bail!("--verify reads data back through the Prometheus or Loki API; it takes metrics or logs, not traces");
+        bail!(
+            "--verify reads data back through the Prometheus or Loki API; it takes metrics or logs, not traces"
+        );
     }
     let started_ns = now_ns();
     let run_id = format!("{:x}", started_ns / 1_000_000);
@@ -103,7 +105,8 @@ pub(crate) async fn otlp(args: OtlpArgs) -> anyhow::Result<Report> {
 
 fn progress_bar(duration: Duration) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-    let style = ProgressStyle::with_template("{wide_bar} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{wide_bar} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     bar
 }

@@ -100,11 +100,7 @@ fn template(args: &OtlpArgs, instance: String, stream: u32) -> LogsTemplate {
         .into_iter()
         .zip(times)
         .zip(sequences)
-        .map(|((text, time_offset), at)| Line {
-            text,
-            time_offset,
-            sequence_offset: at + SEQUENCE_KEY.len(),
-        })
+        .map(|((text, time_offset), at)| Line { text, time_offset, sequence_offset: at + SEQUENCE_KEY.len() })
         .collect();
     LogsTemplate { bytes, lines, instance }
 }
@@ -115,7 +111,8 @@ fn find_all(haystack: &[u8], needle: &[u8]) -> Vec<usize> {
 }
 
 fn record(rng: &mut SmallRng, index: usize, text: String) -> LogRecord {
-    const SEVERITIES: [(i32, &str); 5] = [(5, "DEBUG"), (9, "INFO"), (9, "INFO"), (13, "WARN"), (17, "ERROR")];
+    const SEVERITIES: [(i32, &str); 5] =
+        [(5, "DEBUG"), (9, "INFO"), (9, "INFO"), (13, "WARN"), (17, "ERROR")];
     let (severity_number, severity_text) = SEVERITIES[rng.random_range(0..SEVERITIES.len())];
     LogRecord {
         time_unix_nano: placeholder(index),

@@ -166,9 +166,9 @@ fn template(args: &OtlpArgs, run_id: &str, slice: u32, series: std::ops::Range<u
 }
 
 fn kind(args: &OtlpArgs, series: u32) -> Kind {
-    if args.histogram_every > 0 && series % args.histogram_every == 0 {
+    if args.histogram_every > 0 && series.is_multiple_of(args.histogram_every) {
         Kind::Histogram
-    } else if series % 3 == 0 {
+    } else if series.is_multiple_of(3) {
         Kind::Gauge
     } else {
         Kind::Counter
@@ -228,11 +228,7 @@ fn request(
     ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
             resource: Some(resource("loadtest")),
-            scope_metrics: vec![ScopeMetrics {
-                scope: Some(scope()),
-                metrics,
-                schema_url: String::new(),
-            }],
+            scope_metrics: vec![ScopeMetrics { scope: Some(scope()), metrics, schema_url: String::new() }],
             schema_url: String::new(),
         }],
     }

@@ -68,7 +68,7 @@ fn span(rng: &mut SmallRng, index: usize) -> Span {
     Span {
         trace_id: trace_id.clone(),
         span_id: rng.random::<[u8; 8]>().to_vec(),
-        parent_span_id: if index % 5 == 0 { Vec::new() } else { rng.random::<[u8; 8]>().to_vec() },
+        parent_span_id: if index.is_multiple_of(5) { Vec::new() } else { rng.random::<[u8; 8]>().to_vec() },
         name: ["GET /api/cart", "SELECT product", "reserve", "render"][index % 4].to_owned(),
         kind: (index % 5 + 1) as i32,
         start_time_unix_nano: placeholder(2 * index),
@@ -86,12 +86,12 @@ fn span(rng: &mut SmallRng, index: usize) -> Span {
             attributes: vec![string("cache.key", format!("product-{}", rng.random_range(0..9999)))],
             ..Default::default()
         }],
-        links: if index % 10 == 0 {
+        links: if index.is_multiple_of(10) {
             vec![span::Link { trace_id, span_id: rng.random::<[u8; 8]>().to_vec(), ..Default::default() }]
         } else {
             Vec::new()
         },
-        status: Some(Status { message: String::new(), code: i32::from(index % 20 == 0) * 2 }),
+        status: Some(Status { message: String::new(), code: i32::from(index.is_multiple_of(20)) * 2 }),
         ..Default::default()
     }
 }

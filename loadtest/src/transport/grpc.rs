@@ -68,7 +68,7 @@ impl GrpcConnection {
         if let Some(tenant) = &self.tenant {
             request.metadata_mut().insert("x-scope-orgid", tenant.clone());
         }
-        self.grpc.unary(request, self.path.clone(), RawCodec::default()).await
+        self.grpc.unary(request, self.path.clone(), RawCodec).await
     }
 }
 

@@ -77,9 +77,7 @@ impl<'a> StreamCheck<'a> {
         let sent = result.ledger.iter().filter(|sent| sent.template == index);
         let items = template.items() as usize;
         let expected: HashMap<_, _> = sent
-            .flat_map(|sent| {
-                (0..items).map(|i| (sent.time_ns + i as i64, (sent.round, i, sent.outcome, 0)))
-            })
+            .flat_map(|sent| (0..items).map(|i| (sent.time_ns + i as i64, (sent.round, i, sent.outcome, 0))))
             .collect();
         let last_ns = expected.keys().copied().max().unwrap_or(0);
         Self { template, expected, last_ns }
@@ -101,7 +99,8 @@ impl<'a> StreamCheck<'a> {
             last_ns = last_ns.max(Some(time_ns));
             let Some((round, index, _, times_found)) = self.expected.get_mut(&time_ns) else {
                 verdict.wrong += 1;
-                verdict.note(|| format!("{} at {time_ns} ns was never sent: {line:?}", self.template.instance));
+                verdict
+                    .note(|| format!("{} at {time_ns} ns was never sent: {line:?}", self.template.instance));
                 continue;
             };
             *times_found += 1;

@@ -72,9 +72,7 @@ fn compare(
         for (key, value) in series_of(point.series, point.kind) {
             let sent = result.ledger.iter().filter(|sent| sent.template == index);
             let expected: Expected = sent
-                .map(|sent| {
-                    (sent.time_ns / 1_000_000, (value(point.series, sent.round), sent.outcome))
-                })
+                .map(|sent| (sent.time_ns / 1_000_000, (value(point.series, sent.round), sent.outcome)))
                 .collect();
             compare_series(verdict, &key, expected, found.remove(&key).unwrap_or_default());
         }
