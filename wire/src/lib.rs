@@ -9,7 +9,11 @@
 pub mod compression;
 mod error;
 pub mod grpc;
+mod json;
 pub mod otlp;
+pub mod otlp_to_prometheus;
+pub mod prometheus_names;
 pub mod protobuf;
+pub mod rpc_status;
 
 pub use error::DecodeError;

@@ -10,11 +10,19 @@
 //!   packed or not; of a singular field that occurs twice the last one counts, whole.
 //! - OTLP-3: [`AnyValue`]s nest at most [`ANY_VALUE_DEPTH_MAX`] deep, here and in [`check`] and [`json`] alike.
 
+mod as_string;
+mod check;
 mod common;
+pub mod edit;
+pub mod json;
 mod logs;
 mod metrics;
+mod response;
+mod schema;
+mod split;
 mod traces;
 
+pub use check::{Checked, check};
 pub use common::{
     ANY_VALUE_DEPTH_MAX, AnyValue, ArrayIter, ArrayValue, Attributes, AttributesIter, EncodedMessages,
     KeyValue, Resource, Scope, View, Views,
@@ -24,6 +32,10 @@ pub use metrics::{
     Buckets, Doubles, Exemplar, ExponentialHistogramPoint, Fixed64s, HistogramPoint, Metric, MetricData,
     NumberPoint, NumberValue, QuantileValue, SummaryPoint, Temporality, Varints,
 };
+pub use response::{
+    PartialSuccess, response_from_json, response_from_protobuf, response_to_json, response_to_protobuf,
+};
+pub use split::{item_count, merge, split};
 pub use traces::{Span, SpanEvent, SpanLink, SpanStatus};
 
 use crate::DecodeError;

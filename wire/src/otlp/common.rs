@@ -287,6 +287,11 @@ pub struct ArrayValue<'a> {
 }
 
 impl<'a> ArrayValue<'a> {
+    /// The encoded `ArrayValue` message.
+    pub fn encoded_message(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Each element in order.
     pub fn iter(&self) -> ArrayIter<'a> {
         ArrayIter {
