@@ -34,12 +34,19 @@ impl Labels {
         let mut pairs: Vec<(N, V)> = pairs.into_iter().collect();
         // Stable, so that the last of equal names stays last.
         pairs.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
-        let is_last = |index: usize| {
-            pairs.get(index + 1).is_none_or(|next| next.0.as_ref() != pairs[index].0.as_ref())
-        };
+        let is_last =
+            |index: usize| pairs.get(index + 1).is_none_or(|next| next.0.as_ref() != pairs[index].0.as_ref());
         let kept = pairs.iter().enumerate().filter(|(index, _)| is_last(*index));
         let kept = kept.map(|(_, (name, value))| (name.as_ref(), value.as_ref()));
         Self::from_sorted(kept.filter(|(_, value)| !value.is_empty()))
+    }
+
+    /// Takes pairs that are in name order already, each name once and no value empty; `None` when they are not. For
+    /// decoders: it costs no search.
+    pub fn try_from_sorted(pairs: &[(&str, &str)]) -> Option<Self> {
+        let sound =
+            pairs.is_sorted_by(|left, right| left.0 < right.0) && pairs.iter().all(|(_, v)| !v.is_empty());
+        sound.then(|| Self::from_sorted(pairs.iter().copied()))
     }
 
     /// Number of labels.
