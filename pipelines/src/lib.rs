@@ -5,6 +5,7 @@
 //! destination has the batch as durably as its configuration says; an error means that the sender must keep it.
 
 mod admission;
+mod attributes;
 mod batch;
 mod component;
 mod error;

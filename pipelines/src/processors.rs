@@ -1,8 +1,10 @@
 //! The processors, one file each, and their registry.
 
+mod batch;
 mod memory_limiter;
+mod resource;
 
 use crate::ProcessorFactory;
 
 /// Every processor. The name of a row is its type in configs, its file and its example under `configs/processors/`.
-pub const PROCESSORS: &[ProcessorFactory] = &[memory_limiter::FACTORY];
+pub const PROCESSORS: &[ProcessorFactory] = &[batch::FACTORY, memory_limiter::FACTORY, resource::FACTORY];

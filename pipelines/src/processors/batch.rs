@@ -1,0 +1,400 @@
+//! `batch`: sends small requests on as larger ones.
+//!
+//! Requests of one tenant (and one combination of `metadata_keys`) wait until `send_batch_size` items are there or
+//! `timeout` passed, and are then joined by concatenating their bytes. Unlike the collector's processor, which
+//! acknowledges at once and drops what it cannot deliver, a request is acknowledged when the batch that it travels in
+//! is (PIPE-1), so a sender waits up to `timeout` longer; an error goes to every request of the batch. What waits is
+//! bounded by admission: each waiting request holds its reservation. Items that a destination refuses for good cannot be
+//! told apart by request any more: their count is handed to the requests of the batch in order, so that the sum is exact.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use hashbrown::{HashMap, HashSet};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use model::{AppendReport, ErrorKind, Rejection, Signal, TenantId};
+use parking_lot::Mutex;
+use runtime::{MemoryBudget, Tasks};
+use serde::Deserialize;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    Batch, ClientMetadata, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer,
+    PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory, Stability,
+};
+
+pub(crate) const FACTORY: ProcessorFactory =
+    ProcessorFactory { kind: "batch", signals: &Signal::ALL, stability: Stability::Beta, create };
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Items after which a batch is sent without waiting for the timeout. Default 8192.
+    send_batch_size: u64,
+    /// Longest wait of a request for company; 0 = send at once. Default 200ms.
+    timeout: ConfigDuration,
+    /// Most items of a batch, larger requests are split; 0 = no limit. Default 0.
+    send_batch_max_size: u64,
+    /// Request metadata by which requests are kept apart, case-insensitive. Default none.
+    metadata_keys: Vec<String>,
+    /// Most combinations of metadata values; a request with a new one over it is refused. Default 1000.
+    metadata_cardinality_limit: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            send_batch_size: 8192,
+            timeout: ConfigDuration::from_millis(200),
+            send_batch_max_size: 0,
+            metadata_keys: Vec::new(),
+            metadata_cardinality_limit: 1000,
+        }
+    }
+}
+
+impl Config {
+    /// Checks as batchprocessor/config.go does and brings the keys to lower case.
+    fn validate(&mut self) -> Result<(), ConfigError> {
+        if self.send_batch_max_size > 0 && self.send_batch_max_size < self.send_batch_size {
+            return Err(ConfigError::at(
+                "",
+                "send_batch_max_size must be greater or equal to send_batch_size",
+            ));
+        }
+        for key in &mut self.metadata_keys {
+            *key = key.to_lowercase();
+        }
+        for (index, key) in self.metadata_keys.iter().enumerate() {
+            if self.metadata_keys[..index].contains(key) {
+                let message = format!("duplicate entry in metadata_keys: \"{key}\" (case-insensitive)");
+                return Err(ConfigError::at("", message));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn create(
+    config: &ComponentConfig<'_>,
+    _signal: Signal,
+    context: &ProcessorContext,
+    next: Arc<dyn Consumer>,
+) -> Result<Arc<dyn Processor>, ConfigError> {
+    let metrics = BatchMetrics::new(config.id);
+    let mut config: Config = config.parse()?;
+    config.validate()?;
+    Ok(Arc::new(BatchProcessor(Arc::new(Shared {
+        config,
+        next,
+        metrics,
+        lanes: Mutex::default(),
+        deliveries: TaskTracker::new(),
+        tasks: context.tasks.clone(),
+        budget: Arc::clone(&context.budget),
+    }))))
+}
+
+struct BatchProcessor(Arc<Shared>);
+
+struct Shared {
+    config: Config,
+    next: Arc<dyn Consumer>,
+    metrics: BatchMetrics,
+    lanes: Mutex<Lanes>,
+    /// Batches on their way.
+    deliveries: TaskTracker,
+    tasks: Tasks,
+    budget: Arc<MemoryBudget>,
+}
+
+#[derive(Default)]
+struct Lanes {
+    waiting: HashMap<LaneKey, Lane>,
+    /// Metadata combinations seen, to keep their number bounded.
+    combinations: HashSet<Vec<(String, String)>>,
+    /// Number of the next lane.
+    next_number: u64,
+    closed: bool,
+}
+
+/// Which requests may share a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct LaneKey {
+    tenant: TenantId,
+    metadata: Vec<(String, String)>,
+}
+
+/// Requests that wait for company; a lane without requests does not exist.
+struct Lane {
+    requests: Vec<Request>,
+    items: u64,
+    /// Tells a timer whether the lane is still the one that it was set for.
+    number: u64,
+}
+
+struct Request {
+    batch: Batch,
+    done: oneshot::Sender<PipelineResult<AppendReport>>,
+}
+
+struct BatchMetrics {
+    size: Histogram,
+    size_bytes: Histogram,
+    by_size: Counter,
+    by_timeout: Counter,
+    cardinality: Gauge,
+}
+
+impl BatchMetrics {
+    fn new(id: &ComponentId) -> Self {
+        let labels = [("processor", id.to_string())];
+        Self {
+            size: histogram!("otelcol_processor_batch_batch_send_size", &labels),
+            size_bytes: histogram!("otelcol_processor_batch_batch_send_size_bytes", &labels),
+            by_size: counter!("otelcol_processor_batch_batch_size_trigger_send", &labels),
+            by_timeout: counter!("otelcol_processor_batch_timeout_trigger_send", &labels),
+            cardinality: gauge!("otelcol_processor_batch_metadata_cardinality", &labels),
+        }
+    }
+}
+
+impl Consumer for BatchProcessor {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        Box::pin(async move {
+            let (done, outcome) = oneshot::channel();
+            self.0.admit(Request { batch, done })?;
+            outcome.await.unwrap_or_else(|_| Err(closed()))
+        })
+    }
+}
+
+impl Processor for BatchProcessor {
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let rest: Vec<Lane> = {
+                let mut lanes = self.0.lanes.lock();
+                lanes.closed = true;
+                lanes.waiting.drain().map(|(_, lane)| lane).collect()
+            };
+            for lane in rest {
+                self.0.send(lane.requests);
+            }
+            self.0.deliveries.close();
+            self.0.deliveries.wait().await;
+        })
+    }
+}
+
+fn closed() -> PipelineError {
+    PipelineError::new(ErrorKind::Unavailable, "the batch processor is shutting down")
+}
+
+impl Shared {
+    /// Puts a request into its lane, and sends the lane when it is full.
+    fn admit(self: &Arc<Self>, request: Request) -> PipelineResult<()> {
+        let metadata = self.metadata_of(&request.batch.client);
+        let key = LaneKey { tenant: request.batch.tenant.clone(), metadata };
+        let timeout = self.config.timeout.0;
+        let full = {
+            let mut lanes = self.lanes.lock();
+            if lanes.closed {
+                return Err(closed());
+            }
+            self.check_cardinality(&mut lanes, &key)?;
+            let fresh_number = lanes.next_number;
+            lanes.next_number += 1;
+            let lane = lanes.waiting.entry(key.clone()).or_insert_with(|| Lane {
+                requests: Vec::new(),
+                items: 0,
+                number: fresh_number,
+            });
+            lane.items += request.batch.items;
+            lane.requests.push(request);
+            let is_full = timeout.is_zero() || lane.items >= self.config.send_batch_size.max(1);
+            match is_full {
+                true => lanes.waiting.remove(&key),
+                false => {
+                    if lane.requests.len() == 1 {
+                        let number = lane.number;
+                        self.set_timer(key, number, timeout);
+                    }
+                    None
+                }
+            }
+        };
+        if let Some(lane) = full {
+            self.metrics.by_size.increment(1);
+            self.send(lane.requests);
+        }
+        Ok(())
+    }
+
+    fn metadata_of(&self, client: &ClientMetadata) -> Vec<(String, String)> {
+        let keys = self.config.metadata_keys.iter();
+        keys.flat_map(|key| client.metadata.iter().filter(move |(name, _)| name == key).cloned()).collect()
+    }
+
+    fn check_cardinality(&self, lanes: &mut Lanes, key: &LaneKey) -> PipelineResult<()> {
+        if self.config.metadata_keys.is_empty() || lanes.combinations.contains(&key.metadata) {
+            return Ok(());
+        }
+        let limit = self.config.metadata_cardinality_limit as usize;
+        // The collector reads 0 as "no limit".
+        if limit > 0 && lanes.combinations.len() >= limit {
+            let message = format!("too many batcher metadata-value combinations: the limit is {limit}");
+            return Err(PipelineError::new(ErrorKind::Invalid, message));
+        }
+        lanes.combinations.insert(key.metadata.clone());
+        self.metrics.cardinality.set(lanes.combinations.len() as f64);
+        Ok(())
+    }
+
+    fn set_timer(self: &Arc<Self>, key: LaneKey, number: u64, timeout: Duration) {
+        let shared = Arc::clone(self);
+        // Not joined: when the processor ends, it empties the lanes itself, and the timer finds nothing.
+        self.tasks.spawn("batch timeout", async move {
+            tokio::select! {
+                () = tokio::time::sleep(timeout) => {}
+                () = shared.tasks.cancelled() => {}
+            }
+            let due = {
+                let mut lanes = shared.lanes.lock();
+                match lanes.waiting.get(&key) {
+                    Some(lane) if lane.number == number => lanes.waiting.remove(&key),
+                    _ => None,
+                }
+            };
+            if let Some(lane) = due {
+                shared.metrics.by_timeout.increment(1);
+                shared.send(lane.requests);
+            }
+        });
+    }
+
+    /// Delivers requests in a task of their own: a sender that goes away must not take its companions' data with it.
+    fn send(self: &Arc<Self>, requests: Vec<Request>) {
+        for group in groups(requests, self.config.send_batch_max_size) {
+            let shared = Arc::clone(self);
+            self.tasks.spawn(
+                "batch delivery",
+                self.deliveries.track_future(async move { shared.deliver(group).await }),
+            );
+        }
+    }
+
+    async fn deliver(&self, requests: Vec<Request>) {
+        let counts: Vec<u64> = requests.iter().map(|request| request.batch.items).collect();
+        let (batches, done): (Vec<Batch>, Vec<_>) =
+            requests.into_iter().map(|request| (request.batch, request.done)).unzip();
+        let outcome = match self.join(batches) {
+            Ok(pieces) => self.deliver_pieces(pieces).await,
+            Err(error) => Err(error),
+        };
+        for (done, outcome) in done.into_iter().zip(share(outcome, &counts)) {
+            // The sender may have gone; then nobody needs the outcome.
+            let _ = done.send(outcome);
+        }
+    }
+
+    async fn deliver_pieces(&self, pieces: Vec<Batch>) -> PipelineResult<AppendReport> {
+        let mut report = AppendReport::default();
+        for piece in pieces {
+            self.metrics.size.record(piece.items as f64);
+            self.metrics.size_bytes.record(piece.payload.len() as f64);
+            report.merge(self.next.consume(piece).await?);
+        }
+        Ok(report)
+    }
+
+    /// The batches as one, or as several when a single one is over the maximum.
+    fn join(&self, mut batches: Vec<Batch>) -> PipelineResult<Vec<Batch>> {
+        let items_max = self.config.send_batch_max_size;
+        let items: u64 = batches.iter().map(|batch| batch.items).sum();
+        if batches.len() > 1 {
+            let payloads: Vec<Bytes> = batches.iter().map(|batch| batch.payload.clone()).collect();
+            let payload = wire::otlp::merge(&payloads);
+            let client = self.client_of(&batches);
+            // The copy is counted by itself and the originals are let go, so that memory is counted once.
+            let reservation = Some(Arc::new(self.budget.reserve_unchecked(payload.len() as u64)));
+            let (signal, tenant) = (batches[0].signal, batches[0].tenant.clone());
+            batches = vec![Batch { signal, tenant, payload, items, client, reservation }];
+        }
+        if items_max == 0 || items <= items_max {
+            return Ok(batches);
+        }
+        let mut pieces = Vec::new();
+        for batch in batches {
+            let split = wire::otlp::split(batch.signal, &batch.payload, items_max)
+                .map_err(|error| PipelineError::new(error.kind(), error.to_string()))?;
+            pieces.extend(split.into_iter().map(|(payload, items)| Batch {
+                payload,
+                items,
+                ..batch.clone()
+            }));
+        }
+        Ok(pieces)
+    }
+
+    /// What is known about the senders of joined requests: the metadata that they have in common by configuration.
+    fn client_of(&self, batches: &[Batch]) -> Arc<ClientMetadata> {
+        let first = &batches[0].client;
+        if batches.iter().all(|batch| batch.client == *first) {
+            return Arc::clone(first);
+        }
+        Arc::new(ClientMetadata { address: None, metadata: self.metadata_of(first) })
+    }
+}
+
+/// Cuts a list of requests, in order, into runs of at most `items_max` items (0 = no limit). A request that is larger
+/// by itself makes a run of its own.
+fn groups(requests: Vec<Request>, items_max: u64) -> Vec<Vec<Request>> {
+    if items_max == 0 {
+        return vec![requests];
+    }
+    let mut groups: Vec<Vec<Request>> = Vec::new();
+    let mut items = 0;
+    for request in requests {
+        items += request.batch.items;
+        match groups.last_mut() {
+            Some(group) if items <= items_max => group.push(request),
+            _ => {
+                items = request.batch.items;
+                groups.push(vec![request]);
+            }
+        }
+    }
+    groups
+}
+
+/// Each request's part of the outcome of a batch whose requests have `counts` items.
+fn share(outcome: PipelineResult<AppendReport>, counts: &[u64]) -> Vec<PipelineResult<AppendReport>> {
+    let mut rejected = match outcome {
+        Err(error) => return vec![Err(error); counts.len()],
+        Ok(report) if counts.len() == 1 => return vec![Ok(report)],
+        Ok(report) => report.rejected,
+    };
+    let mut shares = Vec::with_capacity(counts.len());
+    for &items in counts {
+        let mut stored = items;
+        let mut own = Vec::new();
+        for rejection in &mut rejected {
+            let count = rejection.count.min(stored);
+            if count == 0 {
+                continue;
+            }
+            stored -= count;
+            rejection.count -= count;
+            let message = format!("{} (counted over a batch of several requests)", rejection.message);
+            own.push(Rejection { reason: rejection.reason, count, message });
+        }
+        shares.push(Ok(AppendReport { stored, rejected: own }));
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! `resource`: changes the attributes of resources.
+//!
+//! Works on the wire bytes: each resource is looked up by its bytes in a bounded memory of earlier edits, so that the
+//! actions run once for each resource, not once for each request. A request in which nothing changes goes on as it came.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, ready};
+use model::{AppendReport, Signal};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use wire::DecodeError;
+use wire::otlp::edit::{ResourceMemo, edit_resources};
+
+use crate::attributes::{ActionConfig, Actions};
+use crate::{
+    Batch, ComponentConfig, ConfigError, Consumer, PipelineError, PipelineResult, Processor,
+    ProcessorContext, ProcessorFactory, Stability,
+};
+
+pub(crate) const FACTORY: ProcessorFactory =
+    ProcessorFactory { kind: "resource", signals: &Signal::ALL, stability: Stability::Beta, create };
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Actions on resource attributes, in order; at least one.
+    attributes: Vec<ActionConfig>,
+}
+
+/// Bytes of resources that are remembered: some ten thousand resources of 200 bytes, before and after.
+const MEMO_BYTES_MAX: usize = 4 << 20;
+
+/// Field of `Resource` that holds the attributes (opentelemetry/proto/resource/v1/resource.proto).
+const ATTRIBUTES_FIELD: u32 = 1;
+
+fn create(
+    config: &ComponentConfig<'_>,
+    _signal: Signal,
+    _context: &ProcessorContext,
+    next: Arc<dyn Consumer>,
+) -> Result<Arc<dyn Processor>, ConfigError> {
+    let config: Config = config.parse()?;
+    if config.attributes.is_empty() {
+        return Err(ConfigError::at("attributes", "missing required field \"attributes\""));
+    }
+    let actions = Actions::new(&config.attributes).map_err(|error| error.under(&["attributes"]))?;
+    // What depends on the sender differs from request to request and is not remembered.
+    let memo = (!actions.depends_on_client()).then(|| Mutex::new(ResourceMemo::new(MEMO_BYTES_MAX)));
+    Ok(Arc::new(ResourceProcessor { actions, memo, next }))
+}
+
+struct ResourceProcessor {
+    actions: Actions,
+    memo: Option<Mutex<ResourceMemo>>,
+    next: Arc<dyn Consumer>,
+}
+
+impl ResourceProcessor {
+    fn edit(&self, batch: &Batch) -> Result<Bytes, DecodeError> {
+        let edit = |resource: &[u8], out: &mut Vec<u8>| {
+            self.actions.apply(resource, ATTRIBUTES_FIELD, &batch.client, out)
+        };
+        // When another request has the memory, doing the work once more is shorter than waiting.
+        match self.memo.as_ref().and_then(|memo| memo.try_lock()) {
+            Some(mut memo) => memo.edit_resources(&batch.payload, edit),
+            None => edit_resources(&batch.payload, edit),
+        }
+    }
+}
+
+impl Consumer for ResourceProcessor {
+    fn consume(&self, mut batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        match self.edit(&batch) {
+            Ok(payload) => {
+                batch.payload = payload;
+                self.next.consume(batch)
+            }
+            Err(error) => {
+                let error = PipelineError::new(error.kind(), format!("resource processor: {error}"));
+                Box::pin(ready(Err(error)))
+            }
+        }
+    }
+}
+
+impl Processor for ResourceProcessor {
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
