@@ -1,0 +1,52 @@
+//! The error of the log.
+
+use std::fmt;
+use std::path::Path;
+
+use model::ErrorKind;
+
+/// The log refused or failed an operation. Cheap to clone: one failed write fails every record in its group.
+#[derive(Clone, Debug)]
+pub struct WalError(Cause);
+
+#[derive(Clone, Debug, thiserror::Error)]
+enum Cause {
+    #[error("write-ahead log {dir}: {action}: {reason}")]
+    Disk { dir: String, action: &'static str, reason: String },
+    #[error("write-ahead log {0} is closed")]
+    Closed(String),
+    #[error("write-ahead log: a record of {bytes} bytes is over the limit of {limit}")]
+    TooLarge { bytes: usize, limit: usize },
+}
+
+impl WalError {
+    pub(crate) fn disk(dir: &Path, action: &'static str, error: &std::io::Error) -> Self {
+        Self(Cause::Disk { dir: dir.display().to_string(), action, reason: error.to_string() })
+    }
+
+    pub(crate) fn closed(dir: &Path) -> Self {
+        Self(Cause::Closed(dir.display().to_string()))
+    }
+
+    pub(crate) fn too_large(bytes: usize, limit: usize) -> Self {
+        Self(Cause::TooLarge { bytes, limit })
+    }
+
+    /// `Unavailable` when the disk fails or is full (retry later, the log recovers by itself), `Closed` after
+    /// `close`, `Invalid` for a record over the limit.
+    pub fn kind(&self) -> ErrorKind {
+        match &self.0 {
+            Cause::Disk { .. } => ErrorKind::Unavailable,
+            Cause::Closed(_) => ErrorKind::Closed,
+            Cause::TooLarge { .. } => ErrorKind::Invalid,
+        }
+    }
+}
+
+impl fmt::Display for WalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for WalError {}

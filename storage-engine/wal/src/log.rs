@@ -1,0 +1,271 @@
+//! The handle on a log: open with replay, admit, append, rotate, truncate, close.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use parking_lot::{Condvar, Mutex};
+use runtime::{Disk, Tasks};
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::frame::Payload;
+use crate::metrics::WalMetrics;
+use crate::replay::{self, Record, ReplayReport};
+use crate::settings::RECORD_BYTES_MAX;
+use crate::writer::{GROUP_BYTES_ENOUGH, Writer};
+use crate::{WalError, WalSettings, filenames};
+
+/// A write-ahead log. Dropping it closes it; what was appended is still written.
+pub struct Wal {
+    shared: Arc<Shared>,
+    finished: watch::Receiver<bool>,
+}
+
+/// The right to append one record while the log is in service.
+pub struct Permit<'a>(&'a Wal);
+
+/// Resolves when a record and all before it are durable, to the record's number. Dropping it changes nothing: the
+/// record is written all the same.
+#[derive(Debug)]
+pub struct Ticket(Waiting);
+
+#[derive(Debug)]
+enum Waiting {
+    Failed(WalError),
+    Group { answer: oneshot::Receiver<Result<(), WalError>>, sequence: u64, dir: PathBuf },
+}
+
+/// A segment and where its records start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SegmentStart {
+    pub(crate) number: u64,
+    pub(crate) first_sequence: u64,
+}
+
+/// What the handle and the writer thread share.
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) settings: WalSettings,
+    pub(crate) metrics: WalMetrics,
+    pub(crate) queue: Mutex<Queue>,
+    /// Wakes the writer.
+    pub(crate) wake: Condvar,
+    /// Wakes those who wait for admission.
+    pub(crate) admission: Notify,
+}
+
+/// What waits for the disk.
+#[derive(Default)]
+pub(crate) struct Queue {
+    /// Frames of waiting records, oldest first.
+    pub(crate) frames: Vec<u8>,
+    /// Waiting records: number of them in `frames`.
+    pub(crate) records: u64,
+    pub(crate) waiters: Vec<oneshot::Sender<Result<(), WalError>>>,
+    pub(crate) next_sequence: u64,
+    /// All records below this are durable.
+    pub(crate) durable_sequence: u64,
+    /// Segment that the next group goes to, or the one being written.
+    pub(crate) segment: u64,
+    /// Segments on disk, ascending.
+    pub(crate) segments: VecDeque<SegmentStart>,
+    /// Asks the writer for a new segment before the next group.
+    pub(crate) rotate: bool,
+    /// Why writes fail now.
+    pub(crate) broken: Option<WalError>,
+    pub(crate) closed: bool,
+}
+
+impl Wal {
+    /// Replays the log in `dir` (made when the first record comes) through `deliver` and opens it for appending.
+    /// Blocks on the disk. Damage is in the report, not an error: the log always opens if its folder can be read.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        settings: WalSettings,
+        tasks: &Tasks,
+        deliver: impl FnMut(Record<'_>),
+    ) -> Result<(Self, ReplayReport), WalError> {
+        let metrics = WalMetrics::new(settings.metric_prefix);
+        let replayed = replay::replay(&*disk, &dir, &metrics, deliver)?;
+        let next_sequence = replayed.next_sequence.max(settings.sequence_min);
+        let queue = Queue {
+            next_sequence,
+            durable_sequence: next_sequence,
+            segment: replayed.next_segment,
+            segments: replayed.segments.into(),
+            ..Queue::default()
+        };
+        let shared = Arc::new(Shared {
+            disk,
+            dir,
+            settings,
+            metrics,
+            queue: Mutex::new(queue),
+            wake: Condvar::new(),
+            admission: Notify::new(),
+        });
+        let (finish, finished) = watch::channel(false);
+        let writer = Writer::new(Arc::clone(&shared));
+        tasks
+            .spawn_thread("wal-writer", move || {
+                writer.run();
+                finish.send_replace(true);
+            })
+            .map_err(|error| WalError::disk(&shared.dir, "start the writer thread", &error))?;
+        Ok((Self { shared, finished }, replayed.report))
+    }
+
+    /// Waits for room in the queue. Fails with `Unavailable` while writes fail and `Closed` after `close`.
+    /// Cancel-safe.
+    pub async fn admit(&self) -> Result<Permit<'_>, WalError> {
+        loop {
+            let room = self.shared.admission.notified();
+            if self.try_admit()? {
+                return Ok(Permit(self));
+            }
+            room.await;
+        }
+    }
+
+    fn try_admit(&self) -> Result<bool, WalError> {
+        let queue = self.shared.queue.lock();
+        if queue.closed {
+            return Err(WalError::closed(&self.shared.dir));
+        }
+        if let Some(error) = &queue.broken {
+            return Err(error.clone());
+        }
+        Ok(queue.frames.len() < self.shared.settings.queue_bytes_max)
+    }
+
+    /// Admits and appends one record; resolves when it is durable, to its number. When it fails with `Unavailable`
+    /// after admission the record may still come back at replay (WAL-3). Not cancel-safe: it may be appended or not.
+    pub async fn append(&self, record: &[u8]) -> Result<u64, WalError> {
+        self.admit().await?.append(record).await
+    }
+
+    /// A ticket for everything that was appended before.
+    pub fn barrier(&self) -> Ticket {
+        let queue = &mut *self.shared.queue.lock();
+        self.wait_in(queue)
+    }
+
+    /// Number that the next record gets. All records that were appended before have lower ones.
+    pub fn next_sequence(&self) -> u64 {
+        self.shared.queue.lock().next_sequence
+    }
+
+    /// The segment that the next record may go to; records appended before are in it or below.
+    pub fn current_segment(&self) -> u64 {
+        self.shared.queue.lock().segment
+    }
+
+    /// Removes the segments that hold only records below `sequence`, once all those are stored elsewhere. The newest
+    /// segment stays (it carries the numbering on); when it could go too, the next record starts a new one. Blocks on
+    /// the disk.
+    pub fn truncate_before(&self, sequence: u64) -> Result<(), WalError> {
+        let Shared { disk, dir, queue, metrics, .. } = &*self.shared;
+        let mut removed = false;
+        loop {
+            let number = {
+                let mut queue = queue.lock();
+                queue.rotate |= queue.segments.back().is_some_and(|last| last.first_sequence < sequence)
+                    && sequence >= queue.next_sequence;
+                match (queue.segments.front(), queue.segments.get(1)) {
+                    (Some(first), Some(second)) if second.first_sequence <= sequence => first.number,
+                    _ => break,
+                }
+            };
+            match disk.remove_file(&dir.join(filenames::segment(number))) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(WalError::disk(dir, "remove a segment", &error));
+                }
+                _ => drop(queue.lock().segments.pop_front()),
+            }
+            removed = true;
+        }
+        if removed {
+            metrics.truncations.increment(1);
+            disk.sync_dir(dir).map_err(|error| WalError::disk(dir, "sync the folder", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Takes no more records, writes what waits and ends the writer thread.
+    pub async fn close(&self) {
+        self.shared.close();
+        let mut finished = self.finished.clone();
+        // An error means that the thread is gone, which is what we wait for.
+        let _ = finished.wait_for(|finished| *finished).await;
+    }
+
+    fn wait_in(&self, queue: &mut Queue) -> Ticket {
+        if let Some(error) = &queue.broken {
+            return Ticket(Waiting::Failed(error.clone()));
+        }
+        if queue.closed {
+            return Ticket(Waiting::Failed(WalError::closed(&self.shared.dir)));
+        }
+        let (sender, receiver) = oneshot::channel();
+        queue.waiters.push(sender);
+        if queue.waiters.len() == 1 || queue.frames.len() >= GROUP_BYTES_ENOUGH {
+            self.shared.wake.notify_one();
+        }
+        let sequence = queue.next_sequence.saturating_sub(1);
+        Ticket(Waiting::Group { answer: receiver, sequence, dir: self.shared.dir.clone() })
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Permit<'_> {
+    /// Appends `record`; its place in the log is that of this call, the ticket tells when it is durable. Whatever the
+    /// ticket says, the record is in the log's order from now on and is written as soon as the disk allows (WAL-3).
+    pub fn append(self, record: &[u8]) -> Ticket {
+        if record.len() > RECORD_BYTES_MAX {
+            return Ticket(Waiting::Failed(WalError::too_large(record.len(), RECORD_BYTES_MAX)));
+        }
+        let shared = &*self.0.shared;
+        let mut scratch = Vec::new();
+        let payload = Payload::new(record, shared.settings.compress_bytes_min, &mut scratch);
+        let queue = &mut *shared.queue.lock();
+        let unsynced = u32::try_from(queue.next_sequence - queue.durable_sequence).unwrap_or(u32::MAX);
+        payload.write(queue.next_sequence, unsynced, &mut queue.frames);
+        queue.next_sequence += 1;
+        queue.records += 1;
+        self.0.wait_in(queue)
+    }
+}
+
+impl Shared {
+    pub(crate) fn close(&self) {
+        self.queue.lock().closed = true;
+        self.wake.notify_one();
+        self.admission.notify_waiters();
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<u64, WalError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Waiting::Failed(error) => Poll::Ready(Err(error.clone())),
+            Waiting::Group { answer, sequence, dir } => {
+                Pin::new(answer).poll(context).map(|answer| match answer {
+                    Ok(result) => result.map(|()| *sequence),
+                    Err(_) => Err(WalError::closed(dir)),
+                })
+            }
+        }
+    }
+}
