@@ -183,7 +183,9 @@ impl Encoding {
             Self::Snappy | Self::SnappyFramed => {
                 read_capped(self, snap::read::FrameDecoder::new(&body[..]), cap_bytes)?
             }
-            Self::Lz4 => read_capped(self, lz4_flex::frame::FrameDecoder::new(&body[..]), cap_bytes)?,
+            Self::Lz4 => {
+                read_capped(self, Lz4Frames(lz4_flex::frame::FrameDecoder::new(&body[..])), cap_bytes)?
+            }
         };
         Ok(Bytes::from(decoded))
     }
@@ -389,6 +391,22 @@ fn read_capped(
     }
     out.truncate(len);
     Ok(out)
+}
+
+/// Reads one lz4 frame after the other, where the decoder calls the end of each the end.
+struct Lz4Frames<'a>(lz4_flex::frame::FrameDecoder<&'a [u8]>);
+
+impl Read for Lz4Frames<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let before = self.0.get_ref().len();
+            let read = self.0.read(out)?;
+            // Without progress the end is the end.
+            if read > 0 || self.0.get_ref().is_empty() || self.0.get_ref().len() == before {
+                return Ok(read);
+            }
+        }
+    }
 }
 
 fn write_all<W: Write>(mut writer: W, body: &[u8], finish: impl FnOnce(W) -> Vec<u8>) -> Vec<u8> {

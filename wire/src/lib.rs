@@ -11,6 +11,7 @@ mod error;
 pub mod grpc;
 mod json;
 pub mod otlp;
+pub mod otlp_to_loki;
 pub mod otlp_to_prometheus;
 pub mod prometheus_names;
 pub mod protobuf;

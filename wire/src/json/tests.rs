@@ -1,14 +1,14 @@
-use super::{Lexer, SKIP_DEPTH_MAX, put_string};
+use super::{JsonError, Lexer, SKIP_DEPTH_MAX, put_string};
 use crate::DecodeError;
 
 fn string(json: &str) -> Result<String, String> {
-    let read = || {
+    let read = || -> Result<_, JsonError> {
         let mut lexer = Lexer::new(json.as_bytes())?;
         let text = lexer.string()?.to_owned();
         lexer.end()?;
         Ok(text)
     };
-    read().map_err(|error| DecodeError::from(error).to_string())
+    read().map_err(|error: JsonError| DecodeError::from(error).to_string())
 }
 
 fn skip(json: &[u8]) -> Result<(), String> {
@@ -17,7 +17,7 @@ fn skip(json: &[u8]) -> Result<(), String> {
         lexer.skip()?;
         lexer.end()
     };
-    read().map_err(|error| DecodeError::from(error).to_string())
+    read().map_err(|error: JsonError| DecodeError::from(error).to_string())
 }
 
 #[test]

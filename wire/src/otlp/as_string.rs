@@ -1,7 +1,8 @@
 //! Values as text, as `pcommon.Value.AsString` of the collector writes them.
 //!
-//! Lists and maps become the compact JSON of Go's `encoding/json`: keys in byte order, `<`, `>` and `&` escaped, floats
-//! in its notation, bytes as base64. A NaN or infinity inside makes the whole text empty, as there.
+//! Lists and maps become the compact JSON of Go's `encoding/json` without its HTML escapes: keys in byte order, floats
+//! in its notation, bytes as base64. A NaN or infinity inside makes the whole text empty, as there (pdata/pcommon/value.go
+//! from v1.59).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,14 +23,11 @@ impl AnyValue<'_> {
             Self::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
             Self::Int(int) => append_int(*int, out),
             Self::Double(double) if double.is_finite() => append_float(*double, out),
-            Self::Double(double) => {
-                out.push_str("json: unsupported value: ");
-                out.push_str(match double {
-                    double if double.is_nan() => "NaN",
-                    double if *double > 0.0 => "+Inf",
-                    _ => "-Inf",
-                });
-            }
+            Self::Double(double) => out.push_str(match double {
+                double if double.is_nan() => "NaN",
+                double if *double > 0.0 => "Infinity",
+                _ => "-Infinity",
+            }),
             Self::Bytes(bytes) => STANDARD.encode_string(bytes, out),
             Self::Array(_) | Self::Map(_) => {
                 let start = out.len();
@@ -118,7 +116,7 @@ fn append_json_string(text: &str, out: &mut String) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+            '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => {
                 write!(out, "\\u{:04x}", character as u32).expect("writing to a string cannot fail");
             }
             _ => out.push(character),

@@ -286,7 +286,11 @@ fn points_that_differ_only_in_bounds_do_not_share_series() {
         let mut point = three_buckets();
         (point.explicit_bounds, point.bucket_counts) = (bounds, counts);
         point.sum = has_sum.then_some(1.0);
-        translate(Settings::default(), &mut table, &request(vec![], vec![metric("h", "", histogram(point))]));
+        translate(
+            Settings { target_info: false, ..Settings::default() },
+            &mut table,
+            &request(vec![], vec![metric("h", "", histogram(point))]),
+        );
     }
     assert_eq!(table.inserts, 5);
 }

@@ -35,8 +35,9 @@ fn scalars_are_written_in_gos_notation() {
     check(double(1.5e300), "1.5e+300");
     check(double(0.000001), "0.000001");
     check(double(1e-7), "1e-7");
-    check(double(f64::NAN), "json: unsupported value: NaN");
-    check(double(f64::NEG_INFINITY), "json: unsupported value: -Inf");
+    check(double(f64::NAN), "NaN");
+    check(double(f64::INFINITY), "Infinity");
+    check(double(f64::NEG_INFINITY), "-Infinity");
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn lists_and_maps_are_compact_json_with_sorted_keys() {
                 });
             });
         },
-        "{\"a\":\"\\u003c\\u0026\\u003e\\n\\u0001é\\u2028\",\"b\":[null,\"eA==\"]}",
+        "{\"a\":\"<&>\\n\\u0001é\\u2028\",\"b\":[null,\"eA==\"]}",
     );
     check(|out| put_message(out, 6, |_| {}), "{}");
 }
