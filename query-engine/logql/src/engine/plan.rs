@@ -1,0 +1,154 @@
+//! Plans a metric query: which samples each range aggregation reads and which labels they keep. Pure.
+
+use std::sync::Arc;
+
+use model::Matcher;
+
+use super::grid::Grid;
+use super::samples::{Keep, SampleSpec, ValueOf};
+use crate::pipeline::{CompiledLabelFilter, Pipeline, Wanted, labels_read};
+use crate::syntax::{
+    Grouping, LabelMatch, LabelSource, LogRange, MetricExpr, MetricKind, RangeAggregation, RangeOp, Stage,
+    StageKind, VectorOp,
+};
+use crate::{LogqlError, LogqlResult};
+
+/// A metric query, ready to read.
+pub(super) struct MetricPlan {
+    pub(super) root: MetricExpr,
+    /// One per range aggregation, in the order in which the tree is walked.
+    pub(super) leaves: Vec<Leaf>,
+    /// Whether the query sorts by value, so that an instant answer keeps its order.
+    pub(super) sorts: bool,
+}
+
+/// What one range aggregation reads.
+pub(super) struct Leaf {
+    pub(super) matchers: Vec<Matcher>,
+    pub(super) spec: Arc<SampleSpec>,
+}
+
+/// Plans a query on a grid.
+pub(super) fn plan(root: MetricExpr, grid: &Grid) -> LogqlResult<MetricPlan> {
+    let mut plan = MetricPlan { root: root.clone(), leaves: Vec::new(), sorts: false };
+    walk(&root, None, grid, &mut plan)?;
+    Ok(plan)
+}
+
+/// `outer` is the grouping of a sum around a range aggregation: then samples need keep only its labels.
+fn walk(expr: &MetricExpr, outer: Option<&Grouping>, grid: &Grid, plan: &mut MetricPlan) -> LogqlResult<()> {
+    match &expr.kind {
+        MetricKind::Literal(_) | MetricKind::Constant(_) => Ok(()),
+        MetricKind::Range(aggregation) => {
+            plan.leaves.push(leaf(aggregation, outer, grid)?);
+            Ok(())
+        }
+        MetricKind::Vector(vector) => {
+            plan.sorts |= matches!(vector.op, VectorOp::Sort | VectorOp::SortDesc);
+            let outer = (vector.op == VectorOp::Sum).then_some(&vector.grouping);
+            walk(&vector.inner, outer, grid, plan)
+        }
+        MetricKind::Binary(binary) => {
+            walk(&binary.left, None, grid, plan)?;
+            walk(&binary.right, None, grid, plan)
+        }
+        MetricKind::LabelReplace(replace) => walk(&replace.inner, None, grid, plan),
+    }
+}
+
+fn leaf(aggregation: &RangeAggregation, outer: Option<&Grouping>, grid: &Grid) -> LogqlResult<Leaf> {
+    let range = &aggregation.range;
+    let adds_up = matches!(
+        aggregation.op,
+        RangeOp::BytesOverTime
+            | RangeOp::BytesRate
+            | RangeOp::SumOverTime
+            | RangeOp::Rate
+            | RangeOp::CountOverTime
+    );
+    let outer = outer.filter(|_| adds_up && aggregation.grouping.is_none());
+    let grouping = outer.or(aggregation.grouping.as_ref());
+    let no_labels =
+        aggregation.op == RangeOp::AbsentOverTime || grouping.is_some_and(Grouping::is_single_group);
+    let spec = SampleSpec {
+        pipeline: Pipeline::compile(&range.log.stages)?,
+        wanted: Arc::new(wanted(range, grouping, no_labels)),
+        keep: keep(range, grouping, no_labels),
+        value: value_of(aggregation)?,
+        windows: grid.windows(range.interval_ns, range.offset_ns)?,
+    };
+    Ok(Leaf { matchers: matchers(&range.log.matchers)?, spec: Arc::new(spec) })
+}
+
+/// The matchers to select streams with.
+pub(super) fn matchers(matchers: &[LabelMatch]) -> LogqlResult<Vec<Matcher>> {
+    matchers.iter().map(LabelMatch::to_matcher).collect()
+}
+
+fn keep(range: &LogRange, grouping: Option<&Grouping>, no_labels: bool) -> Keep {
+    if no_labels {
+        return Keep::By(Vec::new());
+    }
+    let sorted = |labels: &[String], more: Option<&String>| {
+        let mut labels: Vec<String> = labels.iter().chain(more).cloned().collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
+    };
+    // The unwrapped label is the value, so it does not tell series apart unless it is asked for.
+    let unwrapped = range.unwrap.as_ref().map(|unwrap| &unwrap.label);
+    match (grouping, unwrapped) {
+        (Some(grouping), _) if !grouping.without => Keep::By(sorted(&grouping.labels, None)),
+        (Some(grouping), unwrapped) if !grouping.labels.is_empty() || unwrapped.is_some() => {
+            Keep::Without(sorted(&grouping.labels, unwrapped))
+        }
+        (None, Some(label)) => Keep::Without(vec![label.clone()]),
+        _ => Keep::All,
+    }
+}
+
+/// Which labels parsers must make. Without a closed list everything is needed.
+fn wanted(range: &LogRange, grouping: Option<&Grouping>, no_labels: bool) -> Wanted {
+    let closed =
+        no_labels || grouping.is_some_and(|grouping| !grouping.without && !grouping.labels.is_empty());
+    if !closed {
+        return Wanted::everything();
+    }
+    let mut names: Vec<String> = range.log.stages.iter().flat_map(labels_of_stage).collect();
+    if let Some(unwrap) = &range.unwrap {
+        names.extend(unwrap.filters.iter().flat_map(labels_read).map(str::to_owned));
+        names.push(unwrap.label.clone());
+    }
+    names.extend(grouping.iter().flat_map(|grouping| grouping.labels.iter().cloned()));
+    if names.is_empty() { Wanted::nothing_at_all() } else { Wanted::only(names.iter().map(String::as_str)) }
+}
+
+/// Labels that a stage reads.
+fn labels_of_stage(stage: &Stage) -> Vec<String> {
+    match &stage.kind {
+        StageKind::LabelFilter(filter) => labels_read(filter).into_iter().map(str::to_owned).collect(),
+        StageKind::LabelFormat(formats) => formats
+            .iter()
+            .filter_map(|format| match &format.source {
+                LabelSource::Label(label) => Some(label.clone()),
+                LabelSource::Template(_) => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn value_of(aggregation: &RangeAggregation) -> LogqlResult<ValueOf> {
+    if let Some(unwrap) = &aggregation.range.unwrap {
+        let compile = |filter| {
+            CompiledLabelFilter::compile(filter)
+                .map_err(|reason| LogqlError::parse(format_args!("stage '| {filter}' : {reason}")))
+        };
+        let filters = unwrap.filters.iter().map(compile).collect::<LogqlResult<_>>()?;
+        return Ok(ValueOf::Label { name: unwrap.label.clone(), conversion: unwrap.conversion, filters });
+    }
+    Ok(match aggregation.op {
+        RangeOp::BytesOverTime | RangeOp::BytesRate => ValueOf::LineBytes,
+        _ => ValueOf::Entry,
+    })
+}

@@ -1,0 +1,131 @@
+use std::sync::Arc;
+
+use model::{Direction, ErrorKind, TenantId};
+use tokio_util::sync::CancellationToken;
+
+use super::{Engine, EngineSettings, QueryParams};
+use crate::{LogqlError, QueryOutput, QueryResult};
+use store::Store;
+
+mod logs;
+mod metrics;
+mod store;
+
+const SECOND: i64 = 1_000_000_000;
+
+fn engine() -> Engine {
+    Engine::new(EngineSettings { threads: 2, ..EngineSettings::default() })
+}
+
+async fn instant(store: &Arc<Store>, query: &str, seconds: i64) -> Result<QueryOutput, LogqlError> {
+    let (tenant, cancel) = (TenantId::default(), CancellationToken::new());
+    engine().query_instant(query, seconds * SECOND, &tenant, Arc::clone(store) as _, &cancel).await
+}
+
+async fn range(store: &Arc<Store>, query: &str, params: QueryParams) -> Result<QueryOutput, LogqlError> {
+    let (tenant, cancel) = (TenantId::default(), CancellationToken::new());
+    engine().query_range(query, params, &tenant, Arc::clone(store) as _, &cancel).await
+}
+
+/// Everything, newest first.
+fn whole() -> QueryParams {
+    QueryParams {
+        start_ns: 0,
+        end_ns: 10_000 * SECOND,
+        step_ns: 60 * SECOND,
+        limit: 1000,
+        direction: Direction::Backward,
+        interval_ns: 0,
+    }
+}
+
+/// A range of steps, in seconds.
+fn steps(start: i64, end: i64, step: i64) -> QueryParams {
+    QueryParams { start_ns: start * SECOND, end_ns: end * SECOND, step_ns: step * SECOND, ..whole() }
+}
+
+/// An instant answer as text: one line `{labels} value` per series.
+fn shown(result: &QueryResult) -> Vec<String> {
+    match result {
+        QueryResult::Vector(samples) => {
+            samples.iter().map(|sample| format!("{} {}", sample.labels, sample.value)).collect()
+        }
+        QueryResult::Scalar { value, .. } => vec![format!("scalar {value}")],
+        QueryResult::Matrix(series) => series
+            .iter()
+            .map(|series| {
+                let points: Vec<String> =
+                    series.points.iter().map(|(time, value)| format!("{}:{value}", time / 1000)).collect();
+                format!("{} {}", series.labels, points.join(" "))
+            })
+            .collect(),
+        QueryResult::Streams(streams) => streams
+            .entries
+            .iter()
+            .map(|e| format!("{} {} {}", e.timestamp_ns, e.all_labels(), e.line))
+            .collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_log_query_is_no_instant_query() {
+    let error = instant(&Store::empty(), r#"{app="x"}"#, 1).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(
+        error.to_string(),
+        "log queries are not supported as an instant query type, please change your query to a range query type"
+    );
+}
+
+#[tokio::test]
+async fn grafana_s_health_check_answers_two() {
+    let output = instant(&Store::empty(), "vector(1)+vector(1)", 4_000_000_000).await.expect("runs");
+    assert_eq!(shown(&output.result), ["{} 2"]);
+}
+
+#[tokio::test]
+async fn limits_of_a_request_are_named() {
+    for (params, expected) in [
+        (
+            QueryParams { limit: 5001, ..whole() },
+            "max entries limit per query exceeded, limit > max_entries_limit_per_query (5001 > 5000)",
+        ),
+        (QueryParams { limit: 0, ..whole() }, "limit must be a positive value"),
+    ] {
+        let error = range(&Store::empty(), r#"{app="x"}"#, params).await.expect_err("refused");
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Invalid, expected));
+    }
+    let error =
+        range(&Store::empty(), r#"rate({a="b"}[1m])"#, steps(0, 11_001, 1)).await.expect_err("too many");
+    assert!(error.to_string().starts_with("exceeded maximum resolution of 11,000 points per time series"));
+    assert!(range(&Store::empty(), r#"rate({a="b"}[1m])"#, steps(0, 11_000, 1)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_cancelled_query_ends_with_its_own_kind() {
+    let store = Store::new().stream("app=x", &[(1, "a")]).done();
+    let (tenant, cancel) = (TenantId::default(), CancellationToken::new());
+    cancel.cancel();
+    let error =
+        engine().query_range(r#"{app="x"}"#, whole(), &tenant, store, &cancel).await.expect_err("cancelled");
+    assert_eq!(error.kind(), ErrorKind::Canceled);
+}
+
+#[tokio::test]
+async fn a_query_over_its_budget_is_refused_by_name() {
+    let store = Store::new().stream("app=x", &[(1, "aaaaaaaaaa"), (2, "bbbbbbbbbb")]).done();
+    for (settings, expected) in [
+        (EngineSettings { bytes_max: 15, ..EngineSettings::default() }, "limit of 15 bytes"),
+        (EngineSettings { lines_max: 1, ..EngineSettings::default() }, "more than 1 lines"),
+        (EngineSettings { memory_max: 10, ..EngineSettings::default() }, "more than 10 bytes of results"),
+    ] {
+        let (tenant, cancel) = (TenantId::default(), CancellationToken::new());
+        let querier = Arc::clone(&store) as Arc<dyn storage_api::LogQuerier>;
+        let error = Engine::new(settings)
+            .query_range(r#"{app="x"}"#, whole(), &tenant, querier, &cancel)
+            .await
+            .expect_err("over budget");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}

@@ -1,0 +1,316 @@
+//! The labels of one entry while it passes through a pipeline: stream labels, structured metadata and parsed labels
+//! apart, with Loki's rules for names that clash (pkg/logql/log/labels.go).
+//!
+//! Sketch: one per worker, reset per entry; all text that an entry adds lies in one buffer, so that the steady state
+//! allocates nothing. Label sets have about ten labels: linear walks throughout.
+
+use std::sync::Arc;
+
+use model::{Labels, MetadataPairs};
+
+use super::wanted::Wanted;
+
+/// Appended to a name that a stream label or structured metadata already has.
+pub(crate) const CLASH_SUFFIX: &str = "_extracted";
+/// Label that carries the kind of error that a stage met.
+pub(crate) const ERROR_LABEL: &str = "__error__";
+/// Label that carries its text.
+pub(crate) const ERROR_DETAILS_LABEL: &str = "__error_details__";
+/// Label that lets an error pass through a metric query that asked for errors.
+pub(crate) const PRESERVE_ERROR_LABEL: &str = "__preserve_error__";
+
+/// Kinds of errors a stage can meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StageError {
+    Json,
+    Logfmt,
+    SampleExtraction,
+    LabelFilter,
+}
+
+impl StageError {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "JSONParserErr",
+            Self::Logfmt => "LogfmtParserErr",
+            Self::SampleExtraction => "SampleExtractionErr",
+            Self::LabelFilter => "LabelFilterErr",
+        }
+    }
+}
+
+/// A piece of `text`.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    name: Piece,
+    value: Piece,
+}
+
+/// Labels of one entry.
+#[derive(Clone, Debug)]
+pub(crate) struct EntryLabels {
+    base: Labels,
+    wanted: Arc<Wanted>,
+    text: String,
+    metadata: Vec<Pair>,
+    parsed: Vec<Pair>,
+    deleted: Vec<Piece>,
+    /// Names that a parser once set and a later stage deleted: they count as extracted and are not parsed again.
+    forgotten: Vec<Piece>,
+    required_found: usize,
+    /// Empty when there is none; not always a [`StageError`], because metadata may be named `__error__`.
+    error: String,
+    error_details: String,
+}
+
+impl EntryLabels {
+    pub(crate) fn new(wanted: Arc<Wanted>) -> Self {
+        Self {
+            base: Labels::empty(),
+            wanted,
+            text: String::new(),
+            metadata: Vec::new(),
+            parsed: Vec::new(),
+            deleted: Vec::new(),
+            forgotten: Vec::new(),
+            required_found: 0,
+            error: String::new(),
+            error_details: String::new(),
+        }
+    }
+
+    /// Turns to another stream.
+    pub(crate) fn set_stream(&mut self, base: &Labels) {
+        self.base = base.clone();
+    }
+
+    /// Turns to the next entry of the stream.
+    pub(crate) fn reset(&mut self, metadata: MetadataPairs<'_>) {
+        self.text.clear();
+        self.metadata.clear();
+        self.parsed.clear();
+        self.deleted.clear();
+        self.forgotten.clear();
+        self.required_found = 0;
+        self.error.clear();
+        self.error_details.clear();
+        for (name, value) in metadata {
+            self.add_metadata(name, value);
+        }
+    }
+
+    fn add_metadata(&mut self, name: &str, value: &str) {
+        let name = if self.base_has(name) {
+            let start = self.text.len();
+            self.text.push_str(name);
+            self.text.push_str(CLASH_SUFFIX);
+            self.piece_from(start)
+        } else if name == ERROR_LABEL {
+            self.error.push_str(value);
+            return;
+        } else if name == ERROR_DETAILS_LABEL {
+            self.error_details.push_str(value);
+            return;
+        } else {
+            self.store(name)
+        };
+        let value = self.store(value);
+        let known = self.metadata.iter().position(|pair| self.str(pair.name) == self.str(name));
+        match known {
+            Some(index) => self.metadata[index].value = value,
+            None => self.metadata.push(Pair { name, value }),
+        }
+    }
+
+    fn store(&mut self, text: &str) -> Piece {
+        let start = self.text.len();
+        self.text.push_str(text);
+        self.piece_from(start)
+    }
+
+    fn piece_from(&self, start: usize) -> Piece {
+        let offset = |at: usize| u32::try_from(at).expect("a line and its labels stay far below 4 GiB");
+        Piece { start: offset(start), end: offset(self.text.len()) }
+    }
+
+    fn str(&self, piece: Piece) -> &str {
+        &self.text[piece.start as usize..piece.end as usize]
+    }
+
+    /// Which labels parsers should look for.
+    pub(crate) fn wanted(&self) -> &Arc<Wanted> {
+        &self.wanted
+    }
+
+    /// Whether no parser needs to run any more.
+    pub(crate) fn needs_nothing(&self) -> bool {
+        self.wanted.nothing() || self.found_all_required()
+    }
+
+    /// Whether the query names its labels and all have been found.
+    pub(crate) fn found_all_required(&self) -> bool {
+        let required = self.wanted.names().len();
+        required > 0 && self.required_found >= required
+    }
+
+    /// Whether the stream has label `name`.
+    pub(crate) fn base_has(&self, name: &str) -> bool {
+        self.base.get(name).is_some()
+    }
+
+    /// Whether a parsed label of this name must take the suffix.
+    pub(crate) fn clashes(&self, name: &str) -> bool {
+        self.base_has(name) || self.find(&self.metadata, name).is_some()
+    }
+
+    /// Whether an earlier parser, or an earlier pair of the same line, already gave `name`.
+    pub(crate) fn is_extracted(&self, name: &str) -> bool {
+        self.find(&self.parsed, name).is_some() || self.forgotten.iter().any(|piece| self.str(*piece) == name)
+    }
+
+    fn find(&self, pairs: &[Pair], name: &str) -> Option<usize> {
+        pairs.iter().position(|pair| self.str(pair.name) == name)
+    }
+
+    /// The label's value. Metadata and parsed labels hide stream labels.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        if let Some(index) = self.find(&self.metadata, name) {
+            return Some(self.str(self.metadata[index].value));
+        }
+        if let Some(index) = self.find(&self.parsed, name) {
+            return Some(self.str(self.parsed[index].value));
+        }
+        if self.is_deleted(name) {
+            return None;
+        }
+        self.base.get(name)
+    }
+
+    fn is_deleted(&self, name: &str) -> bool {
+        self.deleted.iter().any(|piece| self.str(*piece) == name)
+    }
+
+    /// Sets a parsed label; it replaces structured metadata of the same name.
+    pub(crate) fn set_parsed(&mut self, name: &str, value: &str) {
+        if let Some(index) = self.find(&self.metadata, name) {
+            self.metadata.remove(index);
+        }
+        let value = self.store(value);
+        if let Some(index) = self.find(&self.parsed, name) {
+            self.parsed[index].value = value;
+            return;
+        }
+        let newly = !self.is_extracted(name);
+        let piece = self.store(name);
+        self.parsed.push(Pair { name: piece, value });
+        if newly && self.wanted.is_required(name) {
+            self.required_found += 1;
+        }
+    }
+
+    /// Removes a label of whatever kind.
+    pub(crate) fn delete(&mut self, name: &str) {
+        if let Some(index) = self.find(&self.metadata, name) {
+            self.metadata.remove(index);
+        }
+        if let Some(index) = self.find(&self.parsed, name) {
+            let pair = self.parsed.remove(index);
+            self.forgotten.push(pair.name);
+        }
+        let piece = self.store(name);
+        self.deleted.push(piece);
+    }
+
+    /// The kind of error, or "".
+    pub(crate) fn error(&self) -> &str {
+        &self.error
+    }
+
+    /// The error's text, or "".
+    pub(crate) fn error_details(&self) -> &str {
+        &self.error_details
+    }
+
+    /// Whether a stage met an error.
+    pub(crate) fn has_error(&self) -> bool {
+        !self.error.is_empty()
+    }
+
+    /// Records that a stage met an error.
+    pub(crate) fn set_error(&mut self, error: StageError, details: &str) {
+        self.error.clear();
+        self.error.push_str(error.as_str());
+        self.error_details.clear();
+        self.error_details.push_str(details);
+    }
+
+    /// Records an error of a parser; a metric query that asks for errors keeps the sample.
+    pub(crate) fn set_parser_error(&mut self, error: StageError, details: &str) {
+        self.set_error(error, details);
+        if self.wanted.preserves_errors() {
+            self.set_parsed(PRESERVE_ERROR_LABEL, "true");
+        }
+    }
+
+    /// Forgets the error's kind.
+    pub(crate) fn clear_error(&mut self) {
+        self.error.clear();
+    }
+
+    /// Forgets the error's text.
+    pub(crate) fn clear_error_details(&mut self) {
+        self.error_details.clear();
+    }
+
+    /// Whether the entry's labels are just its stream's.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.metadata.is_empty() && self.parsed.is_empty() && self.deleted.is_empty() && self.error.is_empty()
+    }
+
+    /// The stream's labels, whatever the pipeline did.
+    pub(crate) fn base(&self) -> &Labels {
+        &self.base
+    }
+
+    /// Stream labels that are left.
+    pub(crate) fn stream_labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.base.iter().filter(|(name, _)| {
+            !self.is_deleted(name)
+                && self.find(&self.metadata, name).is_none()
+                && self.find(&self.parsed, name).is_none()
+        })
+    }
+
+    /// Structured metadata that is left.
+    pub(crate) fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.metadata.iter().map(|pair| (self.str(pair.name), self.str(pair.value)))
+    }
+
+    /// Parsed labels, and the error as labels.
+    pub(crate) fn parsed(&self) -> impl Iterator<Item = (&str, &str)> {
+        let errors = [(ERROR_LABEL, self.error.as_str()), (ERROR_DETAILS_LABEL, self.error_details.as_str())];
+        self.parsed
+            .iter()
+            .map(|pair| (self.str(pair.name), self.str(pair.value)))
+            .chain(errors.into_iter().filter(|(_, value)| !value.is_empty()))
+    }
+
+    /// All labels, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.stream_labels().chain(self.metadata()).chain(self.parsed())
+    }
+
+    /// All labels as a set.
+    pub(crate) fn to_labels(&self) -> Labels {
+        if self.is_unchanged() && self.error_details.is_empty() {
+            return self.base.clone();
+        }
+        Labels::from_pairs(self.all())
+    }
+}
