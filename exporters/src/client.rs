@@ -1,0 +1,14 @@
+//! What exporters that speak over the network share: TLS, headers, the two transports and what their answers mean.
+
+mod config;
+mod grpc;
+mod http;
+mod status;
+
+pub(crate) use config::{Headers, TlsConfig, split, unsupported};
+pub(crate) use grpc::{GrpcClient, GrpcSettings};
+pub(crate) use http::{HttpClient, HttpClientConfig, HttpResponse};
+pub(crate) use status::{http_failure, permanent};
+
+/// How this program names itself to servers.
+pub(crate) const USER_AGENT: &str = concat!("Tidegate/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,140 @@
+//! TLS and header keys of client configs (config/configtls, config/configopaque of the collector).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use model::ErrorKind;
+use pipelines::{ConfigError, Opaque, PipelineError, PipelineResult};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// `tls` of a client.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TlsConfig {
+    /// Whether the connection is plain when the endpoint has no scheme. Default false.
+    pub(crate) insecure: bool,
+    /// Whether the server's certificate is not checked. Default false.
+    pub(crate) insecure_skip_verify: bool,
+    /// File with the certificates of authorities to trust, PEM; default those of the system.
+    ca_file: Option<String>,
+    /// The same as text.
+    ca_pem: Option<Opaque>,
+    /// Whether the system's authorities are trusted besides those of `ca_file`. Default false.
+    pub(crate) include_system_ca_certs_pool: bool,
+    /// File with the client's certificate, PEM.
+    cert_file: Option<String>,
+    /// The same as text.
+    cert_pem: Option<Opaque>,
+    /// File with the client's key, PEM.
+    key_file: Option<String>,
+    /// The same as text.
+    key_pem: Option<Opaque>,
+    /// Name to check in the server's certificate instead of the endpoint's.
+    pub(crate) server_name_override: String,
+    /// Lowest version, 1.2; a higher one cannot be asked for yet.
+    min_version: Option<Value>,
+    max_version: Option<Value>,
+    cipher_suites: Option<Value>,
+    curve_preferences: Option<Value>,
+    reload_interval: Option<Value>,
+    tpm: Option<Value>,
+}
+
+/// Certificates and keys, read.
+#[derive(Default)]
+pub(crate) struct TlsMaterial {
+    /// Authorities to trust, PEM.
+    pub(crate) ca_pem: Option<Vec<u8>>,
+    /// Certificate and key of the client, PEM.
+    pub(crate) identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Refuses keys that the collector has and this program lacks, if they are set.
+pub(crate) fn unsupported(keys: &[(&str, bool)]) -> Result<(), ConfigError> {
+    match keys.iter().find(|(_, is_set)| *is_set) {
+        Some((key, _)) => Err(ConfigError::at(key, "is not supported yet, leave the key out")),
+        None => Ok(()),
+    }
+}
+
+/// A section in two: the entries whose keys are in `keys`, and the others.
+pub(crate) fn split(section: &Value, keys: &[&str]) -> (Value, Value) {
+    let Value::Object(map) = section else { return (Value::Null, section.clone()) };
+    let (inside, outside): (Map<_, _>, Map<_, _>) =
+        map.clone().into_iter().partition(|(key, _)| keys.contains(&key.as_str()));
+    (Value::Object(inside), Value::Object(outside))
+}
+
+impl TlsConfig {
+    /// Refuses what contradicts itself and what is not there.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let at = |key: &str, message: &str| Err(ConfigError::at(&format!("tls.{key}"), message));
+        if self.ca_file.is_some() && self.ca_pem.is_some() {
+            return at("ca_file", "provide either a CA file or the PEM-encoded string, but not both");
+        }
+        if self.cert_file.is_some() && self.cert_pem.is_some() {
+            return at("cert_file", "provide either a certificate or the PEM-encoded string, but not both");
+        }
+        if self.key_file.is_some() && self.key_pem.is_some() {
+            return at("key_file", "provide either a key or the PEM-encoded string, but not both");
+        }
+        let has_cert = self.cert_file.is_some() || self.cert_pem.is_some();
+        if has_cert != (self.key_file.is_some() || self.key_pem.is_some()) {
+            return at("cert_file", "provide both certificate and key, or neither");
+        }
+        if let Some(version) = &self.min_version
+            && version.as_str() != Some("1.2")
+            && version.as_f64() != Some(1.2)
+        {
+            return at("min_version", "only 1.2 is supported yet");
+        }
+        unsupported(&[
+            ("tls.max_version", self.max_version.is_some()),
+            ("tls.cipher_suites", self.cipher_suites.is_some()),
+            ("tls.curve_preferences", self.curve_preferences.is_some()),
+            ("tls.reload_interval", self.reload_interval.is_some()),
+            ("tls.tpm", self.tpm.is_some()),
+        ])
+    }
+
+    /// Reads the files that the config names.
+    pub(crate) fn load(&self) -> PipelineResult<TlsMaterial> {
+        let ca_pem = pem(self.ca_file.as_deref(), self.ca_pem.as_ref())?;
+        let cert = pem(self.cert_file.as_deref(), self.cert_pem.as_ref())?;
+        let key = pem(self.key_file.as_deref(), self.key_pem.as_ref())?;
+        Ok(TlsMaterial { ca_pem, identity: cert.zip(key) })
+    }
+}
+
+fn pem(file: Option<&str>, text: Option<&Opaque>) -> PipelineResult<Option<Vec<u8>>> {
+    match (file, text) {
+        (Some(path), _) => std::fs::read(Path::new(path)).map(Some).map_err(|error| {
+            PipelineError::new(ErrorKind::Invalid, format!("cannot read the tls file {path}: {error}"))
+        }),
+        (None, Some(text)) => Ok(Some(text.reveal().as_bytes().to_vec())),
+        (None, None) => Ok(None),
+    }
+}
+
+/// `headers` of a client: names and values that every request carries.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Headers(BTreeMap<String, Opaque>);
+
+impl Headers {
+    /// The headers as HTTP takes them; values are marked as not to be shown.
+    pub(crate) fn to_map(&self) -> Result<HeaderMap, ConfigError> {
+        let mut map = HeaderMap::new();
+        for (name, value) in &self.0 {
+            let at = |message: &str| ConfigError::at("headers", format!("{name:?}: {message}"));
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| at("is not a header name"))?;
+            let mut value =
+                HeaderValue::from_str(value.reveal()).map_err(|_| at("the value has forbidden bytes"))?;
+            value.set_sensitive(true);
+            map.insert(name, value);
+        }
+        Ok(map)
+    }
+}

@@ -1,0 +1,278 @@
+//! A unary gRPC client that sends and receives raw bytes over a tonic channel.
+//!
+//! It frames the message itself: a payload goes out without a copy, compression runs on whole bodies with reused
+//! contexts and off the async threads, and a broken answer of a server is an error (tonic's own client panics on a
+//! `grpc-status-details-bin` that is not base64). Protocol: grpc/grpc doc/PROTOCOL-HTTP2.md. Connections are made on
+//! demand and made again when they break.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
+use model::ErrorKind;
+use pipelines::{PipelineError, PipelineResult};
+use tonic::body::Body;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tower::ServiceExt as _;
+use wire::compression::Encoding;
+use wire::rpc_status::Status;
+
+use super::status::grpc_failure;
+use super::{TlsConfig, USER_AGENT, permanent};
+
+/// Largest answer that is read, as OTLP asks of clients.
+const RESPONSE_BYTES_MAX: usize = 4 << 20;
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+const PREFIX_BYTES: usize = 5;
+
+/// How to reach a server.
+#[derive(Clone, Debug)]
+pub(crate) struct GrpcSettings {
+    /// `http://…` or `https://…`.
+    pub(crate) uri: Uri,
+    /// TLS keys, used with `https`.
+    pub(crate) tls: TlsConfig,
+    /// What every request carries.
+    pub(crate) headers: HeaderMap,
+    /// `grpc-encoding` and how bodies are written; identity sends them as they are.
+    pub(crate) encoding: (&'static str, Encoding),
+    /// Interval and timeout of HTTP/2 pings, and whether idle connections ping too.
+    pub(crate) keepalive: Option<(Duration, Duration, bool)>,
+    /// `:authority` to send instead of the endpoint's.
+    pub(crate) authority: Option<Uri>,
+}
+
+/// A connection that is made when needed.
+pub(crate) struct GrpcClient {
+    channel: Channel,
+    settings: GrpcSettings,
+    tasks: runtime::Tasks,
+}
+
+impl GrpcClient {
+    /// Makes a client; connects on the first call.
+    pub(crate) fn new(settings: GrpcSettings, tasks: runtime::Tasks) -> PipelineResult<Self> {
+        let failed = |error: tonic::transport::Error| {
+            PipelineError::new(
+                ErrorKind::Invalid,
+                format!("cannot connect to {}: {}", settings.uri, chain(&error)),
+            )
+        };
+        let mut endpoint = Endpoint::from(settings.uri.clone())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .user_agent(USER_AGENT)
+            .map_err(failed)?;
+        if let Some((interval, timeout, while_idle)) = settings.keepalive {
+            endpoint = endpoint
+                .http2_keep_alive_interval(interval)
+                .keep_alive_timeout(timeout)
+                .keep_alive_while_idle(while_idle);
+        }
+        if let Some(authority) = &settings.authority {
+            endpoint = endpoint.origin(authority.clone());
+        }
+        if settings.uri.scheme_str() == Some("https") {
+            endpoint = endpoint.tls_config(tls(&settings.tls)?).map_err(failed)?;
+        }
+        Ok(Self { channel: endpoint.connect_lazy(), settings, tasks })
+    }
+
+    /// Calls `path` with `message` and returns the answer's message.
+    pub(crate) async fn call(
+        &self,
+        path: &'static str,
+        message: Bytes,
+        timeout: Duration,
+    ) -> PipelineResult<Bytes> {
+        let request = self.request(path, message, timeout).await?;
+        let mut channel = self.channel.clone();
+        let unreachable = |error: tonic::transport::Error| {
+            let text =
+                format!("rpc error: code = Unavailable desc = {}: {}", self.settings.uri, chain(&error));
+            PipelineError::new(ErrorKind::Unavailable, text)
+        };
+        let channel = channel.ready().await.map_err(unreachable)?;
+        let response = tower::Service::call(channel, request).await.map_err(unreachable)?;
+        answer(response).await
+    }
+
+    async fn request(
+        &self,
+        path: &'static str,
+        message: Bytes,
+        timeout: Duration,
+    ) -> PipelineResult<Request<Body>> {
+        let (encoding_name, encoding) = self.settings.encoding;
+        let is_compressed = encoding != Encoding::Identity;
+        let message = if is_compressed {
+            let compress =
+                self.tasks.spawn_blocking("compress", move || Bytes::from(encoding.encode(None, &message)));
+            compress
+                .await
+                .map_err(|_| PipelineError::new(ErrorKind::Unavailable, "compression was cancelled"))?
+        } else {
+            message
+        };
+        let len = u32::try_from(message.len())
+            .map_err(|_| permanent(format!("message of {} bytes, gRPC allows 4 GiB", message.len())))?;
+        let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
+        prefix.put_u8(u8::from(is_compressed));
+        prefix.put_u32(len);
+        let frames =
+            [prefix.freeze(), message].map(|data| Ok::<_, std::convert::Infallible>(Frame::data(data)));
+        let mut request = Request::new(Body::new(StreamBody::new(stream::iter(frames))));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_static(path);
+        let headers = request.headers_mut();
+        headers.extend(self.settings.headers.clone());
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        if is_compressed {
+            headers.insert("grpc-encoding", HeaderValue::from_static(encoding_name));
+        }
+        if !timeout.is_zero()
+            && let Ok(value) = HeaderValue::from_str(&format!("{}m", timeout.as_millis().min(99_999_999)))
+        {
+            headers.insert("grpc-timeout", value);
+        }
+        Ok(request)
+    }
+}
+
+fn tls(config: &TlsConfig) -> PipelineResult<ClientTlsConfig> {
+    let material = config.load()?;
+    let mut tls = ClientTlsConfig::new();
+    if material.ca_pem.is_none() || config.include_system_ca_certs_pool {
+        tls = tls.with_native_roots();
+    }
+    if let Some(pem) = material.ca_pem {
+        tls = tls.ca_certificate(Certificate::from_pem(pem));
+    }
+    if let Some((cert, key)) = material.identity {
+        tls = tls.identity(Identity::from_pem(cert, key));
+    }
+    if !config.server_name_override.is_empty() {
+        tls = tls.domain_name(&config.server_name_override);
+    }
+    Ok(tls)
+}
+
+/// The message of a successful answer.
+async fn answer(response: Response<Body>) -> PipelineResult<Bytes> {
+    let (head, body) = response.into_parts();
+    if let Some(status) = status(&head.headers) {
+        // "Trailers only": the status comes in the head, without a message.
+        return if status.code == 0 { Ok(Bytes::new()) } else { Err(grpc_failure(&status)) };
+    }
+    if head.status != http::StatusCode::OK {
+        let text = format!("unexpected HTTP status {}", head.status.as_u16());
+        return Err(grpc_failure(&Status::new(code_of_http(head.status.as_u16()), text)));
+    }
+    let collected = Limited::new(body, RESPONSE_BYTES_MAX).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return permanent(format!("the answer is larger than {RESPONSE_BYTES_MAX} bytes"));
+        }
+        PipelineError::new(ErrorKind::Unavailable, format!("rpc error: code = Unavailable desc = {error}"))
+    })?;
+    let Some(status) = collected.trailers().and_then(status) else {
+        return Err(grpc_failure(&Status::new(13, "server closed the stream without sending trailers")));
+    };
+    if status.code != 0 {
+        return Err(grpc_failure(&status));
+    }
+    let framed = collected.to_bytes();
+    match framed.first_chunk::<PREFIX_BYTES>() {
+        None if framed.is_empty() => Ok(framed),
+        Some([0, len @ ..]) if u32::from_be_bytes(*len) as usize == framed.len() - PREFIX_BYTES => {
+            Ok(framed.slice(PREFIX_BYTES..))
+        }
+        // Accepted by the server all the same: sending it again would double the data.
+        _ => {
+            tracing::warn!("the server's answer is not one uncompressed gRPC message, taking it for success");
+            Ok(Bytes::new())
+        }
+    }
+}
+
+/// The status in a head or in trailers, if there is one.
+fn status(headers: &HeaderMap) -> Option<Status> {
+    let code = headers.get("grpc-status")?.to_str().ok().and_then(|code| code.parse().ok()).unwrap_or(2);
+    let message =
+        headers.get("grpc-message").map_or_else(String::new, |text| percent_decode(text.as_bytes()));
+    let mut status = Status::new(code, message);
+    let details = headers.get("grpc-status-details-bin").and_then(|text| base64(text.as_bytes()));
+    // Details are a help; without them the code decides.
+    if let Some(details) = details.and_then(|bytes| Status::from_protobuf(&bytes).ok()) {
+        status.retry_delay = details.retry_delay;
+    }
+    Some(status)
+}
+
+/// Binary headers come with or without padding.
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &base64::alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+    );
+    LENIENT.decode(text).or_else(|_| STANDARD.decode(text)).ok()
+}
+
+fn percent_decode(text: &[u8]) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let hex = |byte: u8| char::from(byte).to_digit(16);
+        match (*first, tail) {
+            (b'%', [high, low, tail @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
+                let byte = hex(*high).unwrap_or(0) * 16 + hex(*low).unwrap_or(0);
+                decoded.push(byte as u8);
+                rest = tail;
+            }
+            (byte, tail) => {
+                decoded.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// grpc/grpc doc/http-grpc-status-mapping.md.
+fn code_of_http(status: u16) -> i32 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+/// An error with its causes: transport errors say only "transport error" by themselves.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
