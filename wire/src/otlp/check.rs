@@ -91,10 +91,9 @@ impl Checker {
             if let Some(field) = message.field(read.number) {
                 match (field.kind, read.value) {
                     (Kind::Message(inner), Value::Bytes(content)) => {
-                        if message.role == Role::Metric && inner.role != Role::KeyValue {
-                            if std::mem::replace(&mut has_data, true) {
-                                return Err(DecodeError::invalid("metric with more than one data field"));
-                            }
+                        let is_data = message.role == Role::Metric && inner.role != Role::KeyValue;
+                        if is_data && std::mem::replace(&mut has_data, true) {
+                            return Err(DecodeError::invalid("metric with more than one data field"));
                         }
                         self.nested(content, field, inner, depth)?;
                         if self.bad.is_some() && matches!(inner.role, Role::Item | Role::Exemplar) {

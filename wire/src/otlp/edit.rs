@@ -101,10 +101,13 @@ pub(super) fn copy_fields(
 #[derive(Debug)]
 pub struct ResourceMemo {
     /// Keyed by the whole bytes, so that a collision of hashes cannot give one sender the resource of another.
-    edited: HashMap<Box<[u8]>, Option<Box<[u8]>>, rapidhash::fast::RandomState>,
+    edited: HashMap<Box<[u8]>, Replacement, rapidhash::fast::RandomState>,
     bytes: usize,
     bytes_max: usize,
 }
+
+/// `None` for a resource that stays as it is.
+type Replacement = Option<Box<[u8]>>;
 
 impl ResourceMemo {
     /// A memo that holds up to `bytes_max` bytes of resources before and after; a full one starts over.

@@ -259,11 +259,12 @@ fn clipped(text: &str) -> &str {
 /// The integer that a decimal number stands for, exponent and fraction included; `None` if it is none, or is far out
 /// of range.
 fn parse_integer(text: &str) -> Option<i128> {
-    // 18 digits cannot overflow an i64, and integers are rarely written in another way.
-    if text.len() <= 19 && !text.starts_with('+') {
-        if let Ok(value) = text.parse::<i64>() {
-            return Some(value.into());
-        }
+    // Integers are rarely written in another way.
+    if text.len() <= 19
+        && !text.starts_with('+')
+        && let Ok(value) = text.parse::<i64>()
+    {
+        return Some(value.into());
     }
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
