@@ -3,13 +3,19 @@
 //! Invariant FORMAT-1: every decoder takes any bytes, never panics, and allocates no more than a small multiple of what
 //! it was given.
 
+mod bits;
+mod error;
+pub mod head_record;
 mod log_batch;
 mod log_columns;
 mod log_cursor;
 mod log_error;
 mod log_index;
 mod log_manifest;
+mod varint;
+mod xor;
 
+pub use error::FormatError;
 pub use log_batch::{LogBatchRecord, decode_log_batch, encode_log_batch};
 pub use log_columns::{
     ByteColumn, bit_width, decode_delta, decode_delta_length, decode_hybrid, decode_plain, encode_delta,
@@ -21,3 +27,5 @@ pub use log_index::{
     LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes,
 };
 pub use log_manifest::{LogManifest, LogManifestFile};
+pub use varint::{VARINT_BYTES_MAX, put_uvarint, put_varint, take_uvarint, take_varint};
+pub use xor::{XOR_SAMPLES_MAX, XorAppender, decode_xor, xor_samples};
