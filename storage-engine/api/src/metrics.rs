@@ -69,6 +69,9 @@ pub struct AppendOutcome {
     pub report: AppendReport,
     /// Positions in the batch whose series the store has forgotten.
     pub stale_refs: Vec<u32>,
+    /// The refused samples that `report.rejected` counts: position in the batch, ascending, and index of the reason in
+    /// `report.rejected`. A data point may be several samples, and its sender is told of points.
+    pub refused: Vec<(u32, u32)>,
 }
 
 /// What to read from a metrics store.
