@@ -54,3 +54,6 @@ impl Decoder for RawDecoder {
         Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
 }
+
+#[cfg(test)]
+mod tests;
