@@ -23,7 +23,7 @@ use model::{AppendReport, Labels, LogEntries};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use self::level::LevelField;
-use self::metadata::Pairs;
+pub(crate) use self::metadata::Pairs;
 use crate::DecodeError;
 use crate::otlp::{self, AnyValue, LogRecord, ResourceGroup, ScopeGroup};
 use crate::prometheus_names::LabelNaming;
@@ -259,11 +259,15 @@ impl ResourceStream {
     fn new(group: &ResourceGroup<'_>, settings: &Settings) -> Result<Self, DecodeError> {
         let attributes = group.resource()?.attributes;
         let mut hint = String::new();
-        if let Some(value) = attributes.get(LABELS_HINT)? {
+        let hint_value = attributes.get(LABELS_HINT)?;
+        if let Some(value) = hint_value {
             value.append_as_string(&mut hint)?;
         }
         let mut hinted: Vec<&str> = hint.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
         hinted.sort_unstable();
+
+        // A hint says that somebody chose the labels: then none is made up.
+        let stand_ins = if hint_value.is_some() { &[][..] } else { &settings.discover_service_name };
 
         let mut stream = StreamLabels::default();
         if let Some(name) = attributes.get(SERVICE_NAME)? {
@@ -286,13 +290,12 @@ impl ResourceStream {
             {
                 flat.clear();
                 flat.push_attribute(key, value)?;
-                flat.iter().for_each(|(name, value)| stream.add(name, value, settings));
+                flat.iter().for_each(|(name, value)| stream.add(name, value, stand_ins));
             } else {
                 metadata.push_attribute(key, value)?;
             }
         }
-        // A hint says that somebody chose the labels: then none is made up.
-        if hinted.is_empty() && !stream.has_service_name && !settings.discover_service_name.is_empty() {
+        if !stand_ins.is_empty() && !stream.has_service_name {
             stream.labels.insert(SERVICE_NAME_LABEL.to_owned(), UNKNOWN_SERVICE.to_owned());
         }
         let labels = Labels::from_pairs(&stream.labels);
@@ -310,13 +313,13 @@ struct StreamLabels {
 }
 
 impl StreamLabels {
-    fn add(&mut self, name: &str, value: &str, settings: &Settings) {
+    fn add(&mut self, name: &str, value: &str, stand_ins: &[String]) {
         // An empty service name would undo the one that was found.
         if name == SERVICE_NAME_LABEL && value.is_empty() {
             return;
         }
         self.labels.insert(name.to_owned(), value.to_owned());
-        let stands_in = settings.discover_service_name.iter().any(|listed| listed == name);
+        let stands_in = stand_ins.iter().any(|listed| listed == name);
         if !self.has_service_name && stands_in && !value.is_empty() {
             self.labels.insert(SERVICE_NAME_LABEL.to_owned(), value.to_owned());
             self.has_service_name = true;
@@ -325,7 +328,7 @@ impl StreamLabels {
 }
 
 /// Whether `name` is a label name of the classic form.
-fn is_label_name(name: &str) -> bool {
+pub(crate) fn is_label_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

@@ -12,23 +12,23 @@ const NESTED_NAME_BYTES_MAX: usize = 4096;
 
 /// Structured metadata in order. All text lies in one buffer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pairs {
+pub(crate) struct Pairs {
     text: String,
     /// End offsets in `text` of each name and value.
     ends: Vec<(usize, usize)>,
 }
 
 impl Pairs {
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
     }
 
-    pub(super) fn text_bytes(&self) -> usize {
+    pub(crate) fn text_bytes(&self) -> usize {
         self.text.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         let mut start = 0;
         self.ends.iter().map(move |(name_end, value_end)| {
             let pair = (&self.text[start..*name_end], &self.text[*name_end..*value_end]);
@@ -55,7 +55,7 @@ impl Pairs {
     }
 
     /// Adds a pair whose name is one of ours.
-    pub(super) fn push(&mut self, name: &str, value: &str) {
+    pub(crate) fn push(&mut self, name: &str, value: &str) {
         self.text.push_str(name);
         let name_end = self.text.len();
         self.push_text(value);

@@ -1,0 +1,257 @@
+//! Loki push requests: protobuf (pkg/push/push.proto) and JSON v1, and the label strings inside.
+//!
+//! A body without snappy or gzip around it comes in, streams with their entries come out, as columns: see
+//! `compression` for what is around a body, `loki_to_otlp` for what becomes of the streams. Times are nanoseconds;
+//! names and values are as they were pushed.
+//!
+//! - PUSH-1: a request costs a small multiple of its bytes.
+//!
+//! Messages of refused JSON are those of the parser that Loki uses (buger/jsonparser), with the place put before.
+
+mod labels;
+
+use std::collections::BTreeMap;
+
+use model::{Labels, LogEntries};
+
+pub use self::labels::parse_labels;
+use crate::DecodeError;
+use crate::json::{JsonError, Lexer};
+use crate::otlp_to_loki::Pairs;
+use crate::protobuf::{self, Fields};
+
+/// Answer to a request without streams; Loki sends it with status 422.
+pub const NO_STREAMS: &str = "error at least one valid stream is required for ingestion";
+
+/// Longest label string of a stream, bytes (`maxStreamLabelsSize` in pkg/loghttp/push/push.go).
+pub const STREAM_LABELS_BYTES_MAX: usize = 16 << 20;
+
+const TOO_LARGE: &str = "a stream has more than 4 GiB of text in one request";
+const NOT_A_STRING: &str = "Value is string, but can't find closing '\"' symbol";
+const NOT_AN_OBJECT: &str = "Value looks like object, but can't find closing '}' symbol";
+const NOT_A_NUMBER: &str = "Value looks like Number/Boolean/None, but can't find its end: ',' or '}' symbol";
+
+/// Streams to store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushRequest {
+    /// In the order of the request; a label set may come more than once.
+    pub streams: Vec<PushStream>,
+}
+
+/// Entries of one stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushStream {
+    /// The stream's labels.
+    pub labels: Labels,
+    /// Its entries, in any order of time.
+    pub entries: LogEntries,
+}
+
+/// Reads an uncompressed `logproto.PushRequest`.
+///
+/// Loki does not look at the encoding of text: in lines and metadata, bytes that are not UTF-8 become U+FFFD here,
+/// which is how its API shows them.
+pub fn decode_proto(message: &[u8]) -> Result<PushRequest, DecodeError> {
+    let mut request = PushRequest::default();
+    for field in Fields::new(message) {
+        let field = field?;
+        if field.number == 1 {
+            request.streams.push(proto_stream(field.bytes()?)?);
+        }
+    }
+    Ok(request)
+}
+
+/// Reads a JSON body of `/loki/api/v1/push`.
+pub fn decode_json(body: &[u8]) -> Result<PushRequest, DecodeError> {
+    let mut lexer = Lexer::new(body)?;
+    let mut streams = Vec::new();
+    lexer.object(|lexer, name| match name {
+        "streams" => {
+            streams.clear();
+            lexer.array(|lexer| {
+                streams.push(json_stream(lexer)?);
+                Ok(())
+            })
+        }
+        _ => lexer.skip(),
+    })?;
+    lexer.end()?;
+    let streams = streams.into_iter().map(|(labels, entries)| {
+        let labels = labels::of_map(&labels)?;
+        Ok(PushStream { labels, entries })
+    });
+    Ok(PushRequest { streams: streams.collect::<Result<_, DecodeError>>()? })
+}
+
+/// Writes an uncompressed `logproto.PushRequest`.
+pub fn encode_proto(request: &PushRequest) -> Vec<u8> {
+    let mut out = Vec::new();
+    for stream in &request.streams {
+        protobuf::put_message(&mut out, 1, |out| {
+            protobuf::put_bytes_field(out, 1, stream.labels.to_string().as_bytes());
+            for entry in stream.entries.iter() {
+                protobuf::put_message(out, 2, |out| {
+                    let seconds = entry.timestamp_ns.div_euclid(NS_PER_S);
+                    let nanos = entry.timestamp_ns.rem_euclid(NS_PER_S);
+                    protobuf::put_message(out, 1, |out| {
+                        protobuf::put_varint_field(out, 1, seconds as u64);
+                        protobuf::put_varint_field(out, 2, nanos as u64);
+                    });
+                    protobuf::put_bytes_field(out, 2, entry.line.as_bytes());
+                    for (name, value) in entry.metadata {
+                        protobuf::put_message(out, 3, |out| {
+                            protobuf::put_bytes_field(out, 1, name.as_bytes());
+                            protobuf::put_bytes_field(out, 2, value.as_bytes());
+                        });
+                    }
+                });
+            }
+        });
+    }
+    out
+}
+
+const NS_PER_S: i64 = 1_000_000_000;
+
+fn proto_stream(message: &[u8]) -> Result<PushStream, DecodeError> {
+    let mut stream = PushStream::default();
+    let mut metadata = Pairs::default();
+    let mut labels: &[u8] = &[];
+    for field in Fields::new(message) {
+        let field = field?;
+        match field.number {
+            1 => labels = field.bytes()?,
+            2 => proto_entry(field.bytes()?, &mut metadata, &mut stream.entries)?,
+            _ => {}
+        }
+    }
+    if labels.len() > STREAM_LABELS_BYTES_MAX {
+        return Err(DecodeError::invalid(format!(
+            "stream labels size {} bytes exceeds limit of {STREAM_LABELS_BYTES_MAX} bytes",
+            labels.len()
+        )));
+    }
+    stream.labels = parse_labels(protobuf::text(labels)?)?;
+    Ok(stream)
+}
+
+fn proto_entry(message: &[u8], metadata: &mut Pairs, entries: &mut LogEntries) -> Result<(), DecodeError> {
+    metadata.clear();
+    let (mut line, mut timestamp): (&[u8], &[u8]) = (&[], &[]);
+    for field in Fields::new(message) {
+        let field = field?;
+        match field.number {
+            1 => timestamp = field.bytes()?,
+            2 => line = field.bytes()?,
+            3 => {
+                let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
+                for field in Fields::new(field.bytes()?) {
+                    let field = field?;
+                    match field.number {
+                        1 => name = field.bytes()?,
+                        2 => value = field.bytes()?,
+                        _ => {}
+                    }
+                }
+                metadata.push(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+            }
+            _ => {}
+        }
+    }
+    let line = String::from_utf8_lossy(line);
+    if !entries.has_room_for(line.len(), metadata.text_bytes()) {
+        return Err(DecodeError::invalid(TOO_LARGE));
+    }
+    entries.push(proto_timestamp_ns(timestamp)?, &line, metadata.iter());
+    Ok(())
+}
+
+/// `google.protobuf.Timestamp` as nanoseconds since the Unix epoch.
+fn proto_timestamp_ns(message: &[u8]) -> Result<i64, DecodeError> {
+    let (mut seconds, mut nanos) = (0i64, 0i64);
+    for field in Fields::new(message) {
+        let field = field?;
+        match field.number {
+            1 => seconds = field.varint()? as i64,
+            2 => nanos = field.varint()? as i32 as i64,
+            _ => {}
+        }
+    }
+    let ns = seconds.checked_mul(NS_PER_S).and_then(|ns| ns.checked_add(nanos));
+    ns.ok_or_else(|| {
+        DecodeError::invalid(format!("entry timestamp of {seconds} s does not fit 64 bits of nanoseconds"))
+    })
+}
+
+fn json_stream(lexer: &mut Lexer<'_>) -> Result<(BTreeMap<String, String>, LogEntries), JsonError> {
+    let mut labels = BTreeMap::new();
+    let mut entries = LogEntries::new();
+    let mut scratch = (String::new(), Pairs::default());
+    lexer.object(|lexer, name| match name {
+        "stream" => {
+            labels.clear();
+            lexer.object(|lexer, name| {
+                labels.insert(name.to_owned(), string(lexer)?.to_owned());
+                Ok(())
+            })
+        }
+        "values" => {
+            entries.clear();
+            lexer.array(|lexer| json_entry(lexer, &mut scratch, &mut entries))
+        }
+        _ => lexer.skip(),
+    })?;
+    Ok((labels, entries))
+}
+
+/// `["<ns>", "<line>", {"<name>": "<value>", …}]`
+fn json_entry(
+    lexer: &mut Lexer<'_>,
+    (line, metadata): &mut (String, Pairs),
+    entries: &mut LogEntries,
+) -> Result<(), JsonError> {
+    if lexer.take_null()? {
+        return Ok(());
+    }
+    let (mut timestamp_ns, mut index) = (0, 0);
+    line.clear();
+    metadata.clear();
+    lexer.array(|lexer| {
+        match index {
+            0 => {
+                let parsed = string(lexer)?.parse::<i64>();
+                timestamp_ns = parsed.map_err(|_| lexer.error(NOT_A_NUMBER))?;
+            }
+            1 => line.push_str(string(lexer)?),
+            2 if lexer.peek() != Some(b'{') => return Err(lexer.error(NOT_AN_OBJECT)),
+            2 => lexer.object(|lexer, name| {
+                metadata.push(name, string(lexer)?);
+                Ok(())
+            })?,
+            _ => lexer.skip()?,
+        }
+        index += 1;
+        Ok(())
+    })?;
+    if index < 2 {
+        return Err(
+            lexer.error(format_args!("an entry has {index} elements, a timestamp and a line are needed"))
+        );
+    }
+    if !entries.has_room_for(line.len(), metadata.text_bytes()) {
+        return Err(lexer.error(TOO_LARGE));
+    }
+    entries.push(timestamp_ns, line, metadata.iter());
+    Ok(())
+}
+
+fn string<'l>(lexer: &'l mut Lexer<'_>) -> Result<&'l str, JsonError> {
+    match lexer.peek() {
+        Some(b'"') => lexer.string(),
+        _ => Err(lexer.error(NOT_A_STRING)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
