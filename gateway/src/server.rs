@@ -61,6 +61,10 @@ pub struct ServeSettings {
     pub ping_interval: Option<Duration>,
     /// A connection whose ping is not answered for this long is closed.
     pub ping_timeout: Duration,
+    /// A connection of this age is told to end after the requests in flight; `None` is never.
+    pub connection_age_max: Option<Duration>,
+    /// How long those requests may go on after that; `None` is for ever.
+    pub connection_age_grace: Option<Duration>,
 }
 
 impl Default for ServeSettings {
@@ -75,6 +79,8 @@ impl Default for ServeSettings {
             keep_alive: true,
             ping_interval: None,
             ping_timeout: Duration::from_secs(20),
+            connection_age_max: None,
+            connection_age_grace: None,
         }
     }
 }
@@ -86,12 +92,18 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves a bound listener until `tasks` is cancelled.
 pub fn serve(listener: TcpListener, handler: Handler, settings: &ServeSettings, tasks: &Tasks) {
-    let server = Arc::new(Server { builder: builder(settings), handler, tasks: tasks.clone() });
+    let server = Arc::new(Server {
+        builder: builder(settings),
+        settings: settings.clone(),
+        handler,
+        tasks: tasks.clone(),
+    });
     tasks.spawn("http_accept", server.accept(listener));
 }
 
 struct Server {
     builder: auto::Builder<TokioExecutor>,
+    settings: ServeSettings,
     handler: Handler,
     tasks: Tasks,
 }
@@ -135,10 +147,25 @@ impl Server {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = after(self.settings.connection_age_max) => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = after(self.settings.connection_age_grace) => return,
+                }
+            }
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection ended with an error");
         }
+    }
+}
+
+/// Resolves after `time`, or never without one. Cancel-safe.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

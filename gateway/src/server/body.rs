@@ -31,6 +31,8 @@ pub enum BodyError {
     /// Over the limit.
     #[error("request body too large, at most {limit} bytes are allowed")]
     TooLarge {
+        /// The announced length, if one was, bytes.
+        length: Option<u64>,
         /// The limit, bytes.
         limit: u64,
     },
@@ -42,53 +44,103 @@ pub enum BodyError {
     Broken(String),
 }
 
-/// The announced length, if there is one.
-pub fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// Which part of a request tells how long its body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// The `Content-Length` header.
+    Header,
+    /// The length in front of a gRPC message, at the start of the body.
+    GrpcPrefix,
 }
+
+/// Bytes in front of a gRPC message: a compression flag and a big-endian length.
+pub const GRPC_PREFIX_BYTES: usize = 5;
 
 /// Reads a body of at most `limit` bytes.
 pub async fn read(
     headers: &HeaderMap,
     body: &mut Body,
+    announced: Announced,
     limit: u64,
     budget: &Arc<MemoryBudget>,
 ) -> Result<ReadBody, BodyError> {
-    let announced = content_length(headers);
-    if announced.is_some_and(|length| length > limit) {
-        return Err(BodyError::TooLarge { limit });
+    let mut announced_bytes = match announced {
+        Announced::Header => content_length(headers),
+        Announced::GrpcPrefix => None,
+    };
+    if announced_bytes.is_some_and(|length| length > limit) {
+        return Err(BodyError::TooLarge { length: announced_bytes, limit });
     }
     // A closed budget refuses even a body of unknown length before its first byte.
-    let mut reservation = budget.try_reserve(announced.unwrap_or(0)).ok_or(BodyError::OutOfMemory)?;
-    let mut first = Bytes::new();
-    let mut rest: Option<BytesMut> = None;
-    let mut length = 0_u64;
+    let mut reservation = budget.try_reserve(announced_bytes.unwrap_or(0)).ok_or(BodyError::OutOfMemory)?;
+    let mut collected = Collected::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| BodyError::Broken(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
-        length += data.len() as u64;
-        if length > limit {
-            return Err(BodyError::TooLarge { limit });
+        if announced == Announced::GrpcPrefix && announced_bytes.is_none() {
+            announced_bytes = grpc_length(collected.peek(&data));
         }
-        if length > reservation.bytes() && !reservation.try_resize(length) {
+        let length = collected.length + data.len() as u64;
+        let wanted = announced_bytes.unwrap_or(0).max(length);
+        if wanted > limit {
+            return Err(BodyError::TooLarge { length: announced_bytes, limit });
+        }
+        if wanted > reservation.bytes() && !reservation.try_resize(wanted) {
             return Err(BodyError::OutOfMemory);
         }
-        match &mut rest {
+        // The announced length is within the limit and reserved by now.
+        collected.push(data, wanted as usize);
+    }
+    Ok(ReadBody { bytes: collected.finish(), reservation })
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The length of a first gRPC message with its prefix, once that much has come.
+fn grpc_length(start: &[u8]) -> Option<u64> {
+    let prefix: &[u8; GRPC_PREFIX_BYTES] = start.first_chunk()?;
+    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
+    Some(GRPC_PREFIX_BYTES as u64 + u64::from(length))
+}
+
+/// Frames put together; a lone frame is not copied.
+#[derive(Default)]
+struct Collected {
+    first: Bytes,
+    joined: Option<BytesMut>,
+    length: u64,
+}
+
+impl Collected {
+    /// The start of the body as known with `data` behind it; only the first frames matter.
+    fn peek<'a>(&'a self, data: &'a [u8]) -> &'a [u8] {
+        match &self.joined {
+            Some(joined) => joined,
+            None if self.first.is_empty() => data,
+            None => &self.first,
+        }
+    }
+
+    fn push(&mut self, data: Bytes, capacity: usize) {
+        self.length += data.len() as u64;
+        match &mut self.joined {
             Some(joined) => joined.extend_from_slice(&data),
-            None if first.is_empty() => first = data,
+            None if self.first.is_empty() => self.first = data,
             None => {
-                // The announced length is within the limit and reserved.
-                let capacity = announced.unwrap_or(0).max(length) as usize;
                 let mut joined = BytesMut::with_capacity(capacity);
-                joined.extend_from_slice(&first);
+                joined.extend_from_slice(&self.first);
                 joined.extend_from_slice(&data);
-                first = Bytes::new();
-                rest = Some(joined);
+                self.first = Bytes::new();
+                self.joined = Some(joined);
             }
         }
     }
-    let bytes = rest.map_or(first, BytesMut::freeze);
-    Ok(ReadBody { bytes, reservation })
+
+    fn finish(self) -> Bytes {
+        self.joined.map_or(self.first, BytesMut::freeze)
+    }
 }
 
 /// Reads what is left of a refused HTTP/1.1 request and throws it away, so that the client, which may not look for the

@@ -1,0 +1,149 @@
+//! OTLP over HTTP/1.1 and HTTP/2: `POST /v1/{metrics,logs,traces}`, protobuf or JSON, any of the encodings.
+//!
+//! Statuses and texts: otlpreceiver/otlphttp.go and its tests; limits and retry hints: the OTLP specification.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, request};
+use model::{AppendReport, Signal};
+
+use super::answer::{Encoding, Refusal};
+use super::ingest::{Export, Ingest, Payload};
+use crate::receivers::{client, tenant};
+use crate::server::body::{self, Announced, ReadBody};
+
+/// `Content-Encoding`s that are taken (confighttp).
+pub(super) const ENCODINGS: [&str; 8] =
+    ["", "gzip", "zstd", "zlib", "snappy", "deflate", "lz4", "x-snappy-framed"];
+
+/// How requests are taken.
+#[derive(Clone)]
+pub(super) struct HttpSettings {
+    pub(super) paths: Vec<(Signal, String)>,
+    /// Cap on a body as sent and after decompression.
+    pub(super) body_bytes_max: u64,
+    /// `Content-Encoding`s that are taken.
+    pub(super) encodings: Vec<&'static str>,
+    /// Headers that every answer gets.
+    pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl HttpSettings {
+    /// The same on other paths.
+    pub(super) fn with_paths(&self, paths: impl IntoIterator<Item = (Signal, String)>) -> Self {
+        Self { paths: paths.into_iter().collect(), ..self.clone() }
+    }
+}
+
+/// The routes of those signals that a pipeline takes.
+pub(super) fn router(ingest: &Arc<Ingest>, settings: HttpSettings) -> Router {
+    let settings = Arc::new(settings);
+    let mut router = Router::new();
+    for (signal, path) in settings.paths.iter().filter(|(signal, _)| ingest.takes(*signal)) {
+        let (ingest, settings, signal) = (Arc::clone(ingest), Arc::clone(&settings), *signal);
+        let handler = move |request: Request<Body>| {
+            let (ingest, settings) = (Arc::clone(&ingest), Arc::clone(&settings));
+            async move { handle(&ingest, &settings, signal, request).await }
+        };
+        router = router.route(path, any(handler));
+    }
+    router
+}
+
+/// `GET /`, which load balancers ask to see whether the port lives, and the text of any other path.
+pub(super) fn front_page() -> Router {
+    Router::new()
+        .route("/", get(|| async { "OTLP/HTTP: POST to /v1/metrics, /v1/logs or /v1/traces\n" }))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
+}
+
+async fn handle(
+    ingest: &Ingest,
+    settings: &HttpSettings,
+    signal: Signal,
+    request: Request<Body>,
+) -> Response {
+    let (head, mut body) = request.into_parts();
+    let mut answer = match encoding_of(&head) {
+        Err(refusal) => refusal.into_response(),
+        Ok(encoding) => match export(ingest, settings, signal, encoding, &head, &mut body).await {
+            Ok(report) => encoding.success(signal, &report),
+            Err(refusal) => encoding.refusal(&refusal),
+        },
+    };
+    if !answer.status().is_success() {
+        body::discard(head.version, &mut body, settings.body_bytes_max).await;
+    }
+    for (name, value) in &settings.response_headers {
+        answer.headers_mut().insert(name.clone(), value.clone());
+    }
+    answer
+}
+
+/// The encoding that a request speaks, or the plain-text answer for one that speaks none.
+fn encoding_of(
+    head: &request::Parts,
+) -> Result<Encoding, (StatusCode, [(HeaderName, &'static str); 1], &'static str)> {
+    let plain = [(CONTENT_TYPE, "text/plain")];
+    if head.method != Method::POST {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, plain, "405 method not allowed, supported: [POST]"));
+    }
+    media_type(&head.headers).as_deref().and_then(Encoding::of_media_type).ok_or((
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        plain,
+        "415 unsupported media type, supported: [application/json, application/x-protobuf]",
+    ))
+}
+
+/// The media type without parameters, in lower case.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim().to_ascii_lowercase())
+}
+
+async fn export(
+    ingest: &Ingest,
+    settings: &HttpSettings,
+    signal: Signal,
+    encoding: Encoding,
+    head: &request::Parts,
+    body: &mut Body,
+) -> Result<AppendReport, Refusal> {
+    let content_encoding = content_encoding(&head.headers, settings)?;
+    let tenant = tenant(&head.headers).map_err(Refusal::invalid)?;
+    let limit = settings.body_bytes_max;
+    let read = body::read(&head.headers, body, Announced::Header, limit, &ingest.budget).await;
+    let ReadBody { bytes, reservation } = read.map_err(Refusal::from_body)?;
+    let bytes = if content_encoding.is_empty() {
+        bytes
+    } else {
+        let decode = move || wire::compression::decode(content_encoding, &bytes, limit as usize);
+        let wire_bytes = reservation.bytes() as usize;
+        ingest.off_thread(wire_bytes, decode).await?.map_err(|error| Refusal::from_compression(&error))?
+    };
+    let payload = match encoding {
+        Encoding::Protobuf => Payload::Protobuf(bytes),
+        Encoding::Json => Payload::Json(bytes),
+    };
+    let client = client(head, ingest.include_metadata);
+    ingest.export(Export { signal, tenant, client, payload, reservation }).await
+}
+
+fn content_encoding(headers: &HeaderMap, settings: &HttpSettings) -> Result<&'static str, Refusal> {
+    let asked = match headers.get(CONTENT_ENCODING) {
+        None => "",
+        Some(value) => value.to_str().map_or("?", str::trim),
+    };
+    let asked = if asked.eq_ignore_ascii_case("identity") { "" } else { asked };
+    let taken = settings.encodings.iter().find(|encoding| encoding.eq_ignore_ascii_case(asked));
+    taken.copied().or(asked.is_empty().then_some("")).ok_or_else(|| {
+        let have: Vec<_> =
+            settings.encodings.iter().filter(|encoding| !encoding.is_empty()).copied().collect();
+        Refusal::invalid(format!("unsupported Content-Encoding: {asked}, supported: {}", have.join(", ")))
+    })
+}

@@ -1,0 +1,79 @@
+//! The process' own metrics: one recorder, and the gauges about the process itself.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::gauge;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use runtime::Tasks;
+
+/// Upper bounds of histograms, seconds: what takes from 0.1 ms to 10 s.
+const BUCKETS: [f64; 16] =
+    [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Time between two rounds of housekeeping, without which histograms grow.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Clock ticks a second in /proc/self/stat: fixed on Linux, whatever the kernel's own (proc(5), USER_HZ).
+const TICKS_PER_SECOND: f64 = 100.0;
+const PAGE_BYTES: u64 = 4096;
+
+/// The process' recorder. There is one, however many gateways a test starts.
+pub fn recorder() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).expect("the buckets are not empty");
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        // Only fails when another recorder is there, and nothing else installs one.
+        let _ = metrics::set_global_recorder(recorder);
+        handle
+    };
+    HANDLE.get_or_init(install).clone()
+}
+
+/// Keeps the recorder in order and the process' gauges up to date until shutdown.
+pub fn keep_up(handle: PrometheusHandle, tasks: &Tasks, started_ms: i64) {
+    let stop = tasks.clone();
+    tasks.spawn("metrics_upkeep", async move {
+        gauge!("process_start_time_seconds").set(started_ms as f64 / 1000.0);
+        gauge!("tidegate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        let mut uptime = Duration::ZERO;
+        loop {
+            process_gauges(uptime);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(UPKEEP_INTERVAL) => uptime += UPKEEP_INTERVAL,
+            }
+            handle.run_upkeep();
+        }
+    });
+}
+
+/// Names of the collector (otelcol_process_*) and of every Prometheus client (process_*).
+fn process_gauges(uptime: Duration) {
+    gauge!("otelcol_process_uptime").set(uptime.as_secs_f64());
+    if let Some(cpu_seconds) = cpu_seconds() {
+        gauge!("process_cpu_seconds_total").set(cpu_seconds);
+        gauge!("otelcol_process_cpu_seconds").set(cpu_seconds);
+    }
+    if let Some(bytes) = resident_bytes() {
+        gauge!("process_resident_memory_bytes").set(bytes as f64);
+        gauge!("otelcol_process_memory_rss").set(bytes as f64);
+    }
+}
+
+/// User and system time of the process: fields 14 and 15 of /proc/self/stat.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The program's name, field 2, is in parentheses and may hold spaces.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    let user: f64 = fields.nth(11)?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / TICKS_PER_SECOND)
+}
+
+/// Resident size: field 2 of /proc/self/statm, in pages.
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * PAGE_BYTES)
+}
