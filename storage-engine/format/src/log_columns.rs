@@ -100,11 +100,7 @@ fn unpack_bits(packed: &[u8], width: u32, count: usize, mut each: impl FnMut(u64
 }
 
 /// Decodes DELTA_BINARY_PACKED values, which must be `count`; gives back what follows them.
-pub fn decode_delta<'a>(
-    bytes: &'a [u8],
-    count: usize,
-    mut each: impl FnMut(i64),
-) -> LogFormatResult<&'a [u8]> {
+pub fn decode_delta(bytes: &[u8], count: usize, mut each: impl FnMut(i64)) -> LogFormatResult<&[u8]> {
     let mut cursor = Cursor::new(UNIT, bytes);
     let block = cursor.varint_usize()?;
     let miniblocks = cursor.varint_usize()?;
@@ -309,7 +305,7 @@ pub fn decode_hybrid(bytes: &[u8], width: u32, count: usize, limit: u32) -> LogF
             values.resize(values.len() + run, u32::from_le_bytes(word));
         } else {
             let groups = header >> 1;
-            let packed_bytes = groups.checked_mul(width as usize).unwrap_or(usize::MAX);
+            let packed_bytes = groups.saturating_mul(width as usize);
             let packed = cursor.bytes(packed_bytes)?;
             if groups == 0 {
                 return Err(cursor.damaged("a run of no value"));

@@ -1,1 +1,22 @@
-//! logstore
+//! The log store: entries by tenant and stream, durable in a write-ahead log, at rest in Parquet files with an index
+//! of our own.
+//!
+//! [`LogStore`] implements the storage seam's `LogAppender` and `LogQuerier`. Its formats are described in
+//! `docs/formats/logs-v1.md`. It knows nothing of protocols, of query languages, or of how labels were chosen.
+
+mod error;
+mod file;
+mod filenames;
+mod files;
+mod limits;
+mod memtable;
+mod metrics;
+mod partition;
+mod settings;
+mod store;
+mod streams;
+
+pub use error::{LogStoreError, LogStoreResult};
+pub use files::QuarantinedUnit;
+pub use settings::{LogLimits, LogStoreSettings};
+pub use store::LogStore;

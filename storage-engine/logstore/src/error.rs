@@ -1,0 +1,97 @@
+//! The error of the log store's inside; at the seam it becomes a `StorageError`.
+
+use std::io;
+use std::path::Path;
+
+use model::ErrorKind;
+use storage_api::StorageError;
+
+/// Something inside the log store failed.
+#[derive(Debug)]
+pub struct LogStoreError {
+    kind: ErrorKind,
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("{action} {path}: {source}")]
+    Io { action: &'static str, path: String, source: io::Error },
+    #[error("{path}: {source}")]
+    Format { path: String, source: format::LogFormatError },
+    #[error("{path}: page {page}: {reason}")]
+    Page { path: String, page: usize, reason: String },
+    #[error("building a parquet file: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    #[error("compressing a page: {0}")]
+    Compress(io::Error),
+    #[error("log write-ahead log: {0}")]
+    Wal(String),
+    #[error("{0}")]
+    Stopped(String),
+}
+
+/// Result of work inside the log store.
+pub type LogStoreResult<T> = Result<T, LogStoreError>;
+
+impl LogStoreError {
+    /// What the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let kind = match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Unavailable,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Corrupt,
+            _ => ErrorKind::Internal,
+        };
+        Self { kind, cause: Cause::Io { action, path: path.display().to_string(), source } }
+    }
+
+    pub(crate) fn format(path: &Path, source: format::LogFormatError) -> Self {
+        Self { kind: ErrorKind::Corrupt, cause: Cause::Format { path: path.display().to_string(), source } }
+    }
+
+    pub(crate) fn page(path: &Path, page: usize, reason: impl Into<String>) -> Self {
+        let path = path.display().to_string();
+        Self { kind: ErrorKind::Corrupt, cause: Cause::Page { path, page, reason: reason.into() } }
+    }
+
+    pub(crate) fn compress(source: io::Error) -> Self {
+        Self { kind: ErrorKind::Internal, cause: Cause::Compress(source) }
+    }
+
+    pub(crate) fn wal(kind: ErrorKind, message: String) -> Self {
+        Self { kind, cause: Cause::Wal(message) }
+    }
+
+    /// A background thread of ours ended without an answer.
+    pub(crate) fn stopped(what: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Internal, cause: Cause::Stopped(what.into()) }
+    }
+}
+
+impl From<parquet::errors::ParquetError> for LogStoreError {
+    fn from(error: parquet::errors::ParquetError) -> Self {
+        Self { kind: ErrorKind::Internal, cause: Cause::Parquet(error) }
+    }
+}
+
+impl std::fmt::Display for LogStoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl std::error::Error for LogStoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+impl From<LogStoreError> for StorageError {
+    fn from(error: LogStoreError) -> Self {
+        Self::new(error.kind, format!("log store: {error}"))
+    }
+}

@@ -1,0 +1,245 @@
+//! Reads pages of a data file back, by our own index: no Parquet metadata is parsed.
+//!
+//! Invariant READ-1: bytes are checked against the index' checksums before they are decoded, and what is decoded must
+//! fit together to the last value; a page that does not is an error, never other entries.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use format::{
+    ByteColumn, LogColumnKind, LogFileIndex, PageBytes, decode_delta, decode_delta_length, decode_hybrid,
+    decode_plain,
+};
+use model::LogEntries;
+use runtime::{Disk, ReadFile};
+
+use super::columns::index_width;
+use crate::error::{LogStoreError, LogStoreResult};
+
+/// A data file with its index in memory.
+pub(crate) struct OpenFile {
+    path: PathBuf,
+    file: Arc<dyn ReadFile>,
+    index: LogFileIndex,
+    /// For each column, its dictionary once it was read.
+    dictionaries: Vec<OnceLock<ByteColumn>>,
+}
+
+/// Values of one metadata column in one page, taken one after the other.
+enum Values<'a> {
+    None,
+    Strings { ends: Vec<u32>, bytes: Vec<u8>, next: usize },
+    Indices { dictionary: &'a ByteColumn, indices: Vec<u32>, next: usize },
+}
+
+impl OpenFile {
+    /// Opens a file whose index lies at `offset`.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, offset: u64, bytes: u32) -> LogStoreResult<Self> {
+        let io = |error| LogStoreError::io("reading", path, error);
+        let file = disk.open_read(path).map_err(io)?;
+        let end = offset.checked_add(u64::from(bytes));
+        if end.is_none_or(|end| end > file.len().unwrap_or(0)) {
+            return Err(io(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut encoded = vec![0; bytes as usize];
+        file.read_exact_at(offset, &mut encoded).map_err(io)?;
+        let index = LogFileIndex::decode(&encoded).map_err(|error| LogStoreError::format(path, error))?;
+        let places = index.pages.iter().flat_map(|page| &page.columns);
+        let dictionaries = index.columns.iter().filter_map(|column| column.dictionary.as_ref());
+        let end =
+            |place: &PageBytes| place.offset + u64::from(place.header_bytes) + u64::from(place.stored_bytes);
+        if let Some(place) = places.chain(dictionaries).find(|place| end(place) > offset) {
+            return Err(LogStoreError::page(
+                path,
+                0,
+                format!("a page at {} lies outside the file", place.offset),
+            ));
+        }
+        let dictionaries = index.columns.iter().map(|_| OnceLock::new()).collect();
+        Ok(Self { path: path.to_owned(), file, index, dictionaries })
+    }
+
+    pub(crate) fn index(&self) -> &LogFileIndex {
+        &self.index
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads all rows of a page.
+    pub(crate) fn read_page(&self, page: usize) -> LogStoreResult<LogEntries> {
+        let damaged = |reason: &str| LogStoreError::page(&self.path, page, reason);
+        let rows = self.index.pages[page].rows as usize;
+        let mut timestamps_ns = Vec::with_capacity(rows);
+        self.integers(page, LogColumnKind::Timestamp, |at| timestamps_ns.push(at))?;
+        let (line_ends, lines) = self.strings(page, self.position(LogColumnKind::Body, page)?)?;
+        let lines = String::from_utf8(lines).map_err(|_| damaged("a line is not UTF-8"))?;
+        let mut metadata = MetadataText::default();
+        self.read_metadata(page, &mut metadata)?;
+        let MetadataText { text, piece_ends, entry_pieces } = metadata;
+        let text = String::from_utf8(text).map_err(|_| damaged("metadata is not UTF-8"))?;
+        LogEntries::from_columns(timestamps_ns, lines, line_ends, text, piece_ends, entry_pieces)
+            .ok_or_else(|| damaged("its columns do not fit together"))
+    }
+
+    fn position(&self, kind: LogColumnKind, page: usize) -> LogStoreResult<usize> {
+        let missing = || LogStoreError::page(&self.path, page, format!("it has no {kind:?} column"));
+        self.index.column(kind).ok_or_else(missing)
+    }
+
+    /// Stored bytes of a page or dictionary, checked and decompressed.
+    fn fetch(&self, page: usize, place: &PageBytes) -> LogStoreResult<Vec<u8>> {
+        let damaged = |reason: &str| LogStoreError::page(&self.path, page, reason);
+        let mut stored = vec![0; place.stored_bytes as usize];
+        let offset = place.offset + u64::from(place.header_bytes);
+        self.file
+            .read_exact_at(offset, &mut stored)
+            .map_err(|error| LogStoreError::io("reading", &self.path, error))?;
+        if crc32c::crc32c(&stored) != place.crc32c {
+            return Err(damaged("its checksum is wrong"));
+        }
+        let Some(raw_bytes) = place.raw_bytes else {
+            stored.drain(..place.level_bytes as usize);
+            return Ok(stored);
+        };
+        let raw = zstd::bulk::decompress(&stored[place.level_bytes as usize..], raw_bytes as usize)
+            .map_err(|error| damaged(&format!("it does not decompress: {error}")))?;
+        if raw.len() != raw_bytes as usize {
+            return Err(damaged("it decompresses to another size than its index says"));
+        }
+        Ok(raw)
+    }
+
+    fn integers(&self, page: usize, kind: LogColumnKind, each: impl FnMut(i64)) -> LogStoreResult<()> {
+        let place = &self.index.pages[page].columns[self.position(kind, page)?];
+        let bytes = self.fetch(page, place)?;
+        decode_delta(&bytes, self.index.pages[page].rows as usize, each)
+            .map_err(|error| LogStoreError::format(&self.path, error))?;
+        Ok(())
+    }
+
+    /// Strings of a DELTA_LENGTH_BYTE_ARRAY page.
+    fn strings(&self, page: usize, column: usize) -> LogStoreResult<(Vec<u32>, Vec<u8>)> {
+        let place = &self.index.pages[page].columns[column];
+        let mut bytes = self.fetch(page, place)?;
+        let (ends, text) = decode_delta_length(&bytes, place.values as usize)
+            .map_err(|error| LogStoreError::format(&self.path, error))?;
+        let lengths = bytes.len() - text.len();
+        bytes.drain(..lengths);
+        Ok((ends, bytes))
+    }
+
+    fn dictionary(&self, page: usize, column: usize) -> LogStoreResult<Option<&ByteColumn>> {
+        let Some(place) = &self.index.columns[column].dictionary else { return Ok(None) };
+        if let Some(dictionary) = self.dictionaries[column].get() {
+            return Ok(Some(dictionary));
+        }
+        let bytes = self.fetch(page, place)?;
+        let dictionary = decode_plain(&bytes, place.values as usize)
+            .map_err(|error| LogStoreError::format(&self.path, error))?;
+        Ok(Some(self.dictionaries[column].get_or_init(|| dictionary)))
+    }
+
+    fn values(&self, page: usize, column: usize) -> LogStoreResult<Values<'_>> {
+        let place = &self.index.pages[page].columns[column];
+        if place.values == 0 {
+            return Ok(Values::None);
+        }
+        let Some(dictionary) = self.dictionary(page, column)? else {
+            let (ends, bytes) = self.strings(page, column)?;
+            return Ok(Values::Strings { ends, bytes, next: 0 });
+        };
+        let bytes = self.fetch(page, place)?;
+        let damaged = |reason: &str| LogStoreError::page(&self.path, page, reason);
+        let (&width, packed) = bytes.split_first().ok_or_else(|| damaged("indices without a bit width"))?;
+        if u32::from(width) != index_width(dictionary.len()) || place.values > 1 << 27 {
+            return Err(damaged("indices that do not fit their dictionary"));
+        }
+        let count = place.values as usize;
+        let indices = decode_hybrid(packed, width.into(), count, dictionary.len() as u32)
+            .map_err(|error| LogStoreError::format(&self.path, error))?;
+        Ok(Values::Indices { dictionary, indices, next: 0 })
+    }
+
+    /// Puts the pairs of every row together again, by its shape.
+    fn read_metadata(&self, page: usize, out: &mut MetadataText) -> LogStoreResult<()> {
+        let damaged = || LogStoreError::page(&self.path, page, "its metadata does not fit its shapes");
+        let rows = self.index.pages[page].rows as usize;
+        let mut shapes = Vec::with_capacity(rows);
+        self.integers(page, LogColumnKind::Shape, |shape| shapes.push(shape))?;
+        let mut columns = Vec::with_capacity(self.index.columns.len());
+        for (column, description) in self.index.columns.iter().enumerate() {
+            columns.push(match description.kind {
+                LogColumnKind::Metadata | LogColumnKind::RestNames | LogColumnKind::RestValues => {
+                    self.values(page, column)?
+                }
+                LogColumnKind::Timestamp | LogColumnKind::Body | LogColumnKind::Shape => Values::None,
+            });
+        }
+        let rest_names = self.position(LogColumnKind::RestNames, page)?;
+        let rest_values = self.position(LogColumnKind::RestValues, page)?;
+        out.entry_pieces.reserve(rows);
+        for shape in shapes {
+            let shape = usize::try_from(shape).ok().and_then(|shape| self.index.shapes.get(shape));
+            for slot in &shape.ok_or_else(damaged)?.slots {
+                let column = match slot.column {
+                    Some(column) => column as usize,
+                    None => {
+                        let name = columns[rest_names].next().ok_or_else(damaged)?;
+                        if name != slot.name.as_bytes() {
+                            return Err(damaged());
+                        }
+                        rest_values
+                    }
+                };
+                out.push(slot.name.as_bytes());
+                out.push(columns[column].next().ok_or_else(damaged)?);
+            }
+            out.end_entry();
+        }
+        if columns.iter_mut().any(|values| values.next().is_some()) {
+            return Err(damaged());
+        }
+        Ok(())
+    }
+}
+
+impl Values<'_> {
+    fn next(&mut self) -> Option<&[u8]> {
+        match self {
+            Self::None => None,
+            Self::Strings { ends, bytes, next } => {
+                let end = *ends.get(*next)? as usize;
+                let start = next.checked_sub(1).map_or(0, |before| ends[before] as usize);
+                *next += 1;
+                Some(&bytes[start..end])
+            }
+            Self::Indices { dictionary, indices, next } => {
+                let index = *indices.get(*next)?;
+                *next += 1;
+                Some(dictionary.get(index as usize))
+            }
+        }
+    }
+}
+
+/// Names and values of a page while they are put together.
+#[derive(Default)]
+struct MetadataText {
+    text: Vec<u8>,
+    piece_ends: Vec<u32>,
+    entry_pieces: Vec<u32>,
+}
+
+impl MetadataText {
+    fn push(&mut self, piece: &[u8]) {
+        self.text.extend_from_slice(piece);
+        self.piece_ends
+            .push(u32::try_from(self.text.len()).expect("the caps on a page keep its text below 4 GiB"));
+    }
+
+    fn end_entry(&mut self) {
+        self.entry_pieces.push(self.piece_ends.len() as u32);
+    }
+}

@@ -1,0 +1,243 @@
+//! Columns of structured metadata and of stream labels.
+
+use format::{ByteColumn, LogColumnKind, encode_delta_length, encode_hybrid, encode_plain};
+use hashbrown::HashMap;
+use parquet::basic::Encoding;
+
+use super::{Columns, Layout, Row, StreamPart};
+use crate::error::LogStoreResult;
+use crate::file::columns::{Levels, PageValues, put_equal_levels, put_indices};
+use crate::file::shapes::{ShapePlan, SlotPlan};
+
+/// Most distinct values of a dictionary; with more, runs of equal indices get rare.
+const DICTIONARY_VALUES_MAX: usize = 1 << 12;
+const DICTIONARY_BYTES_MAX: usize = 1 << 17;
+/// After this many values a dictionary must have shown that values repeat.
+const DICTIONARY_TRIAL: usize = 1024;
+
+/// The column of one metadata name.
+pub(super) fn named_column(
+    columns: &mut Columns<'_>,
+    layout: &Layout<'_>,
+    plan: &ShapePlan,
+    number: usize,
+    name: &str,
+    position: usize,
+) -> LogStoreResult<()> {
+    let mut sink = columns.sink(position);
+    let dictionary = Dictionary::try_new(layout, plan, number);
+    if let Some(Dictionary { values, .. }) = &dictionary {
+        let mut plain = Vec::new();
+        encode_plain(values, &mut plain);
+        sink.dictionary(&plain, values.len(), &mut columns.zstd)?;
+    }
+    let mut indices = dictionary.as_ref().map(|dictionary| dictionary.indices.iter());
+    let (mut page, mut page_indices) = (ByteColumn::default(), Vec::new());
+    let (mut present, mut bytes, mut definition) = (Vec::new(), Vec::new(), Vec::new());
+    for rows in layout.pages() {
+        page.clear();
+        present.clear();
+        for row in rows {
+            let slot = plan.slot(row.shape, number);
+            present.push(u32::from(slot.is_some()));
+            if let (Some(slot), None) = (slot, &indices) {
+                page.push(row.value(slot).as_bytes());
+            }
+        }
+        let stored = present.iter().filter(|&&present| present == 1).count();
+        bytes.clear();
+        let encoding = match &mut indices {
+            _ if stored == 0 => Encoding::PLAIN,
+            Some(indices) => {
+                page_indices.clear();
+                page_indices.extend(indices.by_ref().take(stored));
+                let entries = dictionary.as_ref().map_or(0, |dictionary| dictionary.values.len());
+                put_indices(&page_indices, entries, &mut bytes);
+                Encoding::RLE_DICTIONARY
+            }
+            None => {
+                encode_delta_length(&page, &mut bytes);
+                Encoding::DELTA_LENGTH_BYTE_ARRAY
+            }
+        };
+        definition.clear();
+        encode_hybrid(&present, 1, &mut definition);
+        let values = PageValues {
+            encoding,
+            bytes: &bytes,
+            stored,
+            rows: rows.len(),
+            levels: Levels { repetition: &[], definition: &definition, count: rows.len() },
+            bounds: None,
+        };
+        sink.page(values, &mut columns.zstd)?;
+    }
+    columns.append(sink, Some((LogColumnKind::Metadata, name)))
+}
+
+/// Distinct values of a column and, for each row that has one, which.
+struct Dictionary {
+    values: ByteColumn,
+    indices: Vec<u32>,
+}
+
+impl Dictionary {
+    /// The dictionary of a metadata column, or `None` when its values repeat too little for one.
+    fn try_new(layout: &Layout<'_>, plan: &ShapePlan, number: usize) -> Option<Self> {
+        let mut ids: HashMap<&str, u32> = HashMap::new();
+        let mut dictionary = Self { values: ByteColumn::default(), indices: Vec::new() };
+        let mut last: Option<(&str, u32)> = None;
+        for row in &layout.rows {
+            let Some(slot) = plan.slot(row.shape, number) else { continue };
+            let value = row.value(slot);
+            // Rows are sorted by stream, so most values are those of the row before.
+            let id = match last {
+                Some((same, id)) if same == value => id,
+                _ => *ids.entry(value).or_insert_with(|| {
+                    dictionary.values.push(value.as_bytes());
+                    dictionary.values.len() as u32 - 1
+                }),
+            };
+            last = Some((value, id));
+            dictionary.indices.push(id);
+            let distinct = dictionary.values.len();
+            let poor =
+                dictionary.indices.len() >= DICTIONARY_TRIAL && distinct * 2 > dictionary.indices.len();
+            if poor
+                || distinct > DICTIONARY_VALUES_MAX
+                || dictionary.values.bytes.len() > DICTIONARY_BYTES_MAX
+            {
+                return None;
+            }
+        }
+        Some(dictionary)
+    }
+}
+
+/// The column of one stream label: one page for all rows, since a stream's rows are together.
+pub(super) fn label_column(
+    columns: &mut Columns<'_>,
+    parts: &[StreamPart<'_>],
+    label: &str,
+    position: usize,
+) -> LogStoreResult<()> {
+    let mut sink = columns.sink(position);
+    let mut ids: HashMap<&str, u32> = HashMap::new();
+    let (mut values, mut indices, mut present) = (ByteColumn::default(), Vec::new(), Vec::new());
+    for part in parts {
+        let value = part.stream.labels.get(label);
+        present.resize(present.len() + part.rows.len(), u32::from(value.is_some()));
+        if let Some(value) = value {
+            let id = *ids.entry(value).or_insert_with(|| {
+                values.push(value.as_bytes());
+                values.len() as u32 - 1
+            });
+            indices.resize(indices.len() + part.rows.len(), id);
+        }
+    }
+    let (mut plain, mut bytes, mut definition) = (Vec::new(), Vec::new(), Vec::new());
+    encode_plain(&values, &mut plain);
+    sink.dictionary(&plain, values.len(), &mut columns.zstd)?;
+    put_indices(&indices, values.len(), &mut bytes);
+    encode_hybrid(&present, 1, &mut definition);
+    let page = PageValues {
+        encoding: Encoding::RLE_DICTIONARY,
+        bytes: &bytes,
+        stored: indices.len(),
+        rows: present.len(),
+        levels: Levels { repetition: &[], definition: &definition, count: present.len() },
+        bounds: None,
+    };
+    sink.page(page, &mut columns.zstd)?;
+    columns.append(sink, None)
+}
+
+/// Names and values of metadata without a column of their own: the two leaves of the map.
+pub(super) fn rest_columns(
+    columns: &mut Columns<'_>,
+    layout: &Layout<'_>,
+    plan: &ShapePlan,
+    position: usize,
+) -> LogStoreResult<()> {
+    let mut names = columns.sink(position);
+    let mut values = columns.sink(position + 1);
+    if !plan.rest_names.is_empty() {
+        let (mut dictionary, mut plain) = (ByteColumn::default(), Vec::new());
+        plan.rest_names.iter().for_each(|name| dictionary.push(name.as_bytes()));
+        encode_plain(&dictionary, &mut plain);
+        names.dictionary(&plain, dictionary.len(), &mut columns.zstd)?;
+    }
+    let mut rest = RestPage::default();
+    for rows in layout.pages() {
+        rest.fill(rows, plan);
+        let page = |encoding, bytes| PageValues {
+            encoding: if rest.indices.is_empty() { Encoding::PLAIN } else { encoding },
+            bytes,
+            stored: rest.indices.len(),
+            rows: rows.len(),
+            levels: Levels {
+                repetition: &rest.repetition,
+                definition: &rest.definition,
+                count: rest.level_count,
+            },
+            bounds: None,
+        };
+        let (mut name_bytes, mut value_bytes) = (Vec::new(), Vec::new());
+        if !rest.indices.is_empty() {
+            put_indices(&rest.indices, plan.rest_names.len(), &mut name_bytes);
+            encode_delta_length(&rest.values, &mut value_bytes);
+        }
+        names.page(page(Encoding::RLE_DICTIONARY, &name_bytes), &mut columns.zstd)?;
+        values.page(page(Encoding::DELTA_LENGTH_BYTE_ARRAY, &value_bytes), &mut columns.zstd)?;
+    }
+    columns.append(names, Some((LogColumnKind::RestNames, "")))?;
+    columns.append(values, Some((LogColumnKind::RestValues, "")))
+}
+
+/// Rest pairs of one page, with the levels of the map.
+#[derive(Default)]
+struct RestPage {
+    indices: Vec<u32>,
+    values: ByteColumn,
+    /// 1 for a pair that is not the first of its row.
+    repeats: Vec<u32>,
+    /// 0 for the one place of a row without a pair.
+    defined: Vec<u32>,
+    repetition: Vec<u8>,
+    definition: Vec<u8>,
+    level_count: usize,
+}
+
+impl RestPage {
+    fn fill(&mut self, rows: &[Row<'_>], plan: &ShapePlan) {
+        self.indices.clear();
+        self.values.clear();
+        self.repeats.clear();
+        self.defined.clear();
+        self.repetition.clear();
+        self.definition.clear();
+        if plan.rest_names.is_empty() {
+            self.level_count = rows.len();
+            put_equal_levels(0, rows.len(), &mut self.repetition);
+            put_equal_levels(0, rows.len(), &mut self.definition);
+            return;
+        }
+        for row in rows {
+            let before = self.indices.len();
+            for (slot, place) in plan.slots(row.shape).iter().enumerate() {
+                let SlotPlan::Rest(name) = *place else { continue };
+                self.repeats.push(u32::from(self.indices.len() > before));
+                self.defined.push(1);
+                self.indices.push(name);
+                self.values.push(row.value(slot).as_bytes());
+            }
+            if self.indices.len() == before {
+                self.repeats.push(0);
+                self.defined.push(0);
+            }
+        }
+        self.level_count = self.repeats.len();
+        encode_hybrid(&self.repeats, 1, &mut self.repetition);
+        encode_hybrid(&self.defined, 1, &mut self.definition);
+    }
+}

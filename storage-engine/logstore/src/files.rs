@@ -1,0 +1,75 @@
+//! The data files of the store: which there are, their indexes in a bounded cache, and those set aside as damaged.
+//!
+//! Invariants: FILES-1: the list in memory changes only after the manifest that says the same is durable. FILES-2: a
+//! file that is not in the manifest is not read, and is removed at the next start; so a flush that stopped halfway
+//! leaves nothing behind.
+
+mod cache;
+mod load;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use format::{LogManifest, LogManifestFile};
+use hashbrown::HashSet;
+use model::TenantId;
+use parking_lot::Mutex;
+use runtime::Disk;
+
+use crate::error::{LogStoreError, LogStoreResult};
+use crate::filenames;
+pub(crate) use cache::{IndexCache, LoadedFile};
+pub(crate) use load::load;
+
+/// A data file of the store.
+pub(crate) struct DataFile {
+    pub(crate) about: LogManifestFile,
+    pub(crate) path: PathBuf,
+    /// Pages that could not be read; later reads leave them out.
+    pub(crate) damaged_pages: Mutex<HashSet<u32>>,
+}
+
+/// Something that could not be read and was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantinedUnit {
+    /// Whose data.
+    pub tenant: TenantId,
+    /// The file.
+    pub path: PathBuf,
+    /// The page, or `None` when the whole file was set aside.
+    pub page: Option<u32>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// The data files at one moment.
+#[derive(Clone, Default)]
+pub(crate) struct FileSet {
+    pub(crate) flushed_generation: u64,
+    pub(crate) files: Arc<Vec<Arc<DataFile>>>,
+}
+
+impl DataFile {
+    pub(crate) fn new(dir: &Path, about: LogManifestFile) -> Arc<Self> {
+        let path = filenames::data_file(dir, &about.tenant, &about.path);
+        Arc::new(Self { about, path, damaged_pages: Mutex::default() })
+    }
+}
+
+impl FileSet {
+    /// This set without some files and with others.
+    pub(crate) fn changed(&self, without: impl Fn(&DataFile) -> bool, with: Vec<Arc<DataFile>>) -> Self {
+        let kept = self.files.iter().filter(|file| !without(file)).cloned();
+        let files = Arc::new(kept.chain(with).collect());
+        Self { flushed_generation: self.flushed_generation, files }
+    }
+
+    /// Writes the manifest that says what is in this set. Blocks on the disk.
+    pub(crate) fn write_manifest(&self, disk: &dyn Disk, dir: &Path) -> LogStoreResult<()> {
+        let files = self.files.iter().map(|file| file.about.clone()).collect();
+        let manifest = LogManifest { flushed_generation: self.flushed_generation, files };
+        let path = filenames::manifest(dir);
+        disk.write_atomically(&path, &manifest.encode())
+            .map_err(|error| LogStoreError::io("writing", &path, error))
+    }
+}

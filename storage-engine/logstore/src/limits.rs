@@ -1,0 +1,141 @@
+//! Which entries are refused, and what their sender is told.
+//!
+//! Order, names of reasons and texts are Loki's (pkg/distributor/validator.go, pkg/validation/validate.go), so that
+//! clients and dashboards that know them work on.
+
+use std::time::Duration;
+
+use model::{AppendReport, Labels, LogEntries, LogEntry};
+use storage_api::StreamEntries;
+
+use crate::settings::LogLimits;
+
+/// Label that Loki adds to every stream and does not count.
+const SERVICE_NAME: &str = "service_name";
+
+/// Limits at one moment.
+pub(crate) struct LimitCheck<'a> {
+    limits: &'a LogLimits,
+    oldest_ns: i64,
+    newest_ns: i64,
+}
+
+impl<'a> LimitCheck<'a> {
+    pub(crate) fn new(limits: &'a LogLimits, retention: Option<Duration>, now_ns: i64) -> Self {
+        let ns = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        Self {
+            limits,
+            oldest_ns: retention.map_or(i64::MIN, |retention| now_ns.saturating_sub(ns(retention))),
+            newest_ns: now_ns.saturating_add(ns(limits.creation_grace)),
+        }
+    }
+
+    /// The entries that may be stored; the others are counted in `report`.
+    pub(crate) fn check(&self, stream: StreamEntries, report: &mut AppendReport) -> Option<StreamEntries> {
+        let StreamEntries { labels, entries } = stream;
+        if let Some((reason, message)) = self.refuse_stream(&labels) {
+            report.reject(reason, entries.len() as u64, || message);
+            return None;
+        }
+        let refused = |entry: LogEntry<'_>| self.refuse_entry(&labels, entry);
+        let first_refused = entries.iter().position(|entry| refused(entry).is_some());
+        let Some(first) = first_refused else {
+            return (!entries.is_empty()).then_some(StreamEntries { labels, entries });
+        };
+        let mut kept = LogEntries::new();
+        kept.extend_from(&entries, 0..first);
+        for entry in entries.iter().skip(first) {
+            match refused(entry) {
+                None => kept.push(entry.timestamp_ns, entry.line, entry.metadata),
+                Some(reason) => report.reject(reason, 1, || self.message(reason, &labels, entry)),
+            }
+        }
+        (!kept.is_empty()).then_some(StreamEntries { labels, entries: kept })
+    }
+
+    fn refuse_stream(&self, labels: &Labels) -> Option<(&'static str, String)> {
+        let limits = self.limits;
+        if labels.is_empty() {
+            let message = "error at least one label pair is required per stream".to_owned();
+            return Some(("missing_labels", message));
+        }
+        let names = labels.iter().filter(|(name, _)| *name != SERVICE_NAME).count();
+        if names > limits.label_names_max {
+            let message = format!(
+                "entry for stream '{labels}' has {names} label names; limit {}",
+                limits.label_names_max
+            );
+            return Some(("max_label_names_per_series", message));
+        }
+        for (name, value) in labels.iter() {
+            if name.len() > limits.label_name_bytes_max {
+                return Some((
+                    "label_name_too_long",
+                    format!("stream '{labels}' has label name too long: '{name}'"),
+                ));
+            }
+            if value.len() > limits.label_value_bytes_max {
+                return Some((
+                    "label_value_too_long",
+                    format!("stream '{labels}' has label value too long: '{value}'"),
+                ));
+            }
+        }
+        None
+    }
+
+    fn refuse_entry(&self, _labels: &Labels, entry: LogEntry<'_>) -> Option<&'static str> {
+        if entry.timestamp_ns < self.oldest_ns {
+            return Some("greater_than_max_sample_age");
+        }
+        if entry.timestamp_ns > self.newest_ns {
+            return Some("too_far_in_future");
+        }
+        if entry.line.len() > self.limits.line_bytes_max {
+            return Some("line_too_long");
+        }
+        if entry.metadata.is_empty() {
+            return None;
+        }
+        let (pairs, bytes) = metadata_size(entry);
+        if bytes > self.limits.metadata_bytes_max {
+            return Some("structured_metadata_too_large");
+        }
+        (pairs > self.limits.metadata_pairs_max).then_some("structured_metadata_too_many")
+    }
+
+    fn message(&self, reason: &'static str, labels: &Labels, entry: LogEntry<'_>) -> String {
+        let limits = self.limits;
+        let (pairs, bytes) = metadata_size(entry);
+        match reason {
+            "greater_than_max_sample_age" => format!(
+                "entry for stream '{labels}' has timestamp too old: {}, oldest acceptable timestamp is: {}",
+                entry.timestamp_ns, self.oldest_ns
+            ),
+            "too_far_in_future" => {
+                format!("entry for stream '{labels}' has timestamp too new: {}", entry.timestamp_ns)
+            }
+            "line_too_long" => format!(
+                "max entry size '{}' bytes exceeded for stream '{labels}' while adding an entry with length '{}' bytes",
+                limits.line_bytes_max,
+                entry.line.len()
+            ),
+            "structured_metadata_too_large" => format!(
+                "stream '{labels}' has structured metadata too large: '{bytes}' bytes, limit: '{}' bytes",
+                limits.metadata_bytes_max
+            ),
+            _ => format!(
+                "stream '{labels}' has too many structured metadata labels: '{pairs}', limit: '{}'",
+                limits.metadata_pairs_max
+            ),
+        }
+    }
+}
+
+/// Pairs and bytes of an entry's metadata.
+fn metadata_size(entry: LogEntry<'_>) -> (usize, usize) {
+    entry.metadata.fold((0, 0), |(pairs, bytes), (name, value)| (pairs + 1, bytes + name.len() + value.len()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! How a log store behaves.
+
+use std::time::Duration;
+
+use wal::Durability;
+
+/// Set by the program that owns the store.
+#[derive(Clone, Debug)]
+pub struct LogStoreSettings {
+    /// Bytes of entries in memory at which they are written to files.
+    pub flush_bytes: u64,
+    /// Longest time that entries stay in memory only (besides the write-ahead log).
+    pub flush_interval: Duration,
+    /// Bytes of entries in memory, those being written included, at which appends wait and then are refused.
+    pub memory_bytes_max: u64,
+    /// How long an append waits for memory before it is refused with a retry hint.
+    pub memory_wait: Duration,
+    /// Entries older than this are refused, and files with nothing newer removed. `None` keeps everything.
+    pub retention: Option<Duration>,
+    /// When an appended batch counts as stored.
+    pub durability: Durability,
+    /// Line bytes of a page: what is decompressed to read one line.
+    pub page_bytes: usize,
+    /// Bytes of lines and metadata of a data file, before compression.
+    pub file_bytes: u64,
+    /// zstd level of data files.
+    pub zstd_level: i32,
+    /// Bytes of decoded file indexes kept in memory.
+    pub index_cache_bytes: usize,
+    /// What is refused.
+    pub limits: LogLimits,
+}
+
+/// Limits on what is appended, under the names that Loki gives them (pkg/validation/limits.go).
+#[derive(Clone, Debug)]
+pub struct LogLimits {
+    /// `max_line_size`, bytes.
+    pub line_bytes_max: usize,
+    /// `max_label_names_per_series`; `service_name` is not counted.
+    pub label_names_max: usize,
+    /// `max_label_name_length`, bytes.
+    pub label_name_bytes_max: usize,
+    /// `max_label_value_length`, bytes.
+    pub label_value_bytes_max: usize,
+    /// `max_structured_metadata_size`, bytes of names and values of one entry.
+    pub metadata_bytes_max: usize,
+    /// `max_structured_metadata_entries_count` of one entry.
+    pub metadata_pairs_max: usize,
+    /// `creation_grace_period`: how far in the future an entry may be.
+    pub creation_grace: Duration,
+    /// `max_global_streams_per_user`, counted over streams with entries in memory. Far above Loki's 5,000: a stream
+    /// costs no chunk here.
+    pub streams_max: usize,
+}
+
+impl Default for LogStoreSettings {
+    fn default() -> Self {
+        Self {
+            flush_bytes: 64 << 20,
+            flush_interval: Duration::from_secs(60),
+            memory_bytes_max: 192 << 20,
+            memory_wait: Duration::from_secs(2),
+            retention: Some(Duration::from_secs(31 * 86_400)),
+            durability: Durability::Group,
+            page_bytes: 128 << 10,
+            file_bytes: 128 << 20,
+            zstd_level: 3,
+            index_cache_bytes: 64 << 20,
+            limits: LogLimits::default(),
+        }
+    }
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self {
+            line_bytes_max: 256 << 10,
+            label_names_max: 15,
+            label_name_bytes_max: 1024,
+            label_value_bytes_max: 2048,
+            metadata_bytes_max: 64 << 10,
+            metadata_pairs_max: 128,
+            creation_grace: Duration::from_secs(600),
+            streams_max: 200_000,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The log store: what it is made of, how it opens and closes.
+//!
+//! The way of an entry: limits, write-ahead log, fsync, memory (now it is visible), file, manifest; then its part of
+//! the write-ahead log is removed. Invariants, quoted by tests:
+//! - LOG-1: an append resolves `Ok` only when its entries are durable as the settings ask, and then queries see them.
+//! - LOG-2: every write-ahead record names the generation that took it; the manifest names the last generation whose
+//!   entries are all in files. Replay skips those up to it, so a stop between manifest and truncation doubles nothing.
+//! - LOG-3: files, the generation being written and the active one change under one lock, so a query sees each entry
+//!   in exactly one of them.
+//!
+//! Exact duplicates (stream, time, line, metadata): memory and files each hold one. Where a retry meets entries that
+//! are in a file already, both are kept, and readers of `LogQuerier` drop the second, as its contract says.
+
+mod append;
+mod flush;
+mod select;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use format::decode_log_batch;
+use hashbrown::HashMap;
+use model::TenantId;
+use parking_lot::{Mutex, RwLock};
+use runtime::{Clock, Disk, MemoryBudget, Tasks};
+use storage_api::{StorageError, StorageResult};
+use tokio::sync::Notify;
+use wal::{Wal, WalSettings};
+
+use crate::error::{LogStoreError, LogStoreResult};
+use crate::filenames;
+use crate::files::{self, FileSet, IndexCache, QuarantinedUnit};
+use crate::memtable::Generation;
+use crate::metrics::LogStoreMetrics;
+use crate::settings::LogStoreSettings;
+use crate::streams::StreamIndex;
+
+/// A log store. Clones share it.
+#[derive(Clone)]
+pub struct LogStore(Arc<Inner>);
+
+struct Inner {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    settings: LogStoreSettings,
+    tasks: Tasks,
+    clock: Arc<dyn Clock>,
+    budget: Arc<MemoryBudget>,
+    metrics: LogStoreMetrics,
+    wal: Wal,
+    state: RwLock<State>,
+    streams: RwLock<HashMap<TenantId, Arc<StreamIndex>>>,
+    indexes: IndexCache,
+    quarantined: Mutex<Vec<QuarantinedUnit>>,
+    /// Held while the manifest is written and the list of files changed. Blocking work runs under it.
+    commit: Mutex<()>,
+    /// Held by the flush that runs.
+    flushing: tokio::sync::Mutex<()>,
+    /// Wakes the flusher before its time.
+    flush_wanted: Notify,
+    /// Wakes appends that wait for memory.
+    room: Notify,
+    closed: AtomicBool,
+}
+
+/// Where entries are now.
+struct State {
+    active: Arc<Generation>,
+    /// Being written to files; stays here when that fails, until it succeeds.
+    sealed: Option<Sealed>,
+    files: FileSet,
+}
+
+/// A generation that takes no more entries.
+#[derive(Clone)]
+struct Sealed {
+    generation: Arc<Generation>,
+    /// Write-ahead records below this number are of it or of those before it.
+    wal_sequence: u64,
+}
+
+/// Metric prefix of the write-ahead log.
+const WAL_METRIC_PREFIX: &str = "tidegate_log_store";
+/// Bytes of write-ahead records that may wait for the disk.
+const WAL_QUEUE_BYTES_MAX: usize = 32 << 20;
+
+impl LogStore {
+    /// Opens the store in `dir`, replays its write-ahead log and starts its flusher. Blocks on the disk; call it
+    /// inside a Tokio runtime.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        settings: LogStoreSettings,
+        tasks: &Tasks,
+        clock: Arc<dyn Clock>,
+        budget: Arc<MemoryBudget>,
+    ) -> StorageResult<Self> {
+        let store = Self::open_inner(disk, dir, settings, tasks, clock, budget)?;
+        let flusher = Arc::clone(&store.0);
+        tasks.spawn("log-store-flusher", async move { flusher.run_flusher().await });
+        Ok(store)
+    }
+
+    fn open_inner(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        settings: LogStoreSettings,
+        tasks: &Tasks,
+        clock: Arc<dyn Clock>,
+        budget: Arc<MemoryBudget>,
+    ) -> LogStoreResult<Self> {
+        let metrics = LogStoreMetrics::new();
+        let loaded = files::load(&*disk, &dir)?;
+        let flushed = loaded.set.flushed_generation;
+        let replayed = Generation::new(0, &budget);
+        let streams: RwLock<HashMap<TenantId, Arc<StreamIndex>>> = RwLock::default();
+        let mut newest = loaded.newest_generation;
+        let mut entries = 0u64;
+        let wal_settings = WalSettings {
+            metric_prefix: WAL_METRIC_PREFIX,
+            durability: settings.durability,
+            queue_bytes_max: WAL_QUEUE_BYTES_MAX,
+            ..WalSettings::default()
+        };
+        let deliver = |record: wal::Record<'_>| match decode_log_batch(record.bytes) {
+            Ok(batch) => {
+                newest = newest.max(batch.generation);
+                if batch.generation > flushed {
+                    let index = stream_index(&streams, &batch.tenant);
+                    let ids = index.ids(batch.streams.iter().map(|(labels, _)| labels));
+                    entries += batch.streams.iter().map(|(_, entries)| entries.len() as u64).sum::<u64>();
+                    let with_ids =
+                        ids.into_iter().zip(batch.streams).map(|(id, (labels, rows))| (id, labels, rows));
+                    replayed.enter().insert(&batch.tenant, with_ids, &budget);
+                }
+            }
+            // The log checked its checksum: this is a record of a version that we do not know, or our defect.
+            Err(error) => {
+                tracing::error!(%error, sequence = record.sequence, "a log record cannot be replayed")
+            }
+        };
+        let (wal, report) = Wal::open(Arc::clone(&disk), filenames::wal(&dir), wal_settings, tasks, deliver)
+            .map_err(|error| LogStoreError::wal(error.kind(), error.to_string()))?;
+        metrics.replayed_entries.increment(entries);
+        metrics.quarantined.increment((report.damage.len() + loaded.quarantined.len()) as u64);
+        metrics.files.set(loaded.set.files.len() as f64);
+        let active = replayed.renumbered(newest + 1);
+        let indexes = IndexCache::new(settings.index_cache_bytes);
+        Ok(Self(Arc::new(Inner {
+            disk,
+            dir,
+            settings,
+            tasks: tasks.clone(),
+            clock,
+            budget,
+            metrics,
+            wal,
+            state: RwLock::new(State { active, sealed: None, files: loaded.set }),
+            streams,
+            indexes,
+            quarantined: Mutex::new(loaded.quarantined),
+            commit: Mutex::default(),
+            flushing: tokio::sync::Mutex::default(),
+            flush_wanted: Notify::new(),
+            room: Notify::new(),
+            closed: AtomicBool::new(false),
+        })))
+    }
+
+    /// Takes no more appends, writes what is in memory to files and ends the write-ahead log. What cannot be written
+    /// stays in the write-ahead log and comes back at the next start.
+    pub async fn close(&self) -> StorageResult<()> {
+        let inner = &self.0;
+        inner.closed.store(true, Ordering::Release);
+        inner.room.notify_waiters();
+        let mut flushed = inner.flush_once().await;
+        if flushed.is_ok() {
+            // A generation that an earlier flush had failed to write comes first; the active one is the second.
+            flushed = inner.flush_once().await;
+        }
+        inner.wal.close().await;
+        flushed.map_err(StorageError::from)
+    }
+
+    /// Writes what is in memory to files now.
+    pub async fn flush(&self) -> StorageResult<()> {
+        self.0.flush_once().await.map_err(StorageError::from)
+    }
+
+    /// What could not be read and was set aside since the store was opened.
+    pub fn quarantined(&self) -> Vec<QuarantinedUnit> {
+        self.0.quarantined.lock().clone()
+    }
+}
+
+impl Inner {
+    fn stream_index(&self, tenant: &TenantId) -> Arc<StreamIndex> {
+        stream_index(&self.streams, tenant)
+    }
+
+    /// Bytes of entries in memory.
+    fn memory_bytes(&self) -> u64 {
+        let state = self.state.read();
+        state.active.bytes() + state.sealed.as_ref().map_or(0, |sealed| sealed.generation.bytes())
+    }
+
+    fn closed_error() -> StorageError {
+        StorageError::new(model::ErrorKind::Closed, "the log store is closed")
+    }
+}
+
+/// The streams of a tenant, made when it is new.
+fn stream_index(all: &RwLock<HashMap<TenantId, Arc<StreamIndex>>>, tenant: &TenantId) -> Arc<StreamIndex> {
+    if let Some(index) = all.read().get(tenant) {
+        return Arc::clone(index);
+    }
+    Arc::clone(all.write().entry(tenant.clone()).or_default())
+}
+
+#[cfg(test)]
+mod tests;

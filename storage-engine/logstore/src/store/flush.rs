@@ -1,0 +1,235 @@
+//! Writing entries to files: seal, sort, build, sync, manifest, truncate. And removing files past retention.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use format::LogManifestFile;
+use model::TenantId;
+use ulid::Ulid;
+
+use super::{Inner, Sealed};
+use crate::error::{LogStoreError, LogStoreResult};
+use crate::file::rows::SortedStream;
+use crate::file::writer::{self, BuiltFile, FileSettings, StreamPart};
+use crate::filenames;
+use crate::files::{DataFile, FileSet};
+use crate::memtable::Generation;
+use crate::partition::{self, Partition};
+
+/// Pause after a flush that failed, so that a full disk is not hammered.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+impl Inner {
+    /// Flushes when asked or when it is time, until shutdown. What is in memory then is `close`'s business.
+    pub(super) async fn run_flusher(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.tasks.cancelled() => return,
+                () = self.flush_wanted.notified() => {}
+                () = tokio::time::sleep(self.settings.flush_interval) => {}
+            }
+            let done = match self.flush_once().await {
+                Ok(()) => self.expire().await,
+                failed => failed,
+            };
+            if let Err(error) = done {
+                tracing::error!(%error, "log store could not write entries to files, it will try again");
+                tokio::select! {
+                    () = self.tasks.cancelled() => return,
+                    () = tokio::time::sleep(FAILURE_PAUSE) => {}
+                }
+                self.flush_wanted.notify_one();
+            }
+        }
+    }
+
+    /// Writes one generation to files: the sealed one if an earlier flush failed, else the active one.
+    pub(super) async fn flush_once(self: &Arc<Self>) -> LogStoreResult<()> {
+        let _running = self.flushing.lock().await;
+        let Some(sealed) = self.seal() else { return Ok(()) };
+        sealed.generation.settled().await;
+        let inner = Arc::clone(self);
+        let flush = move || inner.write_generation(&sealed);
+        let flushed = self
+            .tasks
+            .spawn_blocking("log-store-flush", flush)
+            .await
+            .map_err(|_| LogStoreError::stopped("the flush thread of the log store ended"))?;
+        if flushed.is_err() {
+            self.metrics.flush_failures.increment(1);
+        }
+        flushed
+    }
+
+    /// Makes the active generation the sealed one, unless there is one or there is nothing in it.
+    fn seal(&self) -> Option<Sealed> {
+        let state = &mut *self.state.write();
+        if let Some(sealed) = &state.sealed {
+            return Some(sealed.clone());
+        }
+        // An append that took the generation and is not in yet counts as something.
+        if state.active.is_empty() && !state.active.has_writers() {
+            return None;
+        }
+        // Under the lock: records of the next generation are appended after it and get no lower number.
+        let wal_sequence = self.wal.next_sequence();
+        let next = Generation::new(state.active.id + 1, &self.budget);
+        let generation = std::mem::replace(&mut state.active, next);
+        state.sealed = Some(Sealed { generation, wal_sequence });
+        state.sealed.clone()
+    }
+
+    /// Blocks on the disk.
+    fn write_generation(&self, sealed: &Sealed) -> LogStoreResult<()> {
+        let started = Instant::now();
+        let mut written = Vec::new();
+        let done = self.write_files(&sealed.generation, &mut written).and_then(|()| {
+            let _commit = self.commit.lock();
+            let mut files = self.state.read().files.changed(|_| false, std::mem::take(&mut written));
+            files.flushed_generation = sealed.generation.id;
+            files.write_manifest(&*self.disk, &self.dir)?;
+            let state = &mut *self.state.write();
+            state.sealed = None;
+            state.files = files;
+            self.metrics.files.set(state.files.files.len() as f64);
+            Ok(())
+        });
+        if let Err(error) = done {
+            // They are in no manifest; the next start would remove them too.
+            written.iter().for_each(|file| drop(self.disk.remove_file(&file.path)));
+            return Err(error);
+        }
+        self.room.notify_waiters();
+        self.metrics.memory_bytes.set(self.memory_bytes() as f64);
+        self.metrics.flushes.increment(1);
+        self.metrics.flushed_bytes.increment(sealed.generation.bytes());
+        self.metrics.flush_seconds.record(started.elapsed());
+        if let Err(error) = self.wal.truncate_before(sealed.wal_sequence) {
+            // Harmless: replay skips their records, and the next flush tries again.
+            tracing::warn!(%error, "could not remove old segments of the log store's write-ahead log");
+        }
+        Ok(())
+    }
+
+    fn write_files(&self, generation: &Generation, written: &mut Vec<Arc<DataFile>>) -> LogStoreResult<()> {
+        for (tenant, buffer) in generation.tenants() {
+            let streams = buffer.sorted_streams();
+            for partition in plan_partitions(&streams) {
+                for parts in split_files(&streams, partition, self.settings.file_bytes) {
+                    let settings = FileSettings {
+                        page_bytes: self.settings.page_bytes,
+                        zstd_level: self.settings.zstd_level,
+                    };
+                    let built = writer::build(generation.id, &parts, settings)?;
+                    written.push(self.store_file(&tenant, &built)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a built file durable.
+    fn store_file(&self, tenant: &TenantId, built: &BuiltFile) -> LogStoreResult<Arc<DataFile>> {
+        let about = LogManifestFile {
+            tenant: tenant.clone(),
+            path: filenames::new_data_path(built.min_ns, Ulid::generate()),
+            file_bytes: built.bytes.len() as u64,
+            index_offset: built.index_offset,
+            index_bytes: built.index_bytes,
+            rows: built.rows,
+            text_bytes: built.text_bytes,
+            min_ns: built.min_ns,
+            max_ns: built.max_ns,
+        };
+        let file = DataFile::new(&self.dir, about);
+        let parent = file.path.parent().unwrap_or(Path::new("."));
+        self.disk.create_dir_all(parent).map_err(|error| LogStoreError::io("making", parent, error))?;
+        self.disk
+            .write_atomically(&file.path, &built.bytes)
+            .map_err(|error| LogStoreError::io("writing", &file.path, error))?;
+        self.metrics.file_bytes_written.increment(built.bytes.len() as u64);
+        Ok(file)
+    }
+
+    /// Removes files that hold nothing inside retention.
+    async fn expire(self: &Arc<Self>) -> LogStoreResult<()> {
+        let Some(retention) = self.settings.retention else { return Ok(()) };
+        let retention = i64::try_from(retention.as_nanos()).unwrap_or(i64::MAX);
+        let oldest_ns = self.clock.now_ns().saturating_sub(retention);
+        let expired = move |file: &DataFile| file.about.max_ns < oldest_ns;
+        if !self.state.read().files.files.iter().any(|file| expired(file)) {
+            return Ok(());
+        }
+        let inner = Arc::clone(self);
+        let work = move || {
+            let removed = inner.remove_files(expired)?;
+            inner.metrics.expired_files.increment(removed.len() as u64);
+            for file in removed {
+                if let Err(error) = inner.disk.remove_file(&file.path) {
+                    tracing::warn!(%error, path = %file.path.display(), "could not remove an expired log file");
+                }
+            }
+            Ok(())
+        };
+        let done = self.tasks.spawn_blocking("log-store-expire", work).await;
+        done.map_err(|_| LogStoreError::stopped("the expiry thread of the log store ended"))?
+    }
+
+    /// Takes files out of the manifest and the list. Blocks on the disk.
+    pub(super) fn remove_files(
+        &self,
+        which: impl Fn(&DataFile) -> bool,
+    ) -> LogStoreResult<Vec<Arc<DataFile>>> {
+        let _commit = self.commit.lock();
+        let before: FileSet = self.state.read().files.clone();
+        let removed: Vec<_> = before.files.iter().filter(|file| which(file)).cloned().collect();
+        let after = before.changed(which, Vec::new());
+        after.write_manifest(&*self.disk, &self.dir)?;
+        self.metrics.files.set(after.files.len() as f64);
+        self.state.write().files = after;
+        removed.iter().for_each(|file| self.indexes.forget(&file.path));
+        Ok(removed)
+    }
+}
+
+/// Times of the files that the streams are spread over.
+fn plan_partitions(streams: &[SortedStream]) -> Vec<Partition> {
+    let mut hours: std::collections::BTreeMap<i64, u64> = std::collections::BTreeMap::new();
+    for stream in streams {
+        let by_hour = |&row: &_| partition::hour_of(stream.timestamp_ns(row));
+        for rows in stream.rows.chunk_by(|left, right| by_hour(left) == by_hour(right)) {
+            let bytes: usize = rows.iter().map(|&row| stream.row_bytes(row)).sum();
+            *hours.entry(by_hour(&rows[0])).or_default() += bytes as u64;
+        }
+    }
+    partition::plan(hours)
+}
+
+/// The streams' rows inside `partition`, as files of about `file_bytes` of text each.
+fn split_files(streams: &[SortedStream], partition: Partition, file_bytes: u64) -> Vec<Vec<StreamPart<'_>>> {
+    let mut files = vec![Vec::new()];
+    let mut filled = 0;
+    for stream in streams {
+        let range = stream.range(partition.from_ns, partition.until_ns);
+        let mut rows = &stream.rows[range];
+        while !rows.is_empty() {
+            let mut count = 0;
+            while count < rows.len() && filled < file_bytes {
+                filled += stream.row_bytes(rows[count]) as u64;
+                count += 1;
+            }
+            let (here, after) = rows.split_at(count);
+            if !here.is_empty() {
+                files.last_mut().expect("one is always open").push(StreamPart { stream, rows: here });
+            }
+            rows = after;
+            if filled >= file_bytes {
+                files.push(Vec::new());
+                filled = 0;
+            }
+        }
+    }
+    files.retain(|parts| !parts.is_empty());
+    files
+}

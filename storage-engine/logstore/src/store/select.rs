@@ -1,0 +1,311 @@
+//! Reading: which pages may hold what a query asks for, and what streams there are.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use model::{Direction, ErrorKind, Labels, LogEntries, TimeRange};
+use parking_lot::Mutex;
+use roaring::RoaringBitmap;
+use storage_api::{BoxFuture, LogPage, LogQuerier, LogSelect, StorageError, StorageResult, StreamSummary};
+
+use super::{Inner, LogStore};
+use crate::error::LogStoreError;
+use crate::filenames;
+use crate::files::{DataFile, LoadedFile, QuarantinedUnit};
+use crate::memtable::{MemoryRun, TenantBuffer};
+
+/// Nanoseconds of a minute, the grain of rollups.
+const MINUTE_NS: i64 = 60_000_000_000;
+
+impl LogQuerier for LogStore {
+    fn select<'a>(
+        &'a self,
+        select: &'a LogSelect,
+        direction: Direction,
+    ) -> BoxFuture<'a, StorageResult<Vec<Arc<dyn LogPage>>>> {
+        let (inner, select) = (Arc::clone(&self.0), select.clone());
+        Box::pin(self.0.off_the_async_threads(move || {
+            let mut pages = inner.pages(&select);
+            match direction {
+                Direction::Forward => pages.sort_by_key(|page| page.range().min),
+                Direction::Backward => pages.sort_by_key(|page| std::cmp::Reverse(page.range().max)),
+            }
+            pages
+        }))
+    }
+
+    fn streams<'a>(&'a self, select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>> {
+        let (inner, select) = (Arc::clone(&self.0), select.clone());
+        Box::pin(self.0.off_the_async_threads(move || inner.summaries(&select)))
+    }
+}
+
+/// What a query may read, all taken at one moment.
+struct Snapshot {
+    buffers: Vec<Arc<TenantBuffer>>,
+    files: Vec<(Arc<DataFile>, Arc<LoadedFile>)>,
+    selected: RoaringBitmap,
+}
+
+/// A run of entries in memory.
+struct MemoryPage(MemoryRun);
+
+/// Rows of one stream in one page of a file.
+struct FilePage {
+    inner: Arc<Inner>,
+    data: Arc<DataFile>,
+    file: Arc<LoadedFile>,
+    stream: usize,
+    page: u32,
+    /// Which rows of the page.
+    rows: Range<usize>,
+    range: TimeRange,
+    /// The decoded page, shared by those of its streams that are read while one of them is held.
+    decoded: Arc<Mutex<std::sync::Weak<LogEntries>>>,
+}
+
+impl Inner {
+    async fn off_the_async_threads<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> StorageResult<T> {
+        let done = self.tasks.spawn_blocking("log-store-select", work).await;
+        done.map_err(|_| {
+            StorageError::new(ErrorKind::Internal, "log store: a query thread ended without an answer")
+        })
+    }
+
+    /// Blocks on the disk for file indexes that are not in memory.
+    fn snapshot(&self, select: &LogSelect) -> Snapshot {
+        let (generations, files) = {
+            let state = self.state.read();
+            let sealed = state.sealed.as_ref().map(|sealed| Arc::clone(&sealed.generation));
+            let generations = sealed.into_iter().chain([Arc::clone(&state.active)]).collect::<Vec<_>>();
+            (generations, Arc::clone(&state.files.files))
+        };
+        let index = self.stream_index(&select.tenant);
+        let mut open = Vec::new();
+        for data in files.iter().filter(|data| data.about.tenant == select.tenant) {
+            if !select.range.overlaps(TimeRange::new(data.about.min_ns, data.about.max_ns)) {
+                continue;
+            }
+            match self.indexes.get(&*self.disk, data, &index) {
+                Ok(file) => open.push((Arc::clone(data), file)),
+                Err(error) => self.quarantine_file(data, &error),
+            }
+        }
+        // After the files: opening one may have brought streams that were not known.
+        let selected = index.select(&select.matchers);
+        let buffers = generations.iter().filter_map(|generation| generation.tenant(&select.tenant)).collect();
+        Snapshot { buffers, files: open, selected }
+    }
+
+    fn pages(self: &Arc<Self>, select: &LogSelect) -> Vec<Arc<dyn LogPage>> {
+        let snapshot = self.snapshot(select);
+        let mut pages: Vec<Arc<dyn LogPage>> = Vec::new();
+        for (data, file) in &snapshot.files {
+            self.file_pages(data, file, &snapshot.selected, select.range, &mut pages);
+        }
+        for buffer in &snapshot.buffers {
+            for run in buffer.snapshot(&snapshot.selected, select.range) {
+                pages.push(Arc::new(MemoryPage(run)));
+            }
+        }
+        pages
+    }
+
+    fn file_pages(
+        self: &Arc<Self>,
+        data: &Arc<DataFile>,
+        file: &Arc<LoadedFile>,
+        selected: &RoaringBitmap,
+        range: TimeRange,
+        out: &mut Vec<Arc<dyn LogPage>>,
+    ) {
+        let index = file.file.index();
+        let damaged = data.damaged_pages.lock().clone();
+        let mut decoded: HashMap<u32, Arc<Mutex<std::sync::Weak<LogEntries>>>> = HashMap::new();
+        for (stream, about) in index.streams.iter().enumerate() {
+            let wanted = selected.contains(file.stream_ids[stream])
+                && range.overlaps(TimeRange::new(about.min_ns, about.max_ns));
+            if !wanted {
+                continue;
+            }
+            let (first, end) = (file.stream_rows[stream], file.stream_rows[stream + 1]);
+            let mut page = file.page_rows.partition_point(|&row| row <= first) - 1;
+            while page < index.pages.len() && file.page_rows[page] < end {
+                let (from, until) = (file.page_rows[page], file.page_rows[page + 1]);
+                let rows = first.max(from)..end.min(until);
+                let times = TimeRange::new(
+                    if rows.start == first { about.min_ns } else { index.pages[page].first_ns },
+                    if rows.end == end { about.max_ns } else { index.pages[page].last_ns },
+                );
+                let number = page as u32;
+                if range.overlaps(times) && !damaged.contains(&number) {
+                    out.push(Arc::new(FilePage {
+                        inner: Arc::clone(self),
+                        data: Arc::clone(data),
+                        file: Arc::clone(file),
+                        stream,
+                        page: number,
+                        rows: (rows.start - from) as usize..(rows.end - from) as usize,
+                        range: times,
+                        decoded: Arc::clone(decoded.entry(number).or_default()),
+                    }));
+                }
+                page += 1;
+            }
+        }
+    }
+
+    fn summaries(&self, select: &LogSelect) -> Vec<StreamSummary> {
+        let snapshot = self.snapshot(select);
+        let mut counts: HashMap<Labels, (u64, u64)> = HashMap::new();
+        let mut add = |labels: &Labels, entries: u64, bytes: u64| {
+            let count = counts.entry_ref(labels).or_default();
+            count.0 += entries;
+            count.1 += bytes;
+        };
+        for (_, file) in &snapshot.files {
+            summarize_file(file, &snapshot.selected, select.range, &mut add);
+        }
+        for buffer in &snapshot.buffers {
+            for run in buffer.snapshot(&snapshot.selected, select.range) {
+                let inside = run.entries.iter().filter(|entry| select.range.contains(entry.timestamp_ns));
+                let (entries, bytes) =
+                    inside.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.line.len() as u64));
+                if entries > 0 {
+                    add(&run.labels, entries, bytes);
+                }
+            }
+        }
+        let summary = |(labels, (entries, bytes))| StreamSummary { labels, entries, bytes };
+        let mut streams: Vec<StreamSummary> = counts.into_iter().map(summary).collect();
+        streams.sort_unstable_by(|left, right| left.labels.cmp(&right.labels));
+        streams
+    }
+
+    /// Sets a file aside whose index cannot be read. A file that only cannot be opened now stays.
+    fn quarantine_file(&self, data: &DataFile, error: &LogStoreError) {
+        tracing::error!(%error, path = %data.path.display(), "a log data file cannot be read");
+        if error.kind() != ErrorKind::Corrupt {
+            return;
+        }
+        match self.remove_files(|file| file.path == data.path) {
+            Ok(removed) if removed.is_empty() => return,
+            Ok(_) => {
+                if let Err(error) = self.disk.rename(&data.path, &filenames::damaged(&data.path)) {
+                    tracing::warn!(%error, path = %data.path.display(), "could not rename a damaged log data file");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not take a damaged log data file out of the manifest");
+                return;
+            }
+        }
+        self.note_quarantined(data, None, error.to_string());
+    }
+
+    fn note_quarantined(&self, data: &DataFile, page: Option<u32>, reason: String) {
+        self.metrics.quarantined.increment(1);
+        let unit =
+            QuarantinedUnit { tenant: data.about.tenant.clone(), path: data.path.clone(), page, reason };
+        self.quarantined.lock().push(unit);
+    }
+}
+
+fn summarize_file(
+    file: &LoadedFile,
+    selected: &RoaringBitmap,
+    range: TimeRange,
+    add: &mut impl FnMut(&Labels, u64, u64),
+) {
+    let index = file.file.index();
+    for (number, stream) in index.streams.iter().enumerate() {
+        if !selected.contains(file.stream_ids[number])
+            || !range.overlaps(TimeRange::new(stream.min_ns, stream.max_ns))
+        {
+            continue;
+        }
+        if range.contains(stream.min_ns) && range.contains(stream.max_ns) {
+            add(&stream.labels, stream.rows, stream.line_bytes);
+            continue;
+        }
+        let start = index.rollups.partition_point(|rollup| (rollup.stream as usize) < number);
+        let minutes = index.rollups[start..].iter().take_while(|rollup| rollup.stream as usize == number);
+        let (first, last) = (range.min.div_euclid(MINUTE_NS), range.max.div_euclid(MINUTE_NS));
+        let inside = minutes.filter(|rollup| (first..=last).contains(&rollup.minute));
+        let (entries, bytes) =
+            inside.fold((0, 0), |(entries, bytes), rollup| (entries + rollup.entries, bytes + rollup.bytes));
+        if entries > 0 {
+            add(&stream.labels, entries, bytes);
+        }
+    }
+}
+
+impl LogPage for MemoryPage {
+    fn labels(&self) -> &Labels {
+        &self.0.labels
+    }
+
+    fn range(&self) -> TimeRange {
+        self.0.range
+    }
+
+    fn len(&self) -> usize {
+        self.0.entries.len()
+    }
+
+    fn read(&self) -> StorageResult<Arc<LogEntries>> {
+        Ok(Arc::clone(&self.0.entries))
+    }
+}
+
+impl LogPage for FilePage {
+    fn labels(&self) -> &Labels {
+        &self.file.file.index().streams[self.stream].labels
+    }
+
+    fn range(&self) -> TimeRange {
+        self.range
+    }
+
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn read(&self) -> StorageResult<Arc<LogEntries>> {
+        let page = self.read_page()?;
+        if self.rows.len() == page.len() {
+            return Ok(page);
+        }
+        let mut entries = LogEntries::new();
+        entries.extend_from(&page, self.rows.clone());
+        Ok(Arc::new(entries))
+    }
+}
+
+impl FilePage {
+    fn read_page(&self) -> StorageResult<Arc<LogEntries>> {
+        // Held while decoding, so that readers of other streams of the page wait for it instead of doing it too.
+        let mut decoded = self.decoded.lock();
+        if let Some(page) = decoded.upgrade() {
+            return Ok(page);
+        }
+        match self.file.file.read_page(self.page as usize) {
+            Ok(page) => {
+                let page = Arc::new(page);
+                *decoded = Arc::downgrade(&page);
+                Ok(page)
+            }
+            Err(error) => {
+                tracing::error!(%error, path = %self.file.file.path().display(), "a page of a log data file is damaged");
+                if error.kind() == ErrorKind::Corrupt && self.data.damaged_pages.lock().insert(self.page) {
+                    self.inner.note_quarantined(&self.data, Some(self.page), error.to_string());
+                }
+                Err(error.into())
+            }
+        }
+    }
+}
