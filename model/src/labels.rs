@@ -98,11 +98,14 @@ impl Labels {
         Self::from_sorted(self.iter().filter(|(n, _)| !drop(n)))
     }
 
-    /// Joins pairs that are already unique and in name order.
-    fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    /// Joins pairs that uphold LABELS-1 already: names unique and ascending, no value empty.
+    pub fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut text = String::new();
         let mut ends = Vec::new();
+        let mut last = None;
         for (name, value) in pairs {
+            debug_assert!(last < Some(name) && !value.is_empty(), "LABELS-1: {name:?} after {last:?}");
+            last = Some(name);
             text.push_str(name);
             ends.push(offset(text.len()));
             text.push_str(value);
