@@ -52,8 +52,10 @@ pub(super) struct Field {
 pub(super) enum Label {
     /// Once; absent and default are the same.
     Implicit,
-    /// Once; absent and default differ (`optional`, members of a oneof).
+    /// Once; absent and default differ (`optional`, messages).
     Explicit,
+    /// A member of the one oneof of its message, of which the last that is given counts.
+    Member,
     /// Any number of times.
     Repeated,
 }
@@ -140,6 +142,10 @@ const fn opt(number: u32, name: &'static str, kind: Kind) -> Field {
     Field { number, name, kind, label: Label::Explicit }
 }
 
+const fn member(number: u32, name: &'static str, kind: Kind) -> Field {
+    Field { number, name, kind, label: Label::Member }
+}
+
 const fn many(number: u32, name: &'static str, kind: Kind) -> Field {
     Field { number, name, kind, label: Label::Repeated }
 }
@@ -159,13 +165,13 @@ const SPAN_ID: Kind = Kind::Id(8);
 static ANY_VALUE: Message = Message::new(
     Role::AnyValue,
     &[
-        opt(1, "stringValue", Kind::String),
-        opt(2, "boolValue", Kind::Bool),
-        opt(3, "intValue", Kind::Int64),
-        opt(4, "doubleValue", Kind::Double),
-        msg(5, "arrayValue", &ARRAY_VALUE),
-        msg(6, "kvlistValue", &KEY_VALUE_LIST),
-        opt(7, "bytesValue", Kind::Bytes),
+        member(1, "stringValue", Kind::String),
+        member(2, "boolValue", Kind::Bool),
+        member(3, "intValue", Kind::Int64),
+        member(4, "doubleValue", Kind::Double),
+        member(5, "arrayValue", Kind::Message(&ARRAY_VALUE)),
+        member(6, "kvlistValue", Kind::Message(&KEY_VALUE_LIST)),
+        member(7, "bytesValue", Kind::Bytes),
     ],
 );
 static ARRAY_VALUE: Message = Message::new(Role::Plain, &[msgs(1, "values", &ANY_VALUE)]);
@@ -274,11 +280,11 @@ static METRIC: Message = Message::new(
         one(1, "name", Kind::String),
         one(2, "description", Kind::String),
         one(3, "unit", Kind::String),
-        msg(5, "gauge", &GAUGE),
-        msg(7, "sum", &SUM),
-        msg(9, "histogram", &HISTOGRAM),
-        msg(10, "exponentialHistogram", &EXPONENTIAL_HISTOGRAM),
-        msg(11, "summary", &SUMMARY),
+        member(5, "gauge", Kind::Message(&GAUGE)),
+        member(7, "sum", Kind::Message(&SUM)),
+        member(9, "histogram", Kind::Message(&HISTOGRAM)),
+        member(10, "exponentialHistogram", Kind::Message(&EXPONENTIAL_HISTOGRAM)),
+        member(11, "summary", Kind::Message(&SUMMARY)),
         msgs(12, "metadata", &KEY_VALUE),
     ],
 );
@@ -310,9 +316,9 @@ static NUMBER_POINT: Message = Message::new(
     &[
         one(2, "startTimeUnixNano", Kind::Fixed64),
         one(3, "timeUnixNano", Kind::Fixed64),
-        opt(4, "asDouble", Kind::Double),
+        member(4, "asDouble", Kind::Double),
         msgs(5, "exemplars", &EXEMPLAR),
-        opt(6, "asInt", Kind::Sfixed64),
+        member(6, "asInt", Kind::Sfixed64),
         msgs(7, "attributes", &KEY_VALUE),
         one(8, "flags", Kind::Uint32),
     ],
@@ -372,10 +378,10 @@ static EXEMPLAR: Message = Message::new(
     Role::Exemplar,
     &[
         one(2, "timeUnixNano", Kind::Fixed64),
-        opt(3, "asDouble", Kind::Double),
+        member(3, "asDouble", Kind::Double),
         one(4, "spanId", SPAN_ID),
         one(5, "traceId", TRACE_ID),
-        opt(6, "asInt", Kind::Sfixed64),
+        member(6, "asInt", Kind::Sfixed64),
         msgs(7, "filteredAttributes", &KEY_VALUE),
     ],
 );

@@ -421,3 +421,18 @@ fn written_json_follows_the_mapping() {
         )
     );
 }
+
+/// Of a oneof the last member on the wire counts, whatever its number.
+#[test]
+fn only_the_last_member_of_a_oneof_is_written() {
+    let mut payload = Vec::new();
+    put_message(&mut payload, 1, |out| {
+        put_message(out, 2, |out| {
+            put_message(out, 2, |out| put_message(out, 5, |out| out.extend_from_slice(b"\x18\x07\x0a\x01x")));
+        });
+    });
+    assert_eq!(
+        to_json(Signal::Logs, &payload),
+        r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"x"}}]}]}]}"#
+    );
+}

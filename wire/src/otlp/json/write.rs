@@ -27,11 +27,18 @@ fn put_object(
     };
     // Of each known field the last occurrence, by its position in the table.
     let mut last: [Option<protobuf::Field<'_>>; 16] = [None; 16];
+    let mut last_member = None;
     for field in Fields::new(bytes) {
         let field = field?;
-        if let Some(position) = message.fields.iter().position(|known| known.number == field.number) {
-            last[position] = Some(field);
+        let Some(position) = message.fields.iter().position(|known| known.number == field.number) else {
+            continue;
+        };
+        if message.fields[position].label == Label::Member
+            && let Some(before) = last_member.replace(position)
+        {
+            last[before] = None;
         }
+        last[position] = Some(field);
     }
     out.push(b'{');
     let mut first = true;
@@ -45,7 +52,7 @@ fn put_object(
         out.push(b':');
         let kept = match known.label {
             Label::Repeated => put_array(bytes, known, depth, out)?,
-            label => put_value(field, known, depth, out)? || label == Label::Explicit,
+            label => put_value(field, known, depth, out)? || label != Label::Implicit,
         };
         if kept {
             first = false;
