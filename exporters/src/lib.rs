@@ -7,9 +7,12 @@
 
 mod client;
 mod debug;
+mod log_store;
+mod metrics_store;
 mod nop;
 mod otlp;
 mod otlphttp;
+mod prometheusremotewrite;
 
 use std::sync::Arc;
 
@@ -26,5 +29,15 @@ pub struct Stores {
 }
 
 /// Every exporter. The name of a row is its type in configs, its file and its example under `configs/exporters/`.
-pub const EXPORTERS: &[ExporterFactory<Stores>] =
-    &[debug::FACTORY, nop::FACTORY, otlp::FACTORY, otlphttp::FACTORY];
+pub const EXPORTERS: &[ExporterFactory<Stores>] = &[
+    debug::FACTORY,
+    log_store::FACTORY,
+    metrics_store::FACTORY,
+    nop::FACTORY,
+    otlp::FACTORY,
+    otlphttp::FACTORY,
+    prometheusremotewrite::FACTORY,
+];
+
+#[cfg(test)]
+mod testing;

@@ -47,3 +47,9 @@ impl fmt::Display for PipelineError {
 }
 
 impl std::error::Error for PipelineError {}
+
+impl From<wire::DecodeError> for PipelineError {
+    fn from(error: wire::DecodeError) -> Self {
+        Self::new(error.kind(), error.to_string())
+    }
+}

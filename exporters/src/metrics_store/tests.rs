@@ -1,0 +1,175 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{AppendReport, ErrorKind, TenantId};
+use opentelemetry_proto::tonic::metrics::v1::{
+    ExponentialHistogram, ExponentialHistogramDataPoint, Histogram, HistogramDataPoint, Metric, metric::Data,
+};
+use pipelines::{Exporter, PipelineResult};
+use serde_json::{Value, json};
+use storage_api::StorageError;
+
+use crate::Stores;
+use crate::testing::{MemoryMetrics, context, create, gauge, metrics};
+
+fn exporter(store: &Arc<MemoryMetrics>) -> Arc<dyn Exporter> {
+    let stores = Stores { metrics: Some(Arc::clone(store) as _), logs: None };
+    create("metrics_store", &Value::Null, &context(), &stores).expect("a good config")
+}
+
+fn told(outcome: PipelineResult<AppendReport>) -> (u64, Vec<(&'static str, u64)>) {
+    let report = outcome.expect("taken");
+    (report.stored, report.rejected.iter().map(|rejection| (rejection.reason, rejection.count)).collect())
+}
+
+const A: &str = r#"{__name__="level", job="shop", n="a"}"#;
+const B: &str = r#"{__name__="level", job="shop", n="b"}"#;
+
+#[tokio::test]
+async fn points_are_stored_under_their_labels_and_known_series_are_not_resolved_again() {
+    let store = Arc::new(MemoryMetrics::default());
+    let exporter = exporter(&store);
+    let first = exporter.consume(gauge(&[("a", 1000, 1.5), ("b", 1000, 2.5)])).await;
+    assert_eq!(told(first), (2, vec![]));
+    let lookups = store.lookups();
+    assert_eq!(told(exporter.consume(gauge(&[("b", 2000, 3.5), ("a", 2000, 4.5)])).await), (2, vec![]));
+    assert_eq!(store.lookups(), lookups);
+    assert_eq!(
+        store.dump("default"),
+        [(A.to_owned(), vec![(1000, 1.5), (2000, 4.5)]), (B.to_owned(), vec![(1000, 2.5), (2000, 3.5)]),]
+    );
+    assert_eq!(store.metadata(), ["level gauge"]);
+}
+
+#[tokio::test]
+async fn tenants_do_not_share_series() {
+    let store = Arc::new(MemoryMetrics::default());
+    let exporter = exporter(&store);
+    exporter.consume(gauge(&[("a", 1, 1.0)])).await.expect("taken");
+    let mut other = gauge(&[("a", 2, 2.0)]);
+    other.tenant = TenantId::new("other").expect("an id");
+    exporter.consume(other).await.expect("taken");
+    assert_eq!(store.dump("default"), [(A.to_owned(), vec![(1, 1.0)])]);
+    assert_eq!(store.dump("other"), [(A.to_owned(), vec![(2, 2.0)])]);
+}
+
+#[tokio::test]
+async fn series_that_the_store_forgot_are_resolved_and_stored_all_the_same() {
+    let store = Arc::new(MemoryMetrics::default());
+    let exporter = exporter(&store);
+    let histogram = |time: u64, counts: Vec<u64>| {
+        let point = HistogramDataPoint {
+            time_unix_nano: time * 1_000_000,
+            count: counts.iter().sum(),
+            sum: Some(7.0),
+            explicit_bounds: vec![1.0],
+            bucket_counts: counts,
+            ..HistogramDataPoint::default()
+        };
+        let data = Histogram { data_points: vec![point], aggregation_temporality: 2 };
+        let metric = Metric { name: "h".to_owned(), data: Some(Data::Histogram(data)), ..Metric::default() };
+        metrics(vec![metric], 1)
+    };
+    for (time, counts) in [(1, vec![1, 2]), (2, vec![2, 3])] {
+        exporter.consume(gauge(&[("a", time, 1.0), ("b", time, 2.0)])).await.expect("taken");
+        let report = exporter.consume(histogram(u64::try_from(time).expect("small"), counts)).await;
+        assert_eq!(told(report), (1, vec![]));
+        store.forget();
+    }
+    let two = |first, second| vec![(1, first), (2, second)];
+    let bucket = |le: &str| format!(r#"{{__name__="h_bucket", job="shop", le="{le}"}}"#);
+    assert_eq!(
+        store.dump("default"),
+        [
+            (bucket("+Inf"), two(3.0, 5.0)),
+            (bucket("1"), two(1.0, 2.0)),
+            (r#"{__name__="h_count", job="shop"}"#.to_owned(), two(3.0, 5.0)),
+            (r#"{__name__="h_sum", job="shop"}"#.to_owned(), two(7.0, 7.0)),
+            (A.to_owned(), two(1.0, 1.0)),
+            (B.to_owned(), two(2.0, 2.0)),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn refused_points_are_counted_exactly_and_the_others_are_stored() {
+    let store = Arc::new(MemoryMetrics::default());
+    let exporter = exporter(&store);
+    store.refuse(13.0);
+    let report =
+        exporter.consume(gauge(&[("a", 1, 13.0), ("b", 1, 1.0), ("a", 2, 13.0), ("a", 3, 2.0)])).await;
+    assert_eq!(told(report), (2, vec![("refused", 2)]));
+
+    // A histogram point of which several samples are refused is one point.
+    let point = HistogramDataPoint {
+        count: 13,
+        sum: Some(13.0),
+        explicit_bounds: vec![1.0],
+        bucket_counts: vec![13, 0],
+        ..HistogramDataPoint::default()
+    };
+    let data = Histogram { data_points: vec![point], aggregation_temporality: 2 };
+    let histogram = Metric { name: "h".to_owned(), data: Some(Data::Histogram(data)), ..Metric::default() };
+    let exponential = ExponentialHistogram {
+        data_points: vec![ExponentialHistogramDataPoint::default(); 3],
+        aggregation_temporality: 2,
+    };
+    let exponential = Metric {
+        name: "e".to_owned(),
+        data: Some(Data::ExponentialHistogram(exponential)),
+        ..Metric::default()
+    };
+    let report = exporter.consume(metrics(vec![histogram, exponential], 4)).await;
+    assert_eq!(told(report), (0, vec![("exponential_histogram", 3), ("refused", 1)]));
+}
+
+#[tokio::test]
+async fn points_over_the_series_limit_are_refused_with_its_text() {
+    let store = Arc::new(MemoryMetrics::default());
+    let exporter = exporter(&store);
+    store.limit_series(1);
+    let report = exporter.consume(gauge(&[("a", 1, 1.0), ("b", 1, 2.0)])).await.expect("taken");
+    assert_eq!((report.stored, report.rejected[0].reason, report.rejected[0].count), (1, "series_limit", 1));
+    assert!(report.rejected[0].message.contains("series limit reached at"), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_told_with_its_hint_and_nothing_is_acknowledged() {
+    let store = Arc::new(MemoryMetrics::default());
+    let exporter = exporter(&store);
+    let hint = Duration::from_secs(2);
+    store.fail(StorageError::new(ErrorKind::Unavailable, "disk full").with_retry_after(hint));
+    let error = exporter.consume(gauge(&[("a", 1, 1.0)])).await.expect_err("the store is away");
+    assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, Some(hint)));
+    assert!(store.dump("default").is_empty());
+    assert_eq!(told(exporter.consume(gauge(&[("a", 1, 1.0)])).await), (1, vec![]));
+}
+
+#[tokio::test]
+async fn large_requests_are_translated_off_the_async_threads_with_the_same_outcome() {
+    let store = Arc::new(MemoryMetrics::default());
+    let exporter = exporter(&store);
+    let names: Vec<String> = (0..20_000).map(|number| format!("{number:05}")).collect();
+    let points: Vec<(&str, i64, f64)> = names.iter().map(|name| (name.as_str(), 1, 1.0)).collect();
+    let batch = gauge(&points);
+    assert!(batch.payload.len() > super::INLINE_BYTES_MAX);
+    assert_eq!(told(exporter.consume(batch).await), (20_000, vec![]));
+    assert_eq!(store.dump("default").len(), 20_000);
+}
+
+#[test]
+fn faulty_configs_are_refused() {
+    let check = |value: Value, want: &str| {
+        let stores = Stores { metrics: Some(Arc::new(MemoryMetrics::default())), logs: None };
+        let error = create("metrics_store", &value, &context(), &stores).err().expect("a fault").to_string();
+        assert!(error.starts_with(want), "{error}");
+    };
+    check(json!({"endpoint": "x"}), "endpoint: unknown field `endpoint`");
+    check(json!({"translation_strategy": "None"}), "translation_strategy: unknown variant `None`");
+    check(
+        json!({"promote_all_resource_attributes": true, "promote_resource_attributes": ["a"]}),
+        "'promote_all_resource_attributes' and 'promote_resource_attributes' cannot be configured simultaneously",
+    );
+    let none = create("metrics_store", &Value::Null, &context(), &Stores::default()).err().expect("no store");
+    assert_eq!(none.to_string(), "this process has no metrics store");
+}

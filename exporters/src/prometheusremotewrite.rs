@@ -1,0 +1,449 @@
+//! `prometheusremotewrite`: sends metrics on as Prometheus remote write 1.0.
+//!
+//! Keys: exporter/prometheusremotewriteexporter of the collector's contrib repository. Batches leave the queue one
+//! after the other; inside a batch the series are spread over `num_consumers` lanes that send side by side, each series
+//! in one lane and its samples in time order. Invariant PRW-1: samples of one series are never sent out of order. 5xx and
+//! 429 are tried again with `Retry-After` honoured; what the endpoint refuses otherwise is dropped, counted and logged.
+
+mod requests;
+mod series;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, join_all};
+use hashbrown::HashSet;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use model::{AppendReport, ErrorKind, Signal};
+use parking_lot::Mutex;
+use pipelines::{
+    Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
+    ExporterFactory, PipelineError, PipelineResult, QueueConfig, RetryConfig, Sending, SendingSettings,
+    Stability, retry,
+};
+use runtime::{Clock, Tasks};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use wire::otlp_to_prometheus::{Settings, Translator};
+use wire::prometheus_names::Strategy;
+use wire::remote_write::{CONTENT_TYPE, VERSION_HEADER};
+
+use self::requests::{Lane, Request, lanes};
+use self::series::{SampleList, SeriesTable};
+use crate::Stores;
+use crate::client::{HttpClient, HttpClientConfig, HttpResponse, http_failure, split, unsupported};
+
+pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
+    kind: "prometheusremotewrite",
+    aliases: &[],
+    signals: &[Signal::Metrics],
+    stability: Stability::Beta,
+    create,
+};
+
+/// The keys of its own; those of the client are in [`HttpClientConfig`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// URL of the endpoint. Required.
+    endpoint: String,
+    /// Put before every metric name, with an `_`. Default none.
+    namespace: String,
+    /// Labels of every series that has no such label. Default none.
+    external_labels: BTreeMap<String, String>,
+    /// Whether names get unit and type suffixes. Default true.
+    add_metric_suffixes: bool,
+    /// Whether all resource attributes become labels. Default off.
+    resource_to_telemetry_conversion: Switch,
+    /// Whether `target_info` is written. Default on.
+    target_info: TargetInfo,
+    /// The queue.
+    remote_write_queue: RemoteWriteQueue,
+    /// Retries. Default as everywhere, but the first after 50ms.
+    retry_on_failure: RetryConfig,
+    /// Longest attempt; 0 = no limit. Default 5s.
+    timeout: ConfigDuration,
+    /// Largest request before compression, bytes. Default 3000000.
+    max_batch_size_bytes: usize,
+    /// snappy; the protocol knows nothing else.
+    compression: String,
+    wal: Option<Value>,
+    export_created_metric: Option<Switch>,
+    scope_info: Option<Value>,
+    send_metadata: bool,
+    protobuf_message: Option<Value>,
+    max_batch_request_parallelism: Option<Value>,
+    translation_strategy: Option<Value>,
+    sending_queue: Option<Value>,
+}
+
+/// A section with the one key `enabled`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Switch {
+    /// Default false.
+    enabled: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TargetInfo {
+    /// Default true.
+    enabled: bool,
+}
+
+impl Default for TargetInfo {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RemoteWriteQueue {
+    /// Whether batches wait in a queue; without it the sender waits for the endpoint. Default true.
+    enabled: bool,
+    /// Batches that may wait. Default 10000.
+    queue_size: u64,
+    /// Lanes that send at the same time. Default 5.
+    num_consumers: usize,
+}
+
+impl Default for RemoteWriteQueue {
+    fn default() -> Self {
+        Self { enabled: true, queue_size: 10_000, num_consumers: 5 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let initial_interval = ConfigDuration::from_millis(50);
+        Self {
+            endpoint: String::new(),
+            namespace: String::new(),
+            external_labels: BTreeMap::new(),
+            add_metric_suffixes: true,
+            resource_to_telemetry_conversion: Switch::default(),
+            target_info: TargetInfo::default(),
+            remote_write_queue: RemoteWriteQueue::default(),
+            retry_on_failure: RetryConfig { initial_interval, ..RetryConfig::default() },
+            timeout: ConfigDuration::from_secs(5),
+            max_batch_size_bytes: 3_000_000,
+            compression: "snappy".to_owned(),
+            wal: None,
+            export_created_metric: None,
+            scope_info: None,
+            send_metadata: false,
+            protobuf_message: None,
+            max_batch_request_parallelism: None,
+            translation_strategy: None,
+            sending_queue: None,
+        }
+    }
+}
+
+/// Most lanes: each holds a connection.
+const LANES_MAX: usize = 1000;
+
+impl Config {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let at = |key: &str, message: String| Err(ConfigError::at(key, message));
+        let is_http =
+            reqwest::Url::parse(&self.endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !is_http {
+            return at("endpoint", format!("{:?} is not a URL: want http://… or https://…", self.endpoint));
+        }
+        if self.compression != "snappy" {
+            return at("compression", format!("{:?} is not supported, want snappy", self.compression));
+        }
+        let queue = self.remote_write_queue;
+        if queue.enabled && queue.queue_size == 0 {
+            return at("remote_write_queue.queue_size", "a 0 size queue will drop all the data".to_owned());
+        }
+        if queue.num_consumers == 0 || queue.num_consumers > LANES_MAX {
+            return at("remote_write_queue.num_consumers", format!("must be between 1 and {LANES_MAX}"));
+        }
+        if self.max_batch_size_bytes == 0 {
+            return at("max_batch_size_bytes", "max_batch_byte_size must be greater than 0".to_owned());
+        }
+        let created = self.export_created_metric.is_some_and(|switch| switch.enabled);
+        unsupported(&[
+            ("wal", self.wal.is_some()),
+            ("export_created_metric.enabled", created),
+            ("scope_info", self.scope_info.is_some()),
+            ("send_metadata", self.send_metadata),
+            ("protobuf_message", self.protobuf_message.is_some()),
+            ("max_batch_request_parallelism", self.max_batch_request_parallelism.is_some()),
+            ("translation_strategy", self.translation_strategy.is_some()),
+            ("sending_queue", self.sending_queue.is_some()),
+        ])?;
+        self.retry_on_failure.validate()
+    }
+
+    fn translation(&self) -> Settings {
+        Settings {
+            strategy: if self.add_metric_suffixes {
+                Strategy::UnderscoreEscapingWithSuffixes
+            } else {
+                Strategy::UnderscoreEscapingWithoutSuffixes
+            },
+            namespace: self.namespace.clone(),
+            external_labels: self.external_labels.clone().into_iter().collect(),
+            promote_all_resource_attributes: self.resource_to_telemetry_conversion.enabled,
+            target_info: self.target_info.enabled,
+            key_seed: rand::random(),
+            ..Settings::default()
+        }
+    }
+}
+
+fn create(
+    config: &ComponentConfig<'_>,
+    context: &ExporterContext,
+    _stores: &Stores,
+) -> Result<Arc<dyn Exporter>, ConfigError> {
+    let id = config.id;
+    let (client_part, own_part) = split(config.value, HttpClientConfig::KEYS);
+    let client_config: HttpClientConfig = ComponentConfig { id, value: &client_part }.parse()?;
+    let config: Config = ComponentConfig { id, value: &own_part }.parse()?;
+    client_config.validate()?;
+    config.validate()?;
+    let give_up = CancellationToken::new();
+    let queue = config.remote_write_queue;
+    let translation = Translation {
+        translator: Translator::new(config.translation()),
+        series: SeriesTable::new(SERIES_CACHED_MAX),
+    };
+    let deliveries = Arc::new(Deliveries {
+        id: id.clone(),
+        translation: Arc::new(Mutex::new(translation)),
+        lanes: queue.num_consumers,
+        request_bytes_max: config.max_batch_size_bytes,
+        retry: config.retry_on_failure,
+        timeout: config.timeout.0,
+        endpoint: config.endpoint,
+        client_config,
+        client: OnceLock::new(),
+        give_up: give_up.clone(),
+        tasks: context.tasks.clone(),
+        clock: Arc::clone(&context.clock),
+        told: Mutex::default(),
+    });
+    let settings = SendingSettings {
+        // One batch at a time keeps the order of each series; the lanes inside a batch give the parallelism.
+        queue: QueueConfig {
+            enabled: queue.enabled,
+            queue_size: queue.queue_size,
+            num_consumers: 1,
+            ..QueueConfig::default()
+        },
+        // Lanes retry and time out by request, so that what was taken is not sent again.
+        retry: RetryConfig { enabled: false, ..RetryConfig::default() },
+        timeout: Duration::ZERO,
+    };
+    let destination = Arc::clone(&deliveries) as Arc<dyn Consumer>;
+    let sending = Sending::new(id, settings, destination, give_up, context);
+    Ok(Arc::new(PrometheusRemoteWrite { sending, deliveries }))
+}
+
+/// Series whose labels are remembered; when there are more, all are forgotten and made again. Some 400 bytes each.
+const SERIES_CACHED_MAX: usize = 500_000;
+
+/// Payloads above this are translated off the async threads: about 500 points, 300 µs with writing and compression.
+const INLINE_BYTES_MAX: usize = 128 << 10;
+
+struct PrometheusRemoteWrite {
+    sending: Sending,
+    deliveries: Arc<Deliveries>,
+}
+
+struct Translation {
+    translator: Translator,
+    series: SeriesTable,
+}
+
+/// Sends whole batches.
+struct Deliveries {
+    id: ComponentId,
+    translation: Arc<Mutex<Translation>>,
+    lanes: usize,
+    request_bytes_max: usize,
+    retry: RetryConfig,
+    timeout: Duration,
+    endpoint: String,
+    client_config: HttpClientConfig,
+    /// Made at the start.
+    client: OnceLock<HttpClient>,
+    give_up: CancellationToken,
+    tasks: Tasks,
+    clock: Arc<dyn Clock>,
+    /// Reasons of refusal that were logged; each is logged once and counted ever after.
+    told: Mutex<HashSet<&'static str>>,
+}
+
+impl Deliveries {
+    async fn deliver(&self, batch: Batch) -> PipelineResult<AppendReport> {
+        let items = batch.items;
+        let (lanes, mut report) = self.translate(batch).await?;
+        let outcomes = join_all(lanes.into_iter().map(|lane| self.send_lane(lane))).await;
+        let mut failure = None;
+        for outcome in outcomes {
+            if let Some((dropped, message)) = outcome.refused {
+                // Samples, of which a point may have several: never more than there are points.
+                let dropped = dropped.min(report.stored);
+                report.stored -= dropped;
+                report.reject("refused_by_endpoint", dropped, || message);
+            }
+            failure = failure.or(outcome.failure);
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        self.tell(&report, items);
+        Ok(report)
+    }
+
+    /// The requests of a batch, by lane, and the report of the translation.
+    async fn translate(&self, batch: Batch) -> PipelineResult<(Vec<Lane>, AppendReport)> {
+        let is_small = batch.payload.len() <= INLINE_BYTES_MAX;
+        let (translation, lanes_max, bytes_max) =
+            (Arc::clone(&self.translation), self.lanes, self.request_bytes_max);
+        let work = move || {
+            let Translation { translator, series } = &mut *translation.lock();
+            series.make_room();
+            let mut samples = SampleList::default();
+            let report = translator.translate(&batch.payload, series, &mut samples)?;
+            Ok((lanes(&mut samples, series, lanes_max, bytes_max), report))
+        };
+        if is_small {
+            return work();
+        }
+        let work = self.tasks.spawn_blocking("translate metrics", work);
+        work.await.unwrap_or_else(|_| {
+            let message = format!("exporter {}: the translation was cancelled or panicked", self.id);
+            Err(PipelineError::new(ErrorKind::Internal, message))
+        })
+    }
+
+    /// Sends the requests of a lane one after the other. After a request that could not be delivered the rest of the
+    /// lane is not sent: its samples must not overtake those of a later attempt.
+    async fn send_lane(&self, lane: Lane) -> LaneOutcome {
+        let mut outcome = LaneOutcome::default();
+        for Request { body, samples } in lane {
+            let sent = retry(&self.retry, &self.give_up, || self.attempt(body.clone())).await;
+            match sent {
+                Ok(()) => {}
+                Err(error) if error.kind().is_retryable() => {
+                    outcome.failure = Some(error);
+                    return outcome;
+                }
+                Err(error) => {
+                    let (dropped, _) = outcome.refused.take().unwrap_or_default();
+                    outcome.refused = Some((dropped + samples, error.to_string()));
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn attempt(&self, body: Bytes) -> PipelineResult<()> {
+        let Some(client) = self.client.get() else {
+            return Err(PipelineError::new(
+                ErrorKind::Unavailable,
+                format!("exporter {} is not started", self.id),
+            ));
+        };
+        let post = client.post(&self.endpoint, headers(), body);
+        let answer = if self.timeout.is_zero() {
+            post.await?
+        } else {
+            tokio::time::timeout(self.timeout, post).await.map_err(|_| {
+                let message = format!("exporter {}: no answer within {:?} (timeout)", self.id, self.timeout);
+                PipelineError::new(ErrorKind::Timeout, message)
+            })??
+        };
+        let HttpResponse { status, headers, body } = answer;
+        if (200..=299).contains(&status) {
+            return Ok(());
+        }
+        let is_retryable = status == 429 || (500..=599).contains(&status);
+        let text = String::from_utf8_lossy(&body[..body.len().min(MESSAGE_BYTES_MAX)]);
+        let message = match text.trim() {
+            "" => String::new(),
+            text => format!(": {text}"),
+        };
+        Err(http_failure(&self.endpoint, status, &headers, &message, is_retryable, self.clock.now_ms()))
+    }
+
+    /// Logs what was refused: a queue has nobody left to tell.
+    fn tell(&self, report: &AppendReport, items: u64) {
+        for rejection in &report.rejected {
+            if self.told.lock().insert(rejection.reason) {
+                tracing::warn!(
+                    exporter = %self.id, reason = rejection.reason, dropped_items = rejection.count, of = items,
+                    message = rejection.message, "points were not sent; further ones of this reason are only counted"
+                );
+            }
+        }
+    }
+}
+
+/// Most bytes of an error body that are told, as Prometheus does.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+#[derive(Default)]
+struct LaneOutcome {
+    /// Samples that the endpoint refused for good, and what it said last.
+    refused: Option<(u64, String)>,
+    /// Why the lane ended early.
+    failure: Option<PipelineError>,
+}
+
+fn headers() -> HeaderMap {
+    let (version_name, version) = VERSION_HEADER;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+    if let Ok(name) = HeaderName::from_bytes(version_name.as_bytes()) {
+        headers.insert(name, HeaderValue::from_static(version));
+    }
+    headers
+}
+
+impl Consumer for Deliveries {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        Box::pin(self.deliver(batch))
+    }
+}
+
+impl Consumer for PrometheusRemoteWrite {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        self.sending.consume(batch)
+    }
+}
+
+impl Exporter for PrometheusRemoteWrite {
+    fn start(&self) -> BoxFuture<'_, PipelineResult<()>> {
+        Box::pin(async move {
+            let deliveries = &self.deliveries;
+            let client = HttpClient::new(&deliveries.client_config, &deliveries.endpoint)?;
+            // A second start would find the client of the first, which is as good.
+            let _ = deliveries.client.set(client);
+            self.sending.start();
+            Ok(())
+        })
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, PipelineResult<()>> {
+        Box::pin(async move {
+            self.sending.shutdown().await;
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
