@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use model::{Direction, ErrorKind, Labels, Matcher, TenantId, TimeRange};
-use runtime::Tasks;
+use runtime::{Clock, SystemClock, Tasks};
 use storage_api::{LogPage, LogQuerier, LogSelect};
 use tokio_util::sync::CancellationToken;
 
@@ -32,8 +32,10 @@ use grid::Grid;
 use series::SeriesSet;
 
 /// How queries run and what they may use.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EngineSettings {
+    /// What `now` is in templates.
+    pub clock: Arc<dyn Clock>,
     /// Owner of the threads that read pages.
     pub tasks: Tasks,
     /// Threads per query; default all cores.
@@ -57,6 +59,7 @@ pub struct EngineSettings {
 impl Default for EngineSettings {
     fn default() -> Self {
         Self {
+            clock: Arc::new(SystemClock),
             tasks: Tasks::new(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             timeout: Duration::from_secs(60),
@@ -88,7 +91,7 @@ pub struct QueryParams {
 }
 
 /// Runs LogQL queries.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Engine {
     settings: EngineSettings,
 }
@@ -187,7 +190,7 @@ impl Execution<'_> {
         if params.end_ns < params.start_ns {
             return Err(LogqlError::limit("end timestamp must not be before or equal to start time"));
         }
-        let pipeline = Arc::new(Pipeline::compile(&log.stages)?);
+        let pipeline = Arc::new(Pipeline::compile(&log.stages, self.settings.clock.now_ns())?);
         // The end is excluded; an empty range (start = end) selects nothing.
         let range = TimeRange::new(params.start_ns, params.end_ns.saturating_sub(1));
         let pages = self.select(plan::matchers(&log.matchers)?, range, &pipeline, params.direction).await?;
@@ -205,7 +208,7 @@ impl Execution<'_> {
 
     /// The value of a metric query, and whether it is ordered by value.
     async fn metric(&self, metric: MetricExpr, grid: Grid) -> LogqlResult<(Value, bool)> {
-        let plan = plan::plan(metric, &grid)?;
+        let plan = plan::plan(metric, &grid, self.settings.clock.now_ns())?;
         let mut samples = Vec::with_capacity(plan.leaves.len());
         for leaf in &plan.leaves {
             let range = samples::select_range(&leaf.spec);

@@ -14,6 +14,7 @@ mod output;
 mod pipeline;
 mod scan;
 pub mod syntax;
+mod template;
 mod units;
 
 pub use engine::{Engine, EngineSettings, QueryParams};

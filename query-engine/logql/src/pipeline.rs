@@ -4,7 +4,9 @@
 //! anything that changes the line are pulled out into `search`, which looks at whole pages at once. Moving them past
 //! parsers and label filters is sound, because those never change a line.
 
+mod decolorize;
 mod entry_labels;
+mod format;
 mod ip;
 mod json;
 mod json_path;
@@ -27,7 +29,9 @@ pub(crate) use label_filter::{CompiledLabelFilter, labels_read};
 pub(crate) use page_search::LineSearch;
 pub(crate) use wanted::Wanted;
 
+use decolorize::Decolorizer;
 use entry_labels::ERROR_DETAILS_LABEL;
+use format::{Entry, LabelFormatter, LineFormatter};
 use json::JsonParser;
 use json_path::{JsonExpressions, JsonPath};
 use label_filter::TextMatcher;
@@ -44,6 +48,11 @@ pub(crate) fn check_regexp(pattern: &str) -> Result<(), String> {
     RegexpParser::compile(pattern).map(|_| ())
 }
 
+/// Labels that a template reads; none if it does not parse.
+pub(crate) fn template_fields(text: &str) -> Vec<String> {
+    crate::template::Template::parse("line", text).map(|template| template.fields()).unwrap_or_default()
+}
+
 /// Whether a pattern of the `pattern` parser is right.
 pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
     Pattern::for_parser(pattern).map(|_| ())
@@ -54,6 +63,8 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
 pub(crate) struct Pipeline {
     search: LineSearch,
     stages: Vec<CompiledStage>,
+    /// What `now` is in templates: one time for the whole query.
+    now_ns: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +79,9 @@ enum CompiledStage {
     LabelFilter(CompiledLabelFilter),
     Drop(Vec<CompiledNamedMatch>),
     Keep(Vec<CompiledNamedMatch>),
+    LineFormat(LineFormatter),
+    LabelFormat(LabelFormatter),
+    Decolorize(Decolorizer),
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +92,7 @@ enum CompiledNamedMatch {
 
 impl Pipeline {
     /// Compiles stages; an error names the stage, as Loki's does.
-    pub(crate) fn compile(stages: &[Stage]) -> LogqlResult<Self> {
+    pub(crate) fn compile(stages: &[Stage], now_ns: i64) -> LogqlResult<Self> {
         let mut leading = Vec::new();
         let mut compiled = Vec::new();
         let mut line_changed = false;
@@ -96,7 +110,7 @@ impl Pipeline {
             line_changed |= changes_line(&stage.kind);
             compiled.push(compile_stage(stage).map_err(stage_error)?);
         }
-        Ok(Self { search: LineSearch::new(leading), stages: compiled })
+        Ok(Self { search: LineSearch::new(leading), stages: compiled, now_ns })
     }
 
     /// The filters to run over whole pages first.
@@ -135,12 +149,9 @@ fn compile_stage(stage: &Stage) -> Result<CompiledStage, String> {
         StageKind::LabelFilter(filter) => CompiledStage::LabelFilter(CompiledLabelFilter::compile(filter)?),
         StageKind::Drop(names) => CompiledStage::Drop(compile_named(names)?),
         StageKind::Keep(names) => CompiledStage::Keep(compile_named(names)?),
-        StageKind::LineFormat(_) | StageKind::LabelFormat(_) | StageKind::Decolorize => {
-            return Err(format!(
-                "not supported yet (bytes {} to {} of the query)",
-                stage.span.start, stage.span.end
-            ));
-        }
+        StageKind::LineFormat(template) => CompiledStage::LineFormat(LineFormatter::compile(template)?),
+        StageKind::LabelFormat(formats) => CompiledStage::LabelFormat(LabelFormatter::compile(formats)?),
+        StageKind::Decolorize => CompiledStage::Decolorize(Decolorizer::new()),
     })
 }
 
@@ -160,6 +171,7 @@ pub(crate) struct PipelineRun {
     line: String,
     spare: String,
     line_replaced: bool,
+    now_ns: i64,
 }
 
 impl PipelineRun {
@@ -170,6 +182,7 @@ impl PipelineRun {
             line: String::new(),
             spare: String::new(),
             line_replaced: false,
+            now_ns: pipeline.now_ns,
         }
     }
 
@@ -179,7 +192,7 @@ impl PipelineRun {
     }
 
     /// Runs the stages on one entry; tells whether it stays. Then `line` and `labels` hold the outcome.
-    pub(crate) fn process(&mut self, line: &str, metadata: MetadataPairs<'_>) -> bool {
+    pub(crate) fn process(&mut self, timestamp_ns: i64, line: &str, metadata: MetadataPairs<'_>) -> bool {
         self.labels.reset(metadata);
         self.line_replaced = false;
         for stage in &mut self.stages {
@@ -197,7 +210,10 @@ impl PipelineRun {
                     }
                     false
                 }
-                other => other.transform(current, &mut self.labels, &mut self.spare),
+                other => {
+                    let entry = Entry { line: current, timestamp_ns, now_ns: self.now_ns };
+                    other.transform(&entry, &mut self.labels, &mut self.spare)
+                }
             };
             if replaced {
                 std::mem::swap(&mut self.line, &mut self.spare);
@@ -223,7 +239,8 @@ impl PipelineRun {
 
 impl CompiledStage {
     /// Changes labels; returns whether it wrote a new line to `out`.
-    fn transform(&mut self, line: &str, labels: &mut EntryLabels, out: &mut String) -> bool {
+    fn transform(&mut self, entry: &Entry<'_>, labels: &mut EntryLabels, out: &mut String) -> bool {
+        let line = entry.line;
         match self {
             Self::Json(parser) => parser.parse(line, labels),
             Self::JsonExpressions(parser) => parser.parse(line, labels),
@@ -237,6 +254,9 @@ impl CompiledStage {
             Self::Unpack => return json_path::unpack(line, labels, out),
             Self::Drop(names) => names.iter().for_each(|name| drop_label(name, labels)),
             Self::Keep(names) => keep_labels(names, labels),
+            Self::LineFormat(formatter) => return formatter.format(entry, labels, out),
+            Self::LabelFormat(formatter) => formatter.format(entry, labels),
+            Self::Decolorize(decolorizer) => return decolorizer.strip(line, out),
             Self::LineFilter(_) | Self::LabelFilter(_) => {}
         }
         false

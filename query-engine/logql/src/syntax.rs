@@ -17,6 +17,9 @@ pub use ast::{
     StageKind, Unwrap, VectorAggregation, VectorOp,
 };
 
+pub(crate) use lexer::unquote;
+pub(crate) use printer::quoted;
+
 use crate::{LogqlError, LogqlResult};
 
 /// Longest query in bytes (`maxInputSize` in Loki's pkg/logql/syntax/parser.go).

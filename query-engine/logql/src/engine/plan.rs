@@ -6,7 +6,7 @@ use model::Matcher;
 
 use super::grid::Grid;
 use super::samples::{Keep, SampleSpec, ValueOf};
-use crate::pipeline::{CompiledLabelFilter, Pipeline, Wanted, labels_read};
+use crate::pipeline::{CompiledLabelFilter, Pipeline, Wanted, labels_read, template_fields};
 use crate::syntax::{
     Grouping, LabelMatch, LabelSource, LogRange, MetricExpr, MetricKind, RangeAggregation, RangeOp, Stage,
     StageKind, VectorOp,
@@ -29,34 +29,45 @@ pub(super) struct Leaf {
 }
 
 /// Plans a query on a grid.
-pub(super) fn plan(root: MetricExpr, grid: &Grid) -> LogqlResult<MetricPlan> {
+pub(super) fn plan(root: MetricExpr, grid: &Grid, now_ns: i64) -> LogqlResult<MetricPlan> {
     let mut plan = MetricPlan { root: root.clone(), leaves: Vec::new(), sorts: false };
-    walk(&root, None, grid, &mut plan)?;
+    walk(&root, None, grid, now_ns, &mut plan)?;
     Ok(plan)
 }
 
 /// `outer` is the grouping of a sum around a range aggregation: then samples need keep only its labels.
-fn walk(expr: &MetricExpr, outer: Option<&Grouping>, grid: &Grid, plan: &mut MetricPlan) -> LogqlResult<()> {
+fn walk(
+    expr: &MetricExpr,
+    outer: Option<&Grouping>,
+    grid: &Grid,
+    now_ns: i64,
+    plan: &mut MetricPlan,
+) -> LogqlResult<()> {
     match &expr.kind {
         MetricKind::Literal(_) | MetricKind::Constant(_) => Ok(()),
         MetricKind::Range(aggregation) => {
-            plan.leaves.push(leaf(aggregation, outer, grid)?);
+            plan.leaves.push(leaf(aggregation, outer, grid, now_ns)?);
             Ok(())
         }
         MetricKind::Vector(vector) => {
             plan.sorts |= matches!(vector.op, VectorOp::Sort | VectorOp::SortDesc);
             let outer = (vector.op == VectorOp::Sum).then_some(&vector.grouping);
-            walk(&vector.inner, outer, grid, plan)
+            walk(&vector.inner, outer, grid, now_ns, plan)
         }
         MetricKind::Binary(binary) => {
-            walk(&binary.left, None, grid, plan)?;
-            walk(&binary.right, None, grid, plan)
+            walk(&binary.left, None, grid, now_ns, plan)?;
+            walk(&binary.right, None, grid, now_ns, plan)
         }
-        MetricKind::LabelReplace(replace) => walk(&replace.inner, None, grid, plan),
+        MetricKind::LabelReplace(replace) => walk(&replace.inner, None, grid, now_ns, plan),
     }
 }
 
-fn leaf(aggregation: &RangeAggregation, outer: Option<&Grouping>, grid: &Grid) -> LogqlResult<Leaf> {
+fn leaf(
+    aggregation: &RangeAggregation,
+    outer: Option<&Grouping>,
+    grid: &Grid,
+    now_ns: i64,
+) -> LogqlResult<Leaf> {
     let range = &aggregation.range;
     let adds_up = matches!(
         aggregation.op,
@@ -71,7 +82,7 @@ fn leaf(aggregation: &RangeAggregation, outer: Option<&Grouping>, grid: &Grid) -
     let no_labels =
         aggregation.op == RangeOp::AbsentOverTime || grouping.is_some_and(Grouping::is_single_group);
     let spec = SampleSpec {
-        pipeline: Pipeline::compile(&range.log.stages)?,
+        pipeline: Pipeline::compile(&range.log.stages, now_ns)?,
         wanted: Arc::new(wanted(range, grouping, no_labels)),
         keep: keep(range, grouping, no_labels),
         value: value_of(aggregation)?,
@@ -129,11 +140,12 @@ fn labels_of_stage(stage: &Stage) -> Vec<String> {
         StageKind::LabelFilter(filter) => labels_read(filter).into_iter().map(str::to_owned).collect(),
         StageKind::LabelFormat(formats) => formats
             .iter()
-            .filter_map(|format| match &format.source {
-                LabelSource::Label(label) => Some(label.clone()),
-                LabelSource::Template(_) => None,
+            .flat_map(|format| match &format.source {
+                LabelSource::Label(label) => vec![label.clone()],
+                LabelSource::Template(text) => template_fields(text),
             })
             .collect(),
+        StageKind::LineFormat(text) => template_fields(text),
         _ => Vec::new(),
     }
 }

@@ -159,7 +159,7 @@ impl Visitor {
     }
 
     fn count_all(&mut self, entries: &LogEntries, page: &ScanPage, inside: std::ops::Range<usize>) {
-        self.run.process("", model::MetadataPairs::default());
+        self.run.process(0, "", model::MetadataPairs::default());
         let series = self.table.series_of(self.run.labels(), &self.spec.keep);
         let times = entries.timestamps_ns();
         let ends = entries.line_ends();
@@ -192,7 +192,7 @@ impl Visitor {
                 continue;
             }
             let line = entries.line(at);
-            if !self.run.process(line, entries.metadata(at)) {
+            if !self.run.process(time, line, entries.metadata(at)) {
                 continue;
             }
             let value = match &self.spec.value {

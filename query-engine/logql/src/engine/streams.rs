@@ -132,7 +132,7 @@ impl PageVisitor for Visitor {
                 if found.len() >= found_max {
                     break;
                 }
-                if !self.run.process(entries.line(at), entries.metadata(at)) {
+                if !self.run.process(place.0, entries.line(at), entries.metadata(at)) {
                     continue;
                 }
                 let entry = result_entry(&self.run, place.0, entries.line(at));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use model::{Labels, MetadataPairs};
 
 use super::wanted::Wanted;
+use crate::template::Fields;
 
 /// Appended to a name that a stream label or structured metadata already has.
 pub(crate) const CLASH_SUFFIX: &str = "_extracted";
@@ -26,6 +27,7 @@ pub(crate) enum StageError {
     Logfmt,
     SampleExtraction,
     LabelFilter,
+    TemplateFormat,
 }
 
 impl StageError {
@@ -35,6 +37,7 @@ impl StageError {
             Self::Logfmt => "LogfmtParserErr",
             Self::SampleExtraction => "SampleExtractionErr",
             Self::LabelFilter => "LabelFilterErr",
+            Self::TemplateFormat => "TemplateFormatErr",
         }
     }
 }
@@ -312,5 +315,21 @@ impl EntryLabels {
             return self.base.clone();
         }
         Labels::from_pairs(self.all())
+    }
+}
+
+impl Fields for EntryLabels {
+    fn get(&self, name: &str) -> Option<&str> {
+        match name {
+            ERROR_LABEL => Some(&self.error),
+            ERROR_DETAILS_LABEL => Some(&self.error_details),
+            name => self.get(name),
+        }
+    }
+
+    fn sorted(&self) -> Vec<(&str, &str)> {
+        let mut pairs: Vec<(&str, &str)> = self.all().collect();
+        pairs.sort_unstable();
+        pairs
     }
 }

@@ -377,7 +377,7 @@ fn is_call(rest: &str) -> bool {
 }
 
 /// Resolves the escapes of a Go string literal, given without its quotes.
-fn unquote(literal: &str) -> Option<String> {
+pub(crate) fn unquote(literal: &str) -> Option<String> {
     if !literal.contains('\\') {
         return Some(literal.to_owned());
     }

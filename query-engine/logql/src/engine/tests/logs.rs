@@ -194,3 +194,48 @@ async fn unpack_restores_the_packed_line() {
     let output = range(&store, r#"{app="x"} | unpack |= "the""#, whole()).await.expect("runs");
     assert_eq!(shown(&output.result), [r#"1000000000 {app="x", pod="p1"} the "line""#]);
 }
+
+#[tokio::test]
+async fn formats_change_lines_and_labels() {
+    let store = Store::new()
+        .page("app=x", &[(1, "a=1 b=two", &[("trace", "t")])])
+        .stream("app=ansi", &[(1, "\u{1b}[31mred\u{1b}[0m plain")])
+        .done();
+    for (query, expected) in [
+        (
+            r#"{app="x"} | logfmt | line_format "{{.a}}-{{.b}}-{{.trace}}-{{.none}}""#,
+            r#"1000000000 {a="1", app="x", b="two", trace="t"} 1-two-t-"#,
+        ),
+        (
+            r#"{app="x"} | logfmt | label_format c=a, d="{{.a}}{{.c}}", e="{{.d}}{{__line__}}""#,
+            r#"1000000000 {app="x", b="two", c="1", d="1", e="a=1 b=two", trace="t"} a=1 b=two"#,
+        ),
+        (
+            r#"{app="x"} | logfmt | line_format "{{div 1 .none}}""#,
+            r#"1000000000 {__error__="TemplateFormatErr", __error_details__="template: line:1:2: executing \"line\" at <div 1 .none>: error calling div: runtime error: integer divide by zero", a="1", app="x", b="two", trace="t"} a=1 b=two"#,
+        ),
+        (r#"{app="x"} | line_format "x" |= "x" | drop trace"#, r#"1000000000 {app="x"} x"#),
+        (r#"{app="ansi"} | decolorize"#, r#"1000000000 {app="ansi"} red plain"#),
+        (r#"{app="x"} | label_format app="y", trace="z""#, r#"1000000000 {app="y", trace="z"} a=1 b=two"#),
+    ] {
+        let output = range(&store, query, whole()).await.unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert_eq!(shown(&output.result), [expected], "{query}");
+    }
+    for (query, expected) in [
+        (
+            r#"{app="x"} | line_format "{{.a""#,
+            r#"parse error : stage '| line_format "{{.a"' : invalid line template: template: line:1: unclosed action"#,
+        ),
+        (
+            r#"{app="x"} | label_format a="1", a=b"#,
+            r#"parse error : stage '| label_format a="1",a=b' : multiple label name 'a' not allowed in a single format operation"#,
+        ),
+        (
+            r#"{app="x"} | label_format __error__=a"#,
+            "parse error : stage '| label_format __error__=a' : __error__ cannot be formatted",
+        ),
+    ] {
+        let error = range(&store, query, whole()).await.expect_err(query);
+        assert_eq!(error.to_string(), expected);
+    }
+}

@@ -1,0 +1,289 @@
+//! Runs a parsed template.
+
+use std::borrow::Cow;
+
+use super::node::{Branch, Command, Node, Operand, Pipeline};
+use super::{Context, Value, functions};
+
+/// Most nodes that one run visits.
+const STEPS_MAX: usize = 100_000;
+/// Most bytes that one run writes.
+pub(super) const OUTPUT_BYTES_MAX: usize = 1 << 20;
+
+/// Runs nodes; an error starts with its place.
+pub(super) fn run<'a>(
+    name: &'a str,
+    nodes: &'a [Node],
+    context: &'a Context<'a>,
+    out: &mut String,
+) -> Result<(), String> {
+    let root = Value::Labels(context.fields);
+    let limit = out.len() + OUTPUT_BYTES_MAX;
+    let mut run = Run { name, context, out, limit, steps: 0, variables: vec![("", root.clone())] };
+    run.list(nodes, &root).map(|_| ())
+}
+
+struct Run<'a, 'o> {
+    name: &'a str,
+    context: &'a Context<'a>,
+    out: &'o mut String,
+    limit: usize,
+    steps: usize,
+    variables: Vec<(&'a str, Value<'a>)>,
+}
+
+/// How a list ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+impl<'a> Run<'a, '_> {
+    fn place(&self, pipeline: &Pipeline, reason: &str) -> String {
+        let Pipeline { line, column, text, .. } = pipeline;
+        format!("{line}:{column}: executing \"{}\" at <{text}>: {reason}", self.name)
+    }
+
+    fn list(&mut self, nodes: &'a [Node], dot: &Value<'a>) -> Result<Flow, String> {
+        for node in nodes {
+            self.steps += 1;
+            if self.steps > STEPS_MAX || self.out.len() > self.limit {
+                return Err(" the template does too much for one line".to_owned());
+            }
+            let flow = match node {
+                Node::Text(text) => {
+                    self.out.push_str(text);
+                    Flow::Next
+                }
+                Node::Action(pipeline) => {
+                    let value = self.pipeline(pipeline, dot)?;
+                    if pipeline.variables.is_empty() {
+                        value.print(self.out);
+                    }
+                    Flow::Next
+                }
+                Node::If(branch) | Node::With(branch) => {
+                    let scope = self.variables.len();
+                    let value = self.pipeline(&branch.pipeline, dot)?;
+                    let inner = if matches!(node, Node::With(_)) { &value } else { dot };
+                    let flow = if value.is_true() {
+                        self.list(&branch.body, inner)?
+                    } else {
+                        self.list(&branch.otherwise, dot)?
+                    };
+                    self.variables.truncate(scope);
+                    flow
+                }
+                Node::Range(branch) => self.range(branch, dot)?,
+                Node::Break => Flow::Break,
+                Node::Continue => Flow::Continue,
+            };
+            if flow != Flow::Next {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn range(&mut self, branch: &'a Branch, dot: &Value<'a>) -> Result<Flow, String> {
+        let scope = self.variables.len();
+        let value = self.pipeline(&branch.pipeline, dot)?;
+        self.variables.truncate(scope);
+        let items: Vec<(Value<'a>, Value<'a>)> = match &value {
+            Value::List(list) => (0..).map(Value::Int).zip(list.iter().cloned()).collect(),
+            Value::Map(map) => {
+                map.iter().map(|(name, value)| (Value::text(name.clone()), value.clone())).collect()
+            }
+            Value::Labels(fields) => fields
+                .sorted()
+                .into_iter()
+                .map(|(name, value)| (Value::text(name), Value::text(value)))
+                .collect(),
+            Value::Int(count) if usize::try_from(*count).is_ok_and(|count| count > STEPS_MAX) => {
+                return Err(self.place(&branch.pipeline, &format!("range over {count} is too long")));
+            }
+            Value::Int(count) => (0..*count).map(|n| (Value::Int(n), Value::Int(n))).collect(),
+            Value::Nil => Vec::new(),
+            other => {
+                return Err(
+                    self.place(&branch.pipeline, &format!("range can't iterate over {}", other.to_text()))
+                );
+            }
+        };
+        if items.is_empty() {
+            return self.list(&branch.otherwise, dot);
+        }
+        for (key, item) in items {
+            match branch.pipeline.variables.as_slice() {
+                [one] => self.variables.push((one, item.clone())),
+                [first, second] => {
+                    self.variables.push((first, key));
+                    self.variables.push((second, item.clone()));
+                }
+                _ => {}
+            }
+            let flow = self.list(&branch.body, &item)?;
+            self.variables.truncate(scope);
+            if flow == Flow::Break {
+                break;
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn pipeline(&mut self, pipeline: &'a Pipeline, dot: &Value<'a>) -> Result<Value<'a>, String> {
+        let mut value = None;
+        for command in &pipeline.commands {
+            value = Some(self.command(command, dot, value, pipeline)?);
+        }
+        let value = value.expect("the parser makes no empty pipeline");
+        if pipeline.assigns {
+            for name in &pipeline.variables {
+                let known = self.variables.iter_mut().rev().find(|(known, _)| known == name);
+                known.expect("the parser checks that the variable is declared").1 = value.clone();
+            }
+        } else if let [name] = pipeline.variables.as_slice() {
+            self.variables.push((name, value.clone()));
+        }
+        Ok(value)
+    }
+
+    /// One command; `last` is the value of the one before, its last argument.
+    fn command(
+        &mut self,
+        command: &'a Command,
+        dot: &Value<'a>,
+        last: Option<Value<'a>>,
+        pipeline: &Pipeline,
+    ) -> Result<Value<'a>, String> {
+        let (first, arguments) = command.0.split_first().expect("the parser makes no empty command");
+        match first {
+            Operand::Function(name) => {
+                // `and` and `or` stop at the argument that decides.
+                if matches!(name.as_str(), "and" | "or") {
+                    return self.short_circuit(name == "and", arguments, dot, last, pipeline);
+                }
+                let mut values = Vec::with_capacity(arguments.len() + 1);
+                for argument in arguments {
+                    values.push(self.operand(argument, dot, pipeline)?);
+                }
+                values.extend(last);
+                functions::call(name, &values, self.context)
+                    .map_err(|reason| self.place(pipeline, &format!("error calling {name}: {reason}")))
+            }
+            Operand::Field(names) if !arguments.is_empty() || last.is_some() => {
+                self.method(dot.clone(), names, arguments, dot, last, pipeline)
+            }
+            Operand::Variable(name, names) if !arguments.is_empty() || last.is_some() => {
+                let value = self.variable(name);
+                self.method(value, names, arguments, dot, last, pipeline)
+            }
+            Operand::Parenthesized(inner, names) if !names.is_empty() => {
+                let value = self.pipeline(inner, dot)?;
+                self.method(value, names, arguments, dot, last, pipeline)
+            }
+            operand => {
+                if !arguments.is_empty() || last.is_some() {
+                    return Err(self.place(pipeline, "can't give argument to non-function"));
+                }
+                self.operand(operand, dot, pipeline)
+            }
+        }
+    }
+
+    fn short_circuit(
+        &mut self,
+        is_and: bool,
+        arguments: &'a [Operand],
+        dot: &Value<'a>,
+        last: Option<Value<'a>>,
+        pipeline: &Pipeline,
+    ) -> Result<Value<'a>, String> {
+        let mut value = None;
+        for argument in arguments {
+            let current = self.operand(argument, dot, pipeline)?;
+            if current.is_true() != is_and {
+                return Ok(current);
+            }
+            value = Some(current);
+        }
+        last.or(value)
+            .ok_or_else(|| self.place(pipeline, "wrong number of args for and/or: want at least 1 got 0"))
+    }
+
+    fn operand(
+        &mut self,
+        operand: &'a Operand,
+        dot: &Value<'a>,
+        pipeline: &Pipeline,
+    ) -> Result<Value<'a>, String> {
+        Ok(match operand {
+            Operand::Dot => dot.clone(),
+            Operand::Nil => Value::Nil,
+            Operand::Bool(value) => Value::Bool(*value),
+            Operand::Int(value) => Value::Int(*value),
+            Operand::Float(value) => Value::Float(*value),
+            Operand::Text(text) => Value::Text(Cow::Borrowed(text)),
+            Operand::Field(names) => self.chain(dot.clone(), names, pipeline)?,
+            Operand::Variable(name, names) => self.chain(self.variable(name), names, pipeline)?,
+            Operand::Parenthesized(inner, names) => {
+                let value = self.pipeline(inner, dot)?;
+                self.chain(value, names, pipeline)?
+            }
+            Operand::Function(name) => functions::call(name, &[], self.context)
+                .map_err(|reason| self.place(pipeline, &format!("error calling {name}: {reason}")))?,
+        })
+    }
+
+    fn variable(&self, name: &str) -> Value<'a> {
+        let found = self.variables.iter().rev().find(|(known, _)| *known == name);
+        found.map_or(Value::Nil, |(_, value)| value.clone())
+    }
+
+    fn chain(
+        &self,
+        mut value: Value<'a>,
+        names: &[String],
+        pipeline: &Pipeline,
+    ) -> Result<Value<'a>, String> {
+        for name in names {
+            value = field(&value, name, &[]).map_err(|reason| self.place(pipeline, &reason))?;
+        }
+        Ok(value)
+    }
+
+    /// A chain whose last name is called with arguments: a method of a time.
+    fn method(
+        &mut self,
+        mut value: Value<'a>,
+        names: &'a [String],
+        arguments: &'a [Operand],
+        dot: &Value<'a>,
+        last: Option<Value<'a>>,
+        pipeline: &Pipeline,
+    ) -> Result<Value<'a>, String> {
+        let (name, before) =
+            names.split_last().ok_or_else(|| self.place(pipeline, "can't give argument to non-function"))?;
+        value = self.chain(value, before, pipeline)?;
+        let mut values = Vec::with_capacity(arguments.len() + 1);
+        for argument in arguments {
+            values.push(self.operand(argument, dot, pipeline)?);
+        }
+        values.extend(last);
+        field(&value, name, &values).map_err(|reason| self.place(pipeline, &reason))
+    }
+}
+
+/// A field of a map or a method of a time.
+fn field<'a>(value: &Value<'a>, name: &str, arguments: &[Value<'a>]) -> Result<Value<'a>, String> {
+    match value {
+        Value::Time(time) => functions::time_method(*time, name, arguments),
+        _ if !arguments.is_empty() => Err(format!("{name} has arguments but cannot be invoked as function")),
+        Value::Labels(fields) => Ok(Value::text(fields.get(name).unwrap_or(""))),
+        Value::Map(map) => Ok(map.get(name).cloned().unwrap_or(Value::Nil)),
+        Value::Nil => Err(format!("nil pointer evaluating interface {{}}.{name}")),
+        other => Err(format!("can't evaluate field {name} in type {}", other.type_name())),
+    }
+}

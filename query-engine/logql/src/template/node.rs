@@ -1,0 +1,89 @@
+//! The tree of a template.
+
+/// A piece of a template.
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    Text(String),
+    /// `{{pipeline}}`; prints unless it declares or assigns.
+    Action(Pipeline),
+    If(Branch),
+    With(Branch),
+    Range(Branch),
+    Break,
+    Continue,
+}
+
+/// `if`, `with` or `range` with its two lists.
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    pub(super) pipeline: Pipeline,
+    pub(super) body: Vec<Node>,
+    pub(super) otherwise: Vec<Node>,
+}
+
+/// `$x := a b | c`
+#[derive(Clone, Debug)]
+pub(super) struct Pipeline {
+    pub(super) variables: Vec<String>,
+    /// `=` rather than `:=`.
+    pub(super) assigns: bool,
+    pub(super) commands: Vec<Command>,
+    /// The text between the braces, for messages.
+    pub(super) text: String,
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+/// Words of one command of a pipeline.
+#[derive(Clone, Debug)]
+pub(super) struct Command(pub(super) Vec<Operand>);
+
+/// A word of a command.
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
+    Dot,
+    Nil,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    /// `.a.b`
+    Field(Vec<String>),
+    /// `$x.a`; the name without `$`, "" for `$` itself.
+    Variable(String, Vec<String>),
+    Function(String),
+    /// `(pipeline).a`
+    Parenthesized(Box<Pipeline>, Vec<String>),
+}
+
+/// Adds the names of the fields that nodes read from the labels.
+pub(super) fn collect_fields(nodes: &[Node], fields: &mut Vec<String>) {
+    for node in nodes {
+        match node {
+            Node::Text(_) | Node::Break | Node::Continue => {}
+            Node::Action(pipeline) => collect_from_pipeline(pipeline, fields),
+            Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
+                collect_from_pipeline(&branch.pipeline, fields);
+                collect_fields(&branch.body, fields);
+                collect_fields(&branch.otherwise, fields);
+            }
+        }
+    }
+}
+
+fn collect_from_pipeline(pipeline: &Pipeline, fields: &mut Vec<String>) {
+    for Command(operands) in &pipeline.commands {
+        let indexes = matches!(&operands[..], [Operand::Function(name), ..] if name == "index");
+        for operand in operands {
+            match operand {
+                Operand::Field(names) | Operand::Variable(_, names) => fields.extend(names.iter().cloned()),
+                Operand::Parenthesized(inner, names) => {
+                    collect_from_pipeline(inner, fields);
+                    fields.extend(names.iter().cloned());
+                }
+                Operand::Text(text) if indexes => fields.push(text.clone()),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+use super::{Context, Fields, Template};
+
+struct Labels(Vec<(&'static str, &'static str)>);
+
+impl Fields for Labels {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    fn sorted(&self) -> Vec<(&str, &str)> {
+        let mut pairs = self.0.clone();
+        pairs.sort_unstable();
+        pairs
+    }
+}
+
+fn render(template: &str) -> Result<String, String> {
+    let labels = Labels(vec![
+        ("app", "web"),
+        ("n", "42"),
+        ("f", "1.25"),
+        ("msg", "Hello, World"),
+        ("empty", ""),
+        ("json", r#"{"a":{"b":[1,"x",true]},"c":null}"#),
+        ("multi", "zwölf"),
+        ("iso", "2024-03-05T06:07:08.5Z"),
+    ]);
+    // 2021-07-08 09:10:11.123456789 UTC, a Thursday.
+    let context = Context {
+        fields: &labels,
+        line: "the line",
+        timestamp_ns: 1_625_735_411_123_456_789,
+        now_ns: 1_700_000_000_000_000_000,
+    };
+    let mut out = String::new();
+    Template::parse("line", template)?.render(&context, &mut out).map(|()| out)
+}
+
+#[test]
+fn templates_print_what_go_prints() {
+    for (template, expected) in [
+        ("plain", "plain"),
+        ("{{.app}} {{ .missing }}|{{.empty}}", "web |"),
+        ("a {{- .app -}} b", "awebb"),
+        ("{{/* nothing */}}x{{- /* nor this */ -}} y", "xy"),
+        (r#"{{if eq .app "web"}}yes{{else}}no{{end}}"#, "yes"),
+        (r#"{{if .missing}}a{{else if .app}}b{{else}}c{{end}}"#, "b"),
+        (r#"{{with .app}}<{{.}}>{{end}}{{with .missing}}x{{else}}none{{end}}"#, "<web>none"),
+        (r#"{{$x := .app}}{{$x}}{{$x = "y"}}{{$x}}{{$.n}}"#, "weby42"),
+        (r#"{{range $i, $e := (fromJson .json).a.b}}{{$i}}={{$e}};{{end}}"#, "0=1;1=x;2=true;"),
+        (r#"{{range (fromJson .json).a.b}}{{if eq (print .) "x"}}{{break}}{{end}}{{.}}{{end}}"#, "1"),
+        (r#"{{range 3}}{{.}}{{end}}"#, "012"),
+        ("{{ (fromJson .json).c }}", "<no value>"),
+        ("{{ fromJson .json }}", "map[a:map[b:[1 x true]] c:<nil>]"),
+        (r#"{{index (fromJson .json) "a" "b" 1}}{{ index . "app" }}"#, "xweb"),
+        (r#"{{.msg | lower | replace "hello" "bye" | printf "%q"}}"#, r#""bye, world""#),
+        (r#"{{and .app .empty}}|{{or .empty .app}}|{{not .app}}"#, "|web|false"),
+        (r#"{{lt 1 2}}{{ge 1.5 1.5}}{{ne "a" "b"}}{{eq .app "x" "web"}}"#, "truetruetruetrue"),
+        (r#"{{len .msg}} {{slice .msg 0 5}} {{print 1 2 "x"}} {{println "y"}}"#, "12 Hello 1 2x y\n"),
+        (
+            r#"{{printf "%5d|%-5s|%05.1f|%x|%v|%+d|%t|%%|%q" 42 "ab" 3.14159 "hi" 2.5 7 true "q"}}"#,
+            r#"   42|ab   |003.1|6869|2.5|+7|true|%|"q""#,
+        ),
+        (r#"{{printf "%d %s" "x"}}"#, "%!d(string=x) %!s(MISSING)"),
+        (r#"{{printf "%.3f %e %g" 2.0 1234.5 1e-7}}"#, "2.000 1.234500e+03 1e-07"),
+        ("{{ToUpper .app}}{{ToLower .msg}}{{title `ab cd`}}", "WEBhello, worldAb Cd"),
+        (
+            r#"{{Replace .msg "l" "L" 2}}|{{TrimPrefix .msg "Hello"}}|{{Trim .msg "Hd"}}"#,
+            "HeLLo, World|, World|ello, Worl",
+        ),
+        (r#"{{trimAll "Hd" .msg}}|{{trimSuffix "World" .msg}}|{{trim "  x "}}"#, "ello, Worl|Hello, |x"),
+        (r#"{{contains "World" .msg}} {{hasPrefix "He" .msg}} {{hasSuffix "x" .msg}}"#, "true true false"),
+        (
+            "{{trunc 5 .msg}}|{{trunc -5 .msg}}|{{substr 1 3 .msg}}|{{substr 7 -1 .msg}}",
+            "Hello|World|el|World",
+        ),
+        (
+            "{{alignLeft 5 .app}}|{{alignRight 5 .app}}|{{alignLeft 2 .app}}|{{alignRight 2 .multi}}",
+            "web  |  web|we|lf",
+        ),
+        ("{{indent 2 `a\nb`}}{{nindent 1 `c`}}{{repeat 3 `-`}}", "  a\n  b\n c---"),
+        (
+            r#"{{regexReplaceAll "(o)" .msg "<$1>"}} {{regexReplaceAllLiteral "(o)" .msg "$1"}} {{count "l" .msg}}"#,
+            "Hell<o>, W<o>rld Hell$1, W$1rld 3",
+        ),
+        ("{{urlencode `a b&c/ü`}} {{urldecode `a+b%26`}}", "a+b%26c%2F%C3%BC a b&"),
+        (
+            "{{b64enc `hello`}} {{b64dec `aGVsbG8=`}} {{b64enc `a`}} {{b64dec `YQ==`}}",
+            "aGVsbG8= hello YQ== a",
+        ),
+        (
+            "{{add .n 1 2}} {{sub 10 .n}} {{mul .n 2}} {{div .n 5}} {{mod .n 5}} {{max 1 .n 3}} {{min 5 .n}}",
+            "45 -32 84 8 2 42 5",
+        ),
+        (
+            "{{addf .f 1}} {{addf 0.1 0.2}} {{subf 1 0.9}} {{mulf .f 2}} {{divf 1 4}} {{maxf 1.5 2}} {{minf 1.5 2}}",
+            "2.25 0.3 0.1 2.5 0.25 2 1.5",
+        ),
+        (
+            "{{ceil .f}} {{floor .f}} {{round 3.14159 2}} {{int .n}} {{float64 .f}} {{int 3.9}}",
+            "2 1 3.14 42 1.25 3",
+        ),
+        ("{{bytes `2KB`}} {{duration `1m30s`}} {{duration_seconds `250ms`}}", "2000 90 0.25"),
+        (r#"{{default "d" .missing}}{{default "d" .app}}"#, "dweb"),
+        ("{{__line__ | upper}}", "THE LINE"),
+        ("{{__timestamp__}}", "2021-07-08 09:10:11.123456789 +0000 UTC"),
+        (r#"{{__timestamp__ | date "2006-01-02T15:04:05.000Z07:00"}}"#, "2021-07-08T09:10:11.123Z"),
+        (r#"{{date "Mon Jan _2 3:04PM 06 002" __timestamp__}}"#, "Thu Jul  8 9:10AM 21 189"),
+        (
+            "{{__timestamp__.Unix}} {{unixEpochMillis __timestamp__}} {{unixEpoch now}}",
+            "1625735411 1625735411123 1700000000",
+        ),
+        (r#"{{__timestamp__.Format "15h"}}"#, "09h"),
+        (r#"{{toDate "2006-01-02T15:04:05Z07:00" .iso | unixEpochNanos}}"#, "1709618828500000000"),
+        (r#"{{toDateInZone "2006-01-02" "UTC" "2024-02-29" | date "Jan 2"}}"#, "Feb 29"),
+        (
+            r#"{{unixToTime "1709618828" | date "2006"}} {{unixToTime "19787" | date "2006-01-02"}}"#,
+            "2024 2024-03-05",
+        ),
+        ("{{ 1e21 }} {{ 100000.0 }} {{ 'a' }} {{ 0x10 }}", "1e+21 100000 97 16"),
+    ] {
+        assert_eq!(render(template).as_deref(), Ok(expected), "{template}");
+    }
+}
+
+#[test]
+fn wrong_templates_are_named_with_their_line() {
+    for (template, expected) in [
+        ("{{.a", "template: line:1: unclosed action"),
+        ("x\n{{if .a}}", "template: line:2: unexpected EOF"),
+        ("{{end}}", "template: line:1: unexpected {{end}}"),
+        ("{{nofunc .a}}", "template: line:1: function \"nofunc\" not defined"),
+        ("{{$x}}", "template: line:1: undefined variable \"$x\""),
+        ("{{}}", "template: line:1: missing value for command"),
+        ("{{break}}", "template: line:1: {{break}} outside {{range}}"),
+        ("{{template \"x\"}}", "template: line:1: {{template}} is not supported"),
+        ("{{ \"a }}", "template: line:1: unterminated quoted string"),
+        ("{{ (.a }}", "template: line:1: unclosed left paren"),
+    ] {
+        assert_eq!(render(template), Err(expected.to_owned()), "{template}");
+    }
+}
+
+#[test]
+fn errors_of_a_run_say_where() {
+    for (template, expected) in [
+        (
+            "{{ .app.x }}",
+            "template: line:1:2: executing \"line\" at <.app.x>: can't evaluate field x in type string",
+        ),
+        (
+            "{{div 1 0}}",
+            "template: line:1:2: executing \"line\" at <div 1 0>: error calling div: runtime error: integer divide by zero",
+        ),
+        (
+            "{{bytes .app}}",
+            "template: line:1:2: executing \"line\" at <bytes .app>: error calling bytes: strconv.ParseFloat: parsing \"\": invalid syntax",
+        ),
+        (
+            "{{index (fromJson .json) \"a\" \"b\" 9}}",
+            "template: line:1:2: executing \"line\" at <index (fromJson .json) \"a\" \"b\" 9>: error calling index: index out of range: 9",
+        ),
+        (
+            "{{toDateInZone \"2006\" \"Mars/X\" \"2024\"}}",
+            "template: line:1:2: executing \"line\" at <toDateInZone \"2006\" \"Mars/X\" \"2024\">: error calling toDateInZone: unknown time zone Mars/X: only UTC is known",
+        ),
+    ] {
+        assert_eq!(render(template), Err(expected.to_owned()), "{template}");
+    }
+}
+
+#[test]
+fn no_template_hangs_or_bloats() {
+    for template in [
+        "{{range 1000000000}}x{{end}}",
+        "{{range 90000}}{{range 90000}}x{{end}}{{end}}",
+        "{{repeat 1000000000 `x`}}",
+        "{{printf `%999999999d` 1}}",
+        "{{indent 1000000000 `x`}}",
+        "{{alignLeft 1000000000 `x`}}",
+        "{{range 1000}}{{repeat 10000 `x`}}{{end}}",
+    ] {
+        assert!(render(template).is_err(), "{template}");
+    }
+    assert!(render(&"{{if .app}}".repeat(10_000)).is_err());
+    assert!(render(&format!("{{{{{}", "(".repeat(50_000))).is_err());
+}
+
+#[test]
+fn a_template_knows_the_labels_it_reads() {
+    let template =
+        Template::parse("line", r#"{{.a}} {{if .b}}{{printf "%s" .c}}{{end}} {{index . "d"}} {{$.e}}"#);
+    assert_eq!(template.expect("valid").fields(), ["a", "b", "c", "d", "e"]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_parses_or_is_refused(text in "[{}|.$a()\"`0-9 :=-]{0,40}") {
+        let _ = render(&text);
+    }
+}
