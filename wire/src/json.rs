@@ -364,13 +364,23 @@ fn at(offset: usize, message: impl fmt::Display) -> JsonError {
     JsonError(Box::new(Place { path: String::new(), message: message.to_string(), offset }))
 }
 
+fn needs_escape(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20)
+}
+
 /// Appends `text` as a JSON string.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
+    // A fold without an early exit becomes vector code, and most texts need no escape.
+    if bytes.iter().fold(true, |plain, byte| plain & !needs_escape(*byte)) {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     let mut copied = 0;
     for (index, byte) in bytes.iter().enumerate() {
-        if !matches!(byte, b'"' | b'\\' | 0..0x20) {
+        if !needs_escape(*byte) {
             continue;
         }
         out.extend_from_slice(&bytes[copied..index]);

@@ -18,6 +18,7 @@ pub mod json;
 mod logs;
 mod metrics;
 mod response;
+mod scalars;
 mod schema;
 mod split;
 mod traces;
@@ -29,12 +30,13 @@ pub use common::{
 };
 pub use logs::LogRecord;
 pub use metrics::{
-    Buckets, Doubles, Exemplar, ExponentialHistogramPoint, Fixed64s, HistogramPoint, Metric, MetricData,
-    NumberPoint, NumberValue, QuantileValue, SummaryPoint, Temporality, Varints,
+    Buckets, Exemplar, ExponentialHistogramPoint, HistogramPoint, Metric, MetricData, NumberPoint,
+    NumberValue, QuantileValue, SummaryPoint, Temporality,
 };
 pub use response::{
     PartialSuccess, response_from_json, response_from_protobuf, response_to_json, response_to_protobuf,
 };
+pub use scalars::{Doubles, Fixed64s, Varints};
 pub use split::{item_count, merge, split};
 pub use traces::{Span, SpanEvent, SpanLink, SpanStatus};
 

@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 
 use crate::DecodeError;
-use crate::protobuf::{Fields, Value, text};
+use crate::protobuf::{Fields, text};
 
 /// Deepest nesting of `AnyValue` inside `AnyValue` (arrays and maps): a plain attribute has depth 1.
 pub const ANY_VALUE_DEPTH_MAX: u8 = 64;
@@ -383,41 +383,5 @@ impl<'a> View<'a> for Scope<'a> {
         }
         let attributes = Attributes::new(bytes, 3, attributes);
         Ok(Self { name, version, attributes, dropped_attributes_count: dropped })
-    }
-}
-
-/// Words of a repeated `fixed64` field, checked when its message was parsed.
-#[derive(Clone, Debug)]
-pub(super) struct Words<'a> {
-    fields: Fields<'a>,
-    number: u32,
-    packed: &'a [[u8; 8]],
-}
-
-impl<'a> Words<'a> {
-    pub(super) fn new(run: &'a [u8], number: u32) -> Self {
-        Self { fields: Fields::new(run), number, packed: &[] }
-    }
-}
-
-impl Iterator for Words<'_> {
-    type Item = u64;
-
-    #[inline]
-    fn next(&mut self) -> Option<u64> {
-        loop {
-            if let Some((word, rest)) = self.packed.split_first() {
-                self.packed = rest;
-                return Some(u64::from_le_bytes(*word));
-            }
-            // Errors cannot occur here: parsing the message walked these very fields.
-            let field = self.fields.next()?.ok()?;
-            match field.value {
-                _ if field.number != self.number => (),
-                Value::Fixed64(word) => return Some(word),
-                Value::Bytes(packed) => self.packed = packed.as_chunks().0,
-                _ => return None,
-            }
-        }
     }
 }

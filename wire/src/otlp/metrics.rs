@@ -1,8 +1,9 @@
 //! Views of metrics and their data points (`opentelemetry/proto/metrics/v1/metrics.proto`).
 
-use super::common::{Attributes, Run, View, Views, Words};
+use super::common::{Attributes, Run, View, Views};
+use super::scalars::{Doubles, Fixed64s, ScalarRun, Varints};
 use crate::DecodeError;
-use crate::protobuf::{Field, Fields, Value, read_varint, text, zigzag_decode};
+use crate::protobuf::{Fields, text, zigzag_decode};
 
 /// Bit of a point's flags: there is no value, the series ends here.
 const NO_RECORDED_VALUE: u32 = 1;
@@ -276,8 +277,8 @@ impl<'a> View<'a> for HistogramPoint<'a> {
             sum: None,
             min: None,
             max: None,
-            bucket_counts: Fixed64s(Scalars::none(6)),
-            explicit_bounds: Doubles(Scalars::none(7)),
+            bucket_counts: Fixed64s::none(),
+            explicit_bounds: Doubles::none(),
             flags: 0,
             exemplars: &[],
         };
@@ -303,8 +304,8 @@ impl<'a> View<'a> for HistogramPoint<'a> {
             start = fields.offset();
         }
         point.attributes = Attributes::new(bytes, 9, attributes);
-        point.bucket_counts = Fixed64s(counts.of(bytes, 6));
-        point.explicit_bounds = Doubles(bounds.of(bytes, 7));
+        point.bucket_counts = Fixed64s::new(bytes, 6, counts);
+        point.explicit_bounds = Doubles::new(bytes, 7, bounds);
         point.exemplars = exemplars.of(bytes);
         Ok(point)
     }
@@ -413,7 +414,7 @@ pub struct Buckets<'a> {
 impl<'a> Buckets<'a> {
     /// Observations per bucket, from `offset` on.
     pub fn counts(&self) -> Varints<'a> {
-        Varints { fields: Fields::new(self.counts), number: 2, packed: &[] }
+        Varints::new(self.counts, 2)
     }
 }
 
@@ -548,119 +549,5 @@ impl<'a> View<'a> for Exemplar<'a> {
         }
         let filtered_attributes = Attributes::new(bytes, 7, attributes);
         Ok(Self { filtered_attributes, time_unix_nano, value, span_id, trace_id })
-    }
-}
-
-/// Where a repeated 64-bit field lies, and how many elements it has.
-#[derive(Clone, Copy, Default)]
-struct ScalarRun {
-    run: Run,
-    len: usize,
-}
-
-impl ScalarRun {
-    #[inline]
-    fn add(&mut self, field: &Field<'_>, start: usize, end: usize) -> Result<(), DecodeError> {
-        self.len += match field.value {
-            Value::Fixed64(_) => 1,
-            Value::Bytes(packed) if packed.len().is_multiple_of(8) => packed.len() / 8,
-            _ => return Err(field.wrong_type("packed fixed64")),
-        };
-        self.run.add(start, end);
-        Ok(())
-    }
-
-    fn of(self, message: &[u8], number: u32) -> Scalars<'_> {
-        Scalars { run: self.run.of(message), number, len: self.len }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Scalars<'a> {
-    run: &'a [u8],
-    number: u32,
-    len: usize,
-}
-
-impl Scalars<'_> {
-    fn none(number: u32) -> Self {
-        Self { run: &[], number, len: 0 }
-    }
-}
-
-/// A repeated `fixed64` field.
-#[derive(Clone, Copy, Debug)]
-pub struct Fixed64s<'a>(Scalars<'a>);
-
-impl<'a> Fixed64s<'a> {
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        self.0.len
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.len == 0
-    }
-
-    /// The elements in order.
-    pub fn iter(&self) -> impl Iterator<Item = u64> + use<'a> {
-        Words::new(self.0.run, self.0.number)
-    }
-}
-
-/// A repeated `double` field.
-#[derive(Clone, Copy, Debug)]
-pub struct Doubles<'a>(Scalars<'a>);
-
-impl<'a> Doubles<'a> {
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        self.0.len
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.len == 0
-    }
-
-    /// The encoded field or fields, for hashing: equal bytes are equal elements.
-    pub fn encoded(&self) -> &'a [u8] {
-        self.0.run
-    }
-
-    /// The elements in order.
-    pub fn iter(&self) -> impl Iterator<Item = f64> + use<'a> {
-        Words::new(self.0.run, self.0.number).map(f64::from_bits)
-    }
-}
-
-/// A repeated `uint64` field.
-#[derive(Clone, Debug)]
-pub struct Varints<'a> {
-    fields: Fields<'a>,
-    number: u32,
-    packed: &'a [u8],
-}
-
-impl Iterator for Varints<'_> {
-    type Item = Result<u64, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if !self.packed.is_empty() {
-                let element = read_varint(&mut self.packed);
-                if element.is_err() {
-                    (self.packed, self.fields) = (&[], Fields::new(&[]));
-                }
-                return Some(element);
-            }
-            match self.fields.next()? {
-                Err(error) => return Some(Err(error)),
-                Ok(field) if field.number != self.number => (),
-                Ok(Field { value: Value::Bytes(packed), .. }) => self.packed = packed,
-                Ok(field) => return Some(field.varint()),
-            }
-        }
     }
 }

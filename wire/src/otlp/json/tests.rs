@@ -60,7 +60,8 @@ fn every_prefix_of_a_request_is_refused_without_panic() {
     for signal in Signal::ALL {
         let json = to_json(signal, &samples::full_request(signal));
         let json = json.trim_end();
-        for len in 0..json.len() {
+        // Every byte of the front, which has every kind of token, and samples of the rest.
+        for len in (0..json.len().min(3000)).chain((3000..json.len()).step_by(101)) {
             assert!(to_protobuf(signal, &json.as_bytes()[..len]).is_err(), "{signal} {len}");
         }
     }

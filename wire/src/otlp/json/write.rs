@@ -48,8 +48,9 @@ fn put_object(
         if !first {
             out.push(b',');
         }
-        put_string(out, known.name);
-        out.push(b':');
+        out.push(b'"');
+        out.extend_from_slice(known.name.as_bytes());
+        out.extend_from_slice(b"\":");
         let kept = match known.label {
             Label::Repeated => put_array(bytes, known, depth, out)?,
             label => put_value(field, known, depth, out)? || label != Label::Implicit,
