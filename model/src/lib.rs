@@ -15,7 +15,10 @@ mod tenant;
 mod time_range;
 
 pub use error::ErrorKind;
-pub use histogram::{BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram};
+pub use histogram::{
+    Bucket, BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, Combined, CounterResetHint, FloatHistogram,
+    HistogramSum, IncompatibleBuckets,
+};
 pub use labels::{Labels, LabelsBuilder};
 pub use log_entries::{Direction, LogEntries, LogEntry, MetadataPairs};
 pub use matcher::{MatchOp, Matcher, MatcherError};

@@ -36,6 +36,15 @@ impl PromqlError {
         Self { kind: ErrorKind::Invalid, stage: Stage::Parse, message }
     }
 
+    /// A range query for something that has no value per step; Prometheus answers it like a bad query.
+    pub(crate) fn invalid_range_type(got: &str) -> Self {
+        let message = format!(
+            "invalid expression type {} for range query, must be Scalar or instant Vector",
+            crate::syntax::quote(got)
+        );
+        Self { kind: ErrorKind::Invalid, stage: Stage::Parse, message }
+    }
+
     /// An error of evaluation.
     pub(crate) fn execution(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Invalid, stage: Stage::Execution, message: message.into() }

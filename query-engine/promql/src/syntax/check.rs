@@ -70,11 +70,8 @@ impl Checker<'_> {
         if let Some(name) = &selector.name {
             let inside = &selector.matchers[..selector.matchers.len() - 1];
             if let Some(twice) = inside.iter().find(|m| m.name() == METRIC_NAME) {
-                let text = format!(
-                    "metric name must not be set twice: {} or {}",
-                    quote(name),
-                    quote(twice.value())
-                );
+                let text =
+                    format!("metric name must not be set twice: {} or {}", quote(name), quote(twice.value()));
                 return Err(self.error(span, text));
             }
             return Ok(());

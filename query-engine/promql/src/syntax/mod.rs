@@ -16,11 +16,11 @@ mod token;
 
 pub use ast::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationKind, DurationOp,
-    DurationValue, Expr, ExprKind, Extension, MatrixSelector, Matching, Subquery, ValueType, VectorSelector,
+    DurationValue, Expr, ExprKind, Extension, Matching, MatrixSelector, Subquery, ValueType, VectorSelector,
 };
 pub use functions::{FUNCTIONS, Function, function};
-pub use number::{format_duration, format_float, parse_duration, parse_number};
 pub(crate) use number::format_float_g;
+pub use number::{format_duration, format_float, parse_duration, parse_number};
 pub use parser::{ParseOptions, parse_expr, parse_selector};
 pub(crate) use quote::quote;
 pub use span::Span;

@@ -55,7 +55,7 @@ pub fn format_duration(ms: i64) -> String {
     let mut out = if ms < 0 { "-".to_owned() } else { String::new() };
     for (unit, unit_ms) in UNITS {
         let unit_ms = unit_ms.unsigned_abs();
-        if matches!(unit, "y" | "w") && rest % unit_ms != 0 {
+        if matches!(unit, "y" | "w") && !rest.is_multiple_of(unit_ms) {
             continue;
         }
         if rest / unit_ms > 0 {
@@ -100,7 +100,7 @@ pub fn format_float(value: f64) -> String {
 }
 
 /// Go's `%g`: the shortest form, with an exponent below 1e-4 and from 1e21 on.
-pub fn format_float_g(value: f64) -> String {
+pub(crate) fn format_float_g(value: f64) -> String {
     let magnitude = value.abs();
     if !value.is_finite() || value == 0.0 || (1e-4..1e21).contains(&magnitude) {
         return format_float(value);

@@ -8,9 +8,7 @@ mod selector;
 
 use model::Matcher;
 
-use super::ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, ExprKind, Matching,
-};
+use super::ast::{Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, ExprKind, Matching};
 use super::check::check;
 use super::functions::function;
 use super::lexer::tokenize;
@@ -191,8 +189,7 @@ impl<'q> Parser<'q> {
             let (matching, return_bool) = self.binary_modifiers()?;
             let right = self.expression(right_binding, level + 1)?;
             let span = left.expr.span.merge(right.expr.span);
-            if !self.options.fill_modifiers
-                && (matching.fill_left.is_some() || matching.fill_right.is_some())
+            if !self.options.fill_modifiers && (matching.fill_left.is_some() || matching.fill_right.is_some())
             {
                 return Err(self.error(span, "binop fill modifiers are experimental and not enabled"));
             }

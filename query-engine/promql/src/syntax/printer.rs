@@ -5,8 +5,8 @@ use std::fmt;
 use model::{METRIC_NAME, MatchOp, Matcher};
 
 use super::ast::{
-    Aggregate, At, Binary, Cardinality, DurationExpr, DurationKind, DurationOp, DurationValue, Expr, ExprKind,
-    Extension, Matching, MatrixSelector, Subquery, VectorSelector,
+    Aggregate, At, Binary, Cardinality, DurationExpr, DurationKind, DurationOp, DurationValue, Expr,
+    ExprKind, Extension, Matching, MatrixSelector, Subquery, VectorSelector,
 };
 use super::number::{format_duration, format_float, format_float_g};
 use super::quote::quote;
@@ -68,10 +68,7 @@ impl fmt::Display for Series<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.0.name.as_deref().unwrap_or("");
         let is_name = |m: &Matcher| {
-            m.name() == METRIC_NAME
-                && m.op() == MatchOp::Equal
-                && m.value() == name
-                && !m.value().is_empty()
+            m.name() == METRIC_NAME && m.op() == MatchOp::Equal && m.value() == name && !m.value().is_empty()
         };
         let mut matchers: Vec<String> = self.0.matchers.iter().filter(|m| !is_name(m)).map(matcher).collect();
         matchers.sort();

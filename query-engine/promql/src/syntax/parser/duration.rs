@@ -6,7 +6,7 @@ use crate::syntax::ast::{DurationExpr, DurationKind, DurationOp, DurationValue};
 use crate::syntax::token::{Token, TokenKind};
 
 /// Seconds that 64-bit nanoseconds hold.
-const SECONDS_MAX: f64 = 9_223_372_036.854_775_808;
+const SECONDS_MAX: f64 = 9_223_372_036.854_776;
 
 impl Parser<'_> {
     /// The range in brackets.

@@ -134,10 +134,7 @@ impl Parser<'_> {
     }
 
     fn subquery_step(&mut self) -> PromqlResult<DurationValue> {
-        self.positive_duration_or(
-            "subquery selector",
-            "number, duration, step(), range(), or \"]\"",
-        )
+        self.positive_duration_or("subquery selector", "number, duration, step(), range(), or \"]\"")
     }
 
     /// The selector that a range may be put on.

@@ -1,0 +1,103 @@
+//! `label_replace` and `label_join`: work done once per series.
+
+use model::METRIC_NAME;
+use regex::Regex;
+
+use super::column::SeriesColumn;
+use super::grid::Grid;
+use super::merge::{Duplicates, merge};
+use super::source::Source;
+use super::{Evaluator, string_of};
+use crate::error::{PromqlError, PromqlResult};
+use crate::syntax::Expr;
+
+impl<'q> Evaluator<'q> {
+    pub(super) fn label_replace(&self, args: &'q [Expr], grid: Grid) -> PromqlResult<Source<'q>> {
+        let target = string_of(&args[1])?;
+        let replacement = string_of(&args[2])?;
+        let from = string_of(&args[3])?;
+        let pattern = string_of(&args[4])?;
+        let regex = Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
+            let text = format!("invalid regular expression in label_replace(): {pattern}");
+            PromqlError::execution(text)
+        })?;
+        if target.is_empty() {
+            let text = format!("invalid destination label name in label_replace(): {target}");
+            return Err(PromqlError::execution(text));
+        }
+        let series = self.vector(&args[0], grid)?;
+        self.relabel(series, target, |series| {
+            let value = series.key.labels.get(from).unwrap_or("");
+            let captures = regex.captures(value)?;
+            let mut text = String::new();
+            expand(replacement, &captures, &mut text);
+            Some(text)
+        })
+    }
+
+    pub(super) fn label_join(&self, args: &'q [Expr], grid: Grid) -> PromqlResult<Source<'q>> {
+        let target = string_of(&args[1])?;
+        let separator = string_of(&args[2])?;
+        let from: PromqlResult<Vec<&str>> = args[3..].iter().map(string_of).collect();
+        let from = from?;
+        if from.iter().any(|name| name.is_empty()) {
+            return Err(PromqlError::execution("invalid source label name in label_join(): "));
+        }
+        if target.is_empty() {
+            return Err(PromqlError::execution("invalid destination label name in label_join(): "));
+        }
+        let series = self.vector(&args[0], grid)?;
+        self.relabel(series, target, |series| {
+            let values: Vec<&str> = from.iter().map(|n| series.key.labels.get(n).unwrap_or("")).collect();
+            Some(values.join(separator))
+        })
+    }
+
+    fn relabel(
+        &self,
+        mut series: Vec<SeriesColumn>,
+        target: &str,
+        value: impl Fn(&SeriesColumn) -> Option<String>,
+    ) -> PromqlResult<Source<'q>> {
+        for series in &mut series {
+            let Some(value) = value(series) else { continue };
+            series.key.labels = series.key.labels.to_builder().set(target, &value).build();
+            if target == METRIC_NAME {
+                series.key.drop_name = false;
+            }
+        }
+        Ok(Source::ready(merge(series, Duplicates::Merge)?))
+    }
+}
+
+/// Expands `$1`, `$name` and `${name}` as Go's `regexp.Expand` does: a name is the longest run of letters, digits and
+/// underscores, an unknown one is empty, `$$` is a dollar sign.
+fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
+    let mut rest = template;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        if let Some(tail) = after.strip_prefix('$') {
+            out.push('$');
+            rest = tail;
+            continue;
+        }
+        let is_name = |c: char| c == '_' || c.is_alphanumeric();
+        let (name, tail) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+            Some((name, tail)) => (name, tail),
+            None => after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len())),
+        };
+        if name.is_empty() || !name.chars().all(is_name) {
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let found = match name.parse::<usize>() {
+            Ok(index) => captures.get(index),
+            Err(_) => captures.name(name),
+        };
+        out.push_str(found.map_or("", |found| found.as_str()));
+        rest = tail;
+    }
+    out.push_str(rest);
+}

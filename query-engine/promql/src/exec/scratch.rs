@@ -1,0 +1,69 @@
+//! Buffers that a thread reuses from series to series.
+
+use std::sync::Arc;
+
+use model::{FloatHistogram, SampleColumns, is_stale_nan};
+
+use super::column::stored_float;
+
+/// One thread's buffers.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Samples as they were decoded.
+    pub(crate) samples: SampleColumns,
+    /// The same samples without stale markers, floats and histograms apart.
+    pub(crate) points: Points,
+    /// For kernels that sort or keep a queue.
+    pub(crate) floats: Vec<f64>,
+    /// For kernels that keep positions.
+    pub(crate) positions: Vec<usize>,
+}
+
+/// Samples of one series, floats and histograms apart, each in time order.
+#[derive(Debug, Default)]
+pub(crate) struct Points {
+    pub(crate) times: Vec<i64>,
+    pub(crate) values: Vec<f64>,
+    pub(crate) histograms: Vec<(i64, Arc<FloatHistogram>)>,
+}
+
+impl Points {
+    pub(crate) fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+        self.histograms.clear();
+    }
+}
+
+impl Scratch {
+    /// Moves the decoded samples to `points`, leaving out stale markers.
+    pub(crate) fn split_samples(&mut self) {
+        let (samples, points) = (&mut self.samples, &mut self.points);
+        points.clear();
+        if samples.histograms.is_empty() {
+            if samples.values.iter().any(|value| is_stale_nan(*value)) {
+                for (time, value) in samples.timestamps_ms.iter().zip(&samples.values) {
+                    if !is_stale_nan(*value) {
+                        points.times.push(*time);
+                        points.values.push(*value);
+                    }
+                }
+            } else {
+                std::mem::swap(&mut points.times, &mut samples.timestamps_ms);
+                std::mem::swap(&mut points.values, &mut samples.values);
+            }
+            return;
+        }
+        let mut histograms = samples.histograms.drain(..).peekable();
+        for (index, (time, value)) in samples.timestamps_ms.iter().zip(&samples.values).enumerate() {
+            if let Some((_, histogram)) = histograms.next_if(|(at, _)| *at == index) {
+                if !is_stale_nan(histogram.sum) {
+                    points.histograms.push((*time, histogram));
+                }
+            } else if !is_stale_nan(*value) {
+                points.times.push(*time);
+                points.values.push(stored_float(*value));
+            }
+        }
+    }
+}
