@@ -1,10 +1,13 @@
 //! Stand-ins that tests of this crate share: stores in memory, and requests to send.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hashbrown::{HashMap, HashSet};
+use http::HeaderMap;
+use http_body::Frame;
 use model::{AppendReport, ErrorKind, Labels, MetricMetadata, Signal, TenantId};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -34,10 +37,12 @@ pub(crate) type StoredSeries = (String, Vec<(i64, f64)>);
 #[derive(Default)]
 pub(crate) struct MemoryMetrics(Mutex<Metrics>);
 
+type Owned = (TenantId, Labels, Vec<(i64, f64)>);
+
 #[derive(Default)]
 struct Metrics {
     refs: HashMap<(TenantId, Labels), u64>,
-    series: HashMap<u64, (TenantId, Labels, Vec<(i64, f64)>)>,
+    series: HashMap<u64, Owned>,
     next: u64,
     lookups: u64,
     metadata: Vec<String>,
@@ -49,8 +54,8 @@ struct Metrics {
 impl MemoryMetrics {
     /// Forgets every series: references given out become stale, samples stay.
     pub(crate) fn forget(&self) {
-        self.0.lock().refs.clear();
         let mut store = self.0.lock();
+        store.refs.clear();
         let stale: Vec<u64> = store.series.keys().copied().collect();
         for series in stale {
             if let Some((tenant, labels, samples)) = store.series.remove(&series) {
@@ -272,4 +277,122 @@ pub(crate) fn logs(lines: &[&str]) -> Batch {
     let group = ResourceLogs { resource: service("shop"), scope_logs, ..ResourceLogs::default() };
     let request = ExportLogsServiceRequest { resource_logs: vec![group] };
     batch(Signal::Logs, request.encode_to_vec(), lines.len() as u64)
+}
+
+/// What a server was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// What a server answers: status, headers, body, and trailers when it speaks gRPC.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Vec<(&'static str, String)>,
+}
+
+impl Answer {
+    pub(crate) fn status(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+/// An HTTP/1 and HTTP/2 server on a free port of this machine that keeps what it was asked and answers by script; when
+/// the script is over, with the answer it was made with.
+pub(crate) struct Server {
+    pub(crate) address: std::net::SocketAddr,
+    state: Arc<ServerState>,
+    tasks: Tasks,
+}
+
+struct ServerState {
+    asked: Mutex<Vec<Asked>>,
+    came: tokio::sync::Notify,
+    script: Mutex<VecDeque<Answer>>,
+    otherwise: Answer,
+}
+
+impl Server {
+    pub(crate) async fn start(script: impl IntoIterator<Item = Answer>, otherwise: Answer) -> Self {
+        let state = Arc::new(ServerState {
+            asked: Mutex::default(),
+            came: tokio::sync::Notify::new(),
+            script: Mutex::new(script.into_iter().collect()),
+            otherwise,
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let router = axum::Router::new().fallback(answer).with_state(Arc::clone(&state));
+        let tasks = Tasks::new();
+        let stop = tasks.clone();
+        tasks.spawn("test server", async move {
+            let serve =
+                axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+            serve.await.expect("serves until it is stopped");
+        });
+        Self { address, state, tasks }
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.state.asked.lock().clone()
+    }
+
+    /// Waits until `count` requests came.
+    pub(crate) async fn wait_for(&self, count: usize) -> Vec<Asked> {
+        let all = async {
+            loop {
+                let came = self.state.came.notified();
+                let asked = self.asked();
+                if asked.len() >= count {
+                    return asked;
+                }
+                came.await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), all).await.expect("requests come in time")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.tasks.cancel();
+    }
+}
+
+async fn answer(
+    axum::extract::State(state): axum::extract::State<Arc<ServerState>>,
+    request: axum::extract::Request,
+) -> axum::response::Response {
+    let (head, body) = request.into_parts();
+    let body = http_body_util::BodyExt::collect(body).await.expect("a whole body").to_bytes();
+    let path = head.uri.path().to_owned();
+    state.asked.lock().push(Asked { path, headers: head.headers, body });
+    state.came.notify_waiters();
+    let answer = state.script.lock().pop_front().unwrap_or_else(|| state.otherwise.clone());
+    let mut frames = vec![Frame::data(Bytes::from(answer.body))];
+    if !answer.trailers.is_empty() {
+        let mut trailers = HeaderMap::new();
+        for (name, value) in answer.trailers {
+            trailers.insert(name, value.parse().expect("a header value"));
+        }
+        frames.push(Frame::trailers(trailers));
+    }
+    let frames = futures_util::stream::iter(frames.into_iter().map(Ok::<_, std::convert::Infallible>));
+    let mut response =
+        axum::response::Response::new(axum::body::Body::new(http_body_util::StreamBody::new(frames)));
+    *response.status_mut() = http::StatusCode::from_u16(answer.status).expect("a status");
+    for (name, value) in answer.headers {
+        response.headers_mut().insert(name, value.parse().expect("a header value"));
+    }
+    response
 }

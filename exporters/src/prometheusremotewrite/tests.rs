@@ -1,1 +1,158 @@
+use std::sync::Arc;
 
+use model::ErrorKind;
+use pipelines::Exporter;
+use serde_json::{Value, json};
+use wire::compression::decode;
+use wire::remote_write::WriteRequest;
+
+use crate::Stores;
+use crate::testing::{Answer, Asked, Server, context, create, gauge};
+
+async fn start(server: &Server, more: Value) -> Arc<dyn Exporter> {
+    let mut config = json!({
+        "endpoint": format!("http://{}/api/v1/write", server.address),
+        "remote_write_queue": {"enabled": false, "num_consumers": 1},
+        "retry_on_failure": {"initial_interval": "1ms", "max_interval": "1ms", "max_elapsed_time": "0"},
+    });
+    for (key, value) in more.as_object().expect("a map") {
+        config[key] = value.clone();
+    }
+    let exporter =
+        create("prometheusremotewrite", &config, &context(), &Stores::default()).expect("a good config");
+    exporter.start().await.expect("starts");
+    exporter
+}
+
+/// The series of a request: labels as text, and (ms, value).
+fn series(asked: &Asked) -> Vec<(String, Vec<(i64, f64)>)> {
+    let body = decode("snappy", &asked.body, 1 << 20).expect("snappy");
+    let mut list = Vec::new();
+    for series in WriteRequest::new(&body).series() {
+        let series = series.expect("well-formed");
+        let labels: Vec<String> = series
+            .labels()
+            .map(|label| label.map(|(name, value)| format!("{name}={value}")).expect("well-formed"))
+            .collect();
+        let samples =
+            series.samples().map(|sample| sample.map(|s| (s.timestamp_ms, s.value)).expect("well-formed"));
+        list.push((labels.join(","), samples.collect()));
+    }
+    list.sort_by(|left, right| left.partial_cmp(right).expect("no NaN"));
+    list
+}
+
+#[tokio::test]
+async fn series_arrive_sorted_with_their_samples_in_time_order() {
+    let server = Server::start([], Answer::status(204)).await;
+    let exporter = start(&server, json!({"external_labels": {"cluster": "ha"}, "namespace": "app"})).await;
+    let report = exporter
+        .consume(gauge(&[("a", 3000, 3.0), ("b", 1000, 9.0), ("a", 1000, 1.0), ("a", 2000, 2.0)]))
+        .await;
+    assert_eq!(report.expect("taken").stored, 4);
+    let asked = &server.asked()[0];
+    assert_eq!(asked.path, "/api/v1/write");
+    let have = |name: &str| asked.headers[name].to_str().expect("text").to_owned();
+    assert_eq!(have("content-encoding"), "snappy");
+    assert_eq!(have("content-type"), "application/x-protobuf");
+    assert_eq!(have("x-prometheus-remote-write-version"), "0.1.0");
+    assert_eq!(
+        series(asked),
+        [
+            (
+                "__name__=app_level,cluster=ha,job=shop,n=a".to_owned(),
+                vec![(1000, 1.0), (2000, 2.0), (3000, 3.0)]
+            ),
+            ("__name__=app_level,cluster=ha,job=shop,n=b".to_owned(), vec![(1000, 9.0)]),
+        ]
+    );
+    // Known series the second time.
+    exporter.consume(gauge(&[("b", 4000, 4.0)])).await.expect("taken");
+    assert_eq!(series(&server.asked()[1])[0].1, [(4000, 4.0)]);
+}
+
+#[tokio::test]
+async fn a_series_never_leaves_its_lane_and_no_request_outgrows_its_size_by_more_than_a_series() {
+    let server = Server::start([], Answer::status(200)).await;
+    let queue = json!({"enabled": false, "num_consumers": 4});
+    let exporter = start(&server, json!({"remote_write_queue": queue, "max_batch_size_bytes": 200})).await;
+    let names: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    let points: Vec<(&str, i64, f64)> =
+        (1..=3).flat_map(|time| names.iter().map(move |name| (name.as_str(), time, 0.0))).collect();
+    exporter.consume(gauge(&points)).await.expect("taken");
+    let mut all = Vec::new();
+    for asked in server.asked() {
+        let list = series(&asked);
+        assert!(list.len() <= 4, "{} series of about 100 bytes", list.len());
+        all.extend(list);
+    }
+    all.sort_by(|left, right| left.partial_cmp(right).expect("no NaN"));
+    assert_eq!(all.len(), 100, "each series is in one request");
+    assert!(all.iter().all(|(_, samples)| *samples == [(1, 0.0), (2, 0.0), (3, 0.0)]));
+}
+
+#[tokio::test]
+async fn busy_endpoints_are_tried_again_and_refusals_are_dropped_and_counted() {
+    let busy = [503, 429, 500].map(|status| Answer::status(status).header("retry-after", "0"));
+    let server = Server::start(busy, Answer::status(200)).await;
+    let exporter = start(&server, json!({})).await;
+    assert_eq!(exporter.consume(gauge(&[("a", 1, 1.0)])).await.expect("the fourth attempt").stored, 1);
+    assert_eq!(server.asked().len(), 4);
+
+    let refusal = Answer { body: b"out of order sample\n".to_vec(), ..Answer::status(400) };
+    let server = Server::start([refusal], Answer::status(200)).await;
+    let exporter = start(&server, json!({"max_batch_size_bytes": 1})).await;
+    let report =
+        exporter.consume(gauge(&[("a", 1, 1.0), ("a", 2, 1.0), ("b", 1, 1.0)])).await.expect("settled");
+    assert_eq!(report.stored + report.rejected_count(), 3);
+    assert_eq!(report.rejected[0].reason, "refused_by_endpoint");
+    assert!(report.rejected[0].message.ends_with("HTTP Status Code 400: out of order sample"), "{report:?}");
+    assert_eq!(server.asked().len(), 2, "the requests after a refused one are sent");
+}
+
+#[tokio::test]
+async fn what_could_not_be_delivered_is_an_error_of_the_batch() {
+    let server = Server::start([], Answer::status(503)).await;
+    let exporter = start(&server, json!({"retry_on_failure": {"enabled": false}})).await;
+    let error = exporter.consume(gauge(&[("a", 1, 1.0)])).await.expect_err("the endpoint is busy");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn queued_batches_are_sent_in_order_at_shutdown() {
+    let server = Server::start([], Answer::status(200)).await;
+    let exporter = start(&server, json!({"remote_write_queue": {}})).await;
+    for time in 1..=20 {
+        exporter.consume(gauge(&[("a", time, 0.0)])).await.expect("queued");
+    }
+    exporter.shutdown().await.expect("drained");
+    let times: Vec<i64> = server.wait_for(20).await.iter().map(|asked| series(asked)[0].1[0].0).collect();
+    assert_eq!(times, (1..=20).collect::<Vec<i64>>());
+}
+
+#[test]
+fn faulty_configs_are_refused_by_path() {
+    let check = |value: Value, want: &str| {
+        let error = create("prometheusremotewrite", &value, &context(), &Stores::default()).err();
+        let error = error.expect("a fault").to_string();
+        assert!(error.starts_with(want), "{error}");
+    };
+    let url = "http://x/api/v1/write";
+    check(Value::Null, "endpoint: \"\" is not a URL");
+    check(
+        json!({"endpoint": url, "compression": "gzip"}),
+        "compression: \"gzip\" is not supported, want snappy",
+    );
+    check(json!({"endpoint": url, "wal": {"directory": "x"}}), "wal: is not supported yet");
+    check(json!({"endpoint": url, "send_metadata": true}), "send_metadata: is not supported yet");
+    check(
+        json!({"endpoint": url, "remote_write_queue": {"queue_size": 0}}),
+        "remote_write_queue::queue_size: a 0 size",
+    );
+    check(
+        json!({"endpoint": url, "remote_write_queue": {"num_consumers": 0}}),
+        "remote_write_queue::num_consumers: must be",
+    );
+    check(json!({"endpoint": url, "target_info": {"on": true}}), "target_info::on: unknown field `on`");
+    check(json!({"endpoint": url, "sending_queue": {}}), "sending_queue: is not supported yet");
+}
