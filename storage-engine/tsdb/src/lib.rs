@@ -1,1 +1,23 @@
-//! tsdb
+//! The metrics store: per tenant a sharded head of XOR chunks with its postings and a write-ahead log.
+//!
+//! A write is checked and put into the head's chunks under the lock of each shard it touches, queued for the log as
+//! one record, and acknowledged when the log says that it is durable. Chunks are encoded as they grow, so that what
+//! leaves the head is copied, not re-encoded. Sketch: about 0.1 µs of CPU a sample, 700 bytes a series.
+//!
+//! Invariants, quoted by asserts and tests:
+//! - TSDB-1: an acknowledged sample is found by every later query and after every restart, once, with its value.
+//! - TSDB-2: a query sees all samples of an append or none.
+//! - TSDB-3: a sample that is not stored is counted in the append's report under its reason.
+//! - TSDB-4: an append is in the log at its place before any later append that builds on it: its new series before
+//!   their samples, a sample before the acknowledgement of its duplicate.
+
+mod error;
+mod filenames;
+mod head;
+mod metrics;
+mod settings;
+mod store;
+mod tenant;
+
+pub use settings::TsdbSettings;
+pub use store::{HeadStats, Tsdb};

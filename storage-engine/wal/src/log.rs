@@ -24,7 +24,7 @@ pub struct Wal {
     finished: watch::Receiver<bool>,
 }
 
-/// The right to append one record while the log is in service.
+/// The right to append the records of one request; given while the log is in service.
 pub struct Permit<'a>(&'a Wal);
 
 /// Resolves when a record and all before it are durable, to the record's number. Dropping it changes nothing: the
@@ -230,7 +230,7 @@ impl Drop for Wal {
 impl Permit<'_> {
     /// Appends `record`; its place in the log is that of this call, the ticket tells when it is durable. Whatever the
     /// ticket says, the record is in the log's order from now on and is written as soon as the disk allows (WAL-3).
-    pub fn append(self, record: &[u8]) -> Ticket {
+    pub fn append(&self, record: &[u8]) -> Ticket {
         if record.len() > RECORD_BYTES_MAX {
             return Ticket(Waiting::Failed(WalError::too_large(record.len(), RECORD_BYTES_MAX)));
         }

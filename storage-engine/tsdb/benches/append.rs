@@ -1,0 +1,3 @@
+//! Appends to the store.
+
+fn main() {}

@@ -1,0 +1,68 @@
+//! The errors of this crate, as the storage seam has them.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use format::FormatError;
+use model::{ErrorKind, TenantId};
+use storage_api::StorageError;
+use wal::WalError;
+
+/// When to try again after the log could not write: about when it will have tried to start a new segment.
+const RETRY_AFTER_DISK: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TsdbError {
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    #[error("{path}: {error}")]
+    Disk { path: String, error: io::Error },
+    #[error("tenant {tenant} has {limit} series, the limit (series_max); no new series is taken")]
+    SeriesLimit { tenant: TenantId, limit: u64 },
+    #[error("there are {limit} tenants, the limit (tenants_max); tenant {tenant} is not taken")]
+    TenantLimit { tenant: TenantId, limit: usize },
+    #[error("a series needs a label")]
+    NoLabels,
+    #[error("a series has {got} labels, at most {limit} are allowed (labels_max)")]
+    TooManyLabels { got: usize, limit: usize },
+    #[error("the labels of a series have {got} bytes, at most {limit} are allowed (label_bytes_max)")]
+    LabelsTooLong { got: usize, limit: usize },
+    #[error("an append has {got} samples, at most {limit} are allowed; send it in parts")]
+    BatchTooLarge { got: usize, limit: usize },
+    #[error("the columns of an append differ in length: {refs} series, {timestamps} times, {values} values")]
+    UnequalColumns { refs: usize, timestamps: usize, values: usize },
+    #[error("series {labels}: {error}")]
+    Chunk { labels: String, error: FormatError },
+    #[error("a query task of the metrics store ended early: {0}")]
+    Task(String),
+}
+
+impl TsdbError {
+    pub(crate) fn disk(path: &Path, error: io::Error) -> Self {
+        Self::Disk { path: path.display().to_string(), error }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Wal(error) => error.kind(),
+            Self::Disk { .. } => ErrorKind::Unavailable,
+            Self::SeriesLimit { .. } | Self::TenantLimit { .. } => ErrorKind::Throttled,
+            Self::NoLabels
+            | Self::TooManyLabels { .. }
+            | Self::LabelsTooLong { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::UnequalColumns { .. } => ErrorKind::Invalid,
+            Self::Chunk { error, .. } => error.kind(),
+            Self::Task(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+impl From<TsdbError> for StorageError {
+    fn from(error: TsdbError) -> Self {
+        let kind = error.kind();
+        let storage = Self::new(kind, error.to_string());
+        if kind == ErrorKind::Unavailable { storage.with_retry_after(RETRY_AFTER_DISK) } else { storage }
+    }
+}

@@ -1,0 +1,268 @@
+//! The samples of a tenant that are in memory: shards of series, their labels and postings, and what queries see.
+//!
+//! Locks, in the order in which they are taken: `gather`, `visible`, a shard's `index`, its `data`, the symbols. An
+//! append holds `visible` shared from its first sample to its place in the log; a query takes it alone for a moment to
+//! begin a new epoch and then reads at leisure what was there before (TSDB-2).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::HashTable;
+use model::{Labels, TenantId};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use rapidhash::fast::RandomState;
+use std::hash::BuildHasher;
+use storage_api::SeriesRef;
+
+use crate::TsdbSettings;
+use crate::error::TsdbError;
+use crate::metrics::HeadMetrics;
+
+pub(crate) mod append;
+mod paged;
+mod postings;
+mod read;
+pub(crate) mod replay;
+mod selection;
+mod series;
+mod symbols;
+
+use paged::Paged;
+use postings::Postings;
+use series::Series;
+use symbols::{Interner, Symbol, Symbols};
+
+/// Shards of every head. Part of the log's content (a record names shard and number), so it is not a setting. Enough
+/// for as many cores to append at once; few enough that the postings of rare values stay small.
+pub(crate) const SHARDS: u32 = 8;
+
+pub(crate) struct Head {
+    tenant: TenantId,
+    settings: TsdbSettings,
+    metrics: HeadMetrics,
+    shards: Vec<Shard>,
+    symbols: Symbols,
+    /// The epoch of appends: begins at 1, and every query that reads samples starts the next.
+    visible: RwLock<u64>,
+    /// One query at a time reads against the marks of its epoch.
+    gather: Mutex<()>,
+    series_count: AtomicU64,
+    memory_bytes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Shard {
+    index: RwLock<Index>,
+    data: Mutex<Data>,
+}
+
+/// Labels of a shard's series: changes when a series comes.
+struct Index {
+    /// Series numbers by their labels.
+    table: HashTable<u32>,
+    hasher: RandomState,
+    /// Alternating symbols of names and values, by series number.
+    labels: Paged<Box<[Symbol]>>,
+    postings: Postings,
+}
+
+/// Samples of a shard's series, by series number.
+struct Data {
+    series: Paged<Series>,
+}
+
+/// Bytes that a series takes beside its labels, postings and chunks: itself, its list of labels, its place in the
+/// table.
+const SERIES_BYTES: usize = size_of::<Series>() + size_of::<Box<[Symbol]>>() + 8;
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            table: HashTable::new(),
+            hasher: RandomState::new(),
+            labels: Paged::new(),
+            postings: Postings::default(),
+        }
+    }
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { series: Paged::new() }
+    }
+}
+
+/// A series by number and shard; what a [`SeriesRef`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) shard: u32,
+    pub(crate) local: u32,
+}
+
+impl Place {
+    pub(crate) fn to_ref(self) -> SeriesRef {
+        SeriesRef(u64::from(self.shard) << 32 | u64::from(self.local))
+    }
+
+    /// The place that a reference names, if there is such a shard.
+    #[inline]
+    pub(crate) fn of(series: SeriesRef) -> Option<Self> {
+        let shard = u32::try_from(series.0 >> 32).expect("32 bits are left");
+        let local = u32::try_from(series.0 & u64::from(u32::MAX)).expect("32 bits are left");
+        (shard < SHARDS).then_some(Self { shard, local })
+    }
+}
+
+impl Head {
+    pub(crate) fn new(tenant: TenantId, settings: TsdbSettings, metrics: HeadMetrics) -> Self {
+        Self {
+            tenant,
+            settings,
+            metrics,
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            symbols: Symbols::new(),
+            visible: RwLock::new(1),
+            gather: Mutex::new(()),
+            series_count: AtomicU64::new(0),
+            memory_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Series in the head.
+    pub(crate) fn series_count(&self) -> u64 {
+        self.series_count.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of memory that the head takes, by its own count.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed) + self.symbols.memory_bytes() as u64
+    }
+
+    /// The series with these labels; one that is new is made, and `created` hears of it before anybody else can find
+    /// it, under the locks of its shard.
+    pub(crate) fn series(&self, labels: &Labels, created: impl FnOnce(Place)) -> Result<Place, TsdbError> {
+        self.check_labels(labels)?;
+        let shard = shard_of(labels);
+        let mut symbols = Vec::with_capacity(2 * labels.len());
+        if self.symbols.read().find_all(labels.iter(), &mut symbols)
+            && let Some(local) = self.shards[shard as usize].index.read().find(&symbols)
+        {
+            return Ok(Place { shard, local });
+        }
+        self.reserve_series()?;
+        self.symbols.intern(PairIter(labels, 0), &mut symbols);
+        let index = &mut *self.shards[shard as usize].index.write();
+        if let Some(local) = index.find(&symbols) {
+            self.series_count.fetch_sub(1, Ordering::Relaxed);
+            return Ok(Place { shard, local });
+        }
+        let data = &mut *self.shards[shard as usize].data.lock();
+        let place =
+            Place { shard, local: u32::try_from(data.series.len()).expect("series_max is far below 2^32") };
+        created(place);
+        self.insert(index, data, symbols.into_boxed_slice());
+        Ok(place)
+    }
+
+    /// Adds a series at the next number of a shard.
+    fn insert(&self, index: &mut Index, data: &mut Data, symbols: Box<[Symbol]>) {
+        let local = u32::try_from(data.series.len()).expect("series_max is far below 2^32");
+        let bytes = index.postings.add(local, &symbols) + SERIES_BYTES + size_of_val(&*symbols);
+        let Index { table, hasher, labels, .. } = index;
+        let hash = hasher.hash_one(&*symbols);
+        labels.push(symbols);
+        table.insert_unique(hash, local, |other| {
+            hasher.hash_one(labels.get(*other).map(|symbols| &**symbols).unwrap_or_default())
+        });
+        data.series.push(Series::default());
+        self.add_memory(bytes as u64);
+        self.metrics.series.increment(1.0);
+        self.metrics.series_created.increment(1);
+    }
+
+    fn check_labels(&self, labels: &Labels) -> Result<(), TsdbError> {
+        let TsdbSettings { labels_max, label_bytes_max, .. } = self.settings;
+        if labels.is_empty() {
+            return Err(TsdbError::NoLabels);
+        }
+        if labels.len() > labels_max {
+            return Err(TsdbError::TooManyLabels { got: labels.len(), limit: labels_max });
+        }
+        if labels.text_bytes() > label_bytes_max {
+            return Err(TsdbError::LabelsTooLong { got: labels.text_bytes(), limit: label_bytes_max });
+        }
+        Ok(())
+    }
+
+    /// Counts one more series, unless the tenant is at its limit.
+    fn reserve_series(&self) -> Result<(), TsdbError> {
+        let limit = self.settings.series_max;
+        let grown = self
+            .series_count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < limit).then_some(count + 1));
+        grown.map_err(|_| TsdbError::SeriesLimit { tenant: self.tenant.clone(), limit })?;
+        Ok(())
+    }
+
+    /// Keeps queries from beginning while it is held; the epoch is what appends are marked with.
+    pub(crate) fn begin_append(&self) -> RwLockReadGuard<'_, u64> {
+        self.visible.read()
+    }
+
+    /// Waits until every append that is under way has its place in the log.
+    pub(crate) fn wait_for_appends(&self) {
+        drop(self.visible.write());
+    }
+
+    fn add_memory(&self, bytes: u64) {
+        self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        self.metrics.memory_bytes.increment(bytes as f64);
+    }
+
+    /// The labels of a series as text, for a message.
+    pub(crate) fn labels(&self, place: Place) -> Labels {
+        let index = self.shards[place.shard as usize].index.read();
+        let texts = self.symbols.read();
+        index.labels.get(place.local).map_or_else(Labels::empty, |symbols| resolve(symbols, &texts))
+    }
+}
+
+impl Index {
+    fn find(&self, symbols: &[Symbol]) -> Option<u32> {
+        let same = |local: &u32| self.labels.get(*local).is_some_and(|labels| **labels == *symbols);
+        self.table.find(self.hasher.hash_one(symbols), same).copied()
+    }
+}
+
+/// A label set from its symbols, which are in name order.
+fn resolve(symbols: &[Symbol], texts: &Interner) -> Labels {
+    Labels::from_sorted(symbols.chunks_exact(2).map(|pair| (texts.text(pair[0]), texts.text(pair[1]))))
+}
+
+/// Which shard a label set belongs to. The log depends on it: never change it.
+fn shard_of(labels: &Labels) -> u32 {
+    let mut hash = 0u64;
+    for (name, value) in labels.iter() {
+        let pair = rapidhash::v3::rapidhash_v3(name.as_bytes()).rotate_left(17)
+            ^ rapidhash::v3::rapidhash_v3(value.as_bytes());
+        hash = (hash ^ pair).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+    u32::try_from(hash >> 32 & u64::from(SHARDS - 1)).expect("below the number of shards")
+}
+
+/// Label pairs, cloneable, for two passes over one set.
+#[derive(Clone)]
+struct PairIter<'a>(&'a Labels, usize);
+
+impl<'a> Iterator for PairIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.1;
+        self.1 += 1;
+        (at < self.0.len()).then(|| self.0.at(at))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! How the metrics store behaves.
+
+use std::time::Duration;
+
+use wal::WalSettings;
+
+/// Set by the program from its configuration.
+#[derive(Clone, Debug)]
+pub struct TsdbSettings {
+    /// The log of each tenant.
+    pub wal: WalSettings,
+    /// Length of a block and the boundary that no chunk crosses, ms.
+    pub block_duration_ms: i64,
+    /// Series that one tenant may have in the head.
+    pub series_max: u64,
+    /// Tenants that may exist; each costs a thread and a log.
+    pub tenants_max: usize,
+    /// Labels of one series.
+    pub labels_max: usize,
+    /// Bytes of all label names and values of one series.
+    pub label_bytes_max: usize,
+    /// How far ahead of the clock a sample may be.
+    pub future_max: Duration,
+}
+
+impl Default for TsdbSettings {
+    fn default() -> Self {
+        Self {
+            // Large records are those with new series, whose labels repeat.
+            wal: WalSettings {
+                metric_prefix: "prometheus_tsdb",
+                compress_bytes_min: 64 << 10,
+                ..WalSettings::default()
+            },
+            block_duration_ms: 2 * 60 * 60 * 1000,
+            series_max: 2_000_000,
+            tenants_max: 1000,
+            labels_max: 256,
+            label_bytes_max: 64 << 10,
+            future_max: Duration::from_secs(600),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The store as the rest of the program sees it: tenants by name behind the appender and querier seams.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use model::{Labels, MetricMetadata, TenantId};
+use parking_lot::RwLock;
+use runtime::{Clock, Disk, Tasks};
+use storage_api::{
+    AppendOutcome, BoxFuture, MetricsAppender, MetricsQuerier, MetricsSelect, SampleBatch, Series, SeriesRef,
+    StorageResult,
+};
+
+use crate::TsdbSettings;
+use crate::error::TsdbError;
+use crate::filenames;
+use crate::metrics::HeadMetrics;
+use crate::tenant::Tenant;
+
+/// The metrics store. Clones share it.
+#[derive(Clone)]
+pub struct Tsdb(Arc<Inner>);
+
+struct Inner {
+    disk: Arc<dyn Disk>,
+    root: PathBuf,
+    settings: TsdbSettings,
+    metrics: HeadMetrics,
+    tasks: Tasks,
+    clock: Arc<dyn Clock>,
+    tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+}
+
+/// What a tenant's head holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadStats {
+    /// Series.
+    pub series: u64,
+    /// Bytes of memory, by the store's own count.
+    pub memory_bytes: u64,
+}
+
+impl Tsdb {
+    /// Opens the store in `root` (made if it is missing) and replays the log of every tenant in it. Blocks on the
+    /// disk. Install the metrics recorder before: its handles are taken here.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        root: PathBuf,
+        settings: TsdbSettings,
+        tasks: Tasks,
+        clock: Arc<dyn Clock>,
+    ) -> StorageResult<Self> {
+        disk.create_dir_all(&root).map_err(|error| TsdbError::disk(&root, error))?;
+        let metrics = HeadMetrics::new();
+        let inner = Inner { disk, root, settings, metrics, tasks, clock, tenants: RwLock::default() };
+        for entry in inner.disk.list(&inner.root).map_err(|error| TsdbError::disk(&inner.root, error))? {
+            match TenantId::new(&entry.name) {
+                Ok(tenant) if entry.is_dir => {
+                    let opened = inner.open_tenant(&tenant)?;
+                    inner.tenants.write().insert(tenant, Arc::new(opened));
+                }
+                _ => tracing::warn!(name = entry.name, "not a tenant's folder, left alone"),
+            }
+        }
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Writes what waits and ends the logs. Appends after this fail with `Closed`; queries still work.
+    pub async fn close(&self) {
+        let tenants: Vec<_> = self.0.tenants.read().values().cloned().collect();
+        for tenant in tenants {
+            tenant.close().await;
+        }
+    }
+
+    /// Tenants with data, in order.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let mut tenants: Vec<_> = self.0.tenants.read().keys().cloned().collect();
+        tenants.sort_unstable();
+        tenants
+    }
+
+    /// What a tenant's head holds; nothing for a tenant without data.
+    pub fn head_stats(&self, tenant: &TenantId) -> HeadStats {
+        self.0.find(tenant).map_or_else(HeadStats::default, |tenant| HeadStats {
+            series: tenant.head.series_count(),
+            memory_bytes: tenant.head.memory_bytes(),
+        })
+    }
+
+    /// Runs `read` over a tenant's data on a thread that may take its time; a tenant without data has none.
+    async fn read<T, F>(&self, tenant: &TenantId, read: F) -> StorageResult<Vec<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tenant) -> Vec<T> + Send + 'static,
+    {
+        let Some(tenant) = self.0.find(tenant) else { return Ok(Vec::new()) };
+        let task = self.0.tasks.spawn_blocking("metrics-read", move || read(&tenant));
+        Ok(task.await.map_err(|error| TsdbError::Task(error.to_string()))?)
+    }
+}
+
+impl Inner {
+    fn find(&self, tenant: &TenantId) -> Option<Arc<Tenant>> {
+        self.tenants.read().get(tenant).cloned()
+    }
+
+    /// The tenant, made if it is new. Only then does this touch the disk.
+    fn find_or_create(&self, tenant: &TenantId) -> Result<Arc<Tenant>, TsdbError> {
+        if let Some(found) = self.find(tenant) {
+            return Ok(found);
+        }
+        let mut tenants = self.tenants.write();
+        if let Some(found) = tenants.get(tenant) {
+            return Ok(Arc::clone(found));
+        }
+        let limit = self.settings.tenants_max;
+        if tenants.len() >= limit {
+            return Err(TsdbError::TenantLimit { tenant: tenant.clone(), limit });
+        }
+        let created = Arc::new(self.open_tenant(tenant)?);
+        tenants.insert(tenant.clone(), Arc::clone(&created));
+        Ok(created)
+    }
+
+    fn open_tenant(&self, tenant: &TenantId) -> Result<Tenant, TsdbError> {
+        let dir = filenames::wal(&self.root, tenant);
+        Tenant::open(tenant, Arc::clone(&self.disk), dir, &self.settings, &self.metrics, &self.tasks)
+    }
+}
+
+impl MetricsAppender for Tsdb {
+    fn series(&self, tenant: &TenantId, labels: &Labels) -> StorageResult<SeriesRef> {
+        Ok(self.0.find_or_create(tenant)?.series(labels)?)
+    }
+
+    fn append<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        batch: SampleBatch,
+    ) -> BoxFuture<'a, StorageResult<AppendOutcome>> {
+        Box::pin(async move {
+            if batch.is_empty() {
+                return Ok(AppendOutcome::default());
+            }
+            let tenant = self.0.find_or_create(tenant)?;
+            Ok(tenant.append(&batch, &*self.0.clock).await?)
+        })
+    }
+
+    fn set_metadata(&self, tenant: &TenantId, metric: &str, metadata: &MetricMetadata) {
+        match self.0.find_or_create(tenant) {
+            Ok(tenant) => tenant.set_metadata(metric, metadata),
+            Err(error) => tracing::warn!(%error, metric, "metadata is not kept"),
+        }
+    }
+}
+
+impl MetricsQuerier for Tsdb {
+    fn select<'a>(&'a self, select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<Series>>> {
+        let MetricsSelect { tenant, range, matchers } = select.clone();
+        Box::pin(async move { self.read(&tenant, move |tenant| tenant.head.select(&matchers, range)).await })
+    }
+
+    fn label_names<'a>(&'a self, select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<String>>> {
+        let MetricsSelect { tenant, range, matchers } = select.clone();
+        Box::pin(
+            async move { self.read(&tenant, move |tenant| tenant.head.label_names(&matchers, range)).await },
+        )
+    }
+
+    fn label_values<'a>(
+        &'a self,
+        name: &'a str,
+        select: &'a MetricsSelect,
+    ) -> BoxFuture<'a, StorageResult<Vec<String>>> {
+        let MetricsSelect { tenant, range, matchers } = select.clone();
+        let name = name.to_owned();
+        Box::pin(async move {
+            self.read(&tenant, move |tenant| tenant.head.label_values(&name, &matchers, range)).await
+        })
+    }
+
+    fn series_labels<'a>(&'a self, select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<Labels>>> {
+        let MetricsSelect { tenant, range, matchers } = select.clone();
+        Box::pin(async move {
+            self.read(&tenant, move |tenant| tenant.head.series_labels(&matchers, range)).await
+        })
+    }
+
+    fn metadata<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        metric: Option<&'a str>,
+    ) -> BoxFuture<'a, StorageResult<Vec<(String, MetricMetadata)>>> {
+        let found = self.0.find(tenant).map_or_else(Vec::new, |tenant| tenant.metadata(metric));
+        Box::pin(async move { Ok(found) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

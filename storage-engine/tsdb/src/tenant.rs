@@ -1,0 +1,290 @@
+//! One tenant: its head, its log, its metadata, and the order in which they change.
+//!
+//! The order lock makes "take the new series, queue them, queue the samples" one step, so that no record can use a
+//! series before the record that makes it (TSDB-4). A sample is put into the head before it is queued; if the log then
+//! fails, the log still writes it as soon as it can (WAL-3), and whoever sends it again waits for that.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use format::head_record::{METADATA, MetadataItem, SAMPLES, SERIES, put_metadata, put_series, read_metadata};
+use model::{Labels, MetricMetadata, MetricType, TenantId};
+use parking_lot::Mutex;
+use runtime::{Clock, Disk, Tasks};
+use storage_api::{AppendOutcome, SampleBatch, SeriesRef};
+use wal::{Permit, Ticket, Wal};
+
+use crate::TsdbSettings;
+use crate::error::TsdbError;
+use crate::head::append::Applied;
+use crate::head::replay::Restored;
+use crate::head::{Head, SHARDS};
+use crate::metrics::HeadMetrics;
+
+/// Samples of one append, so that its record stays far below the log's limit (26 bytes a sample at worst).
+const APPEND_SAMPLES_MAX: usize = 1 << 20;
+
+/// New series are queued in records of about this size.
+const SERIES_RECORD_BYTES: usize = 1 << 20;
+
+/// Records that wait for a replay worker: enough to keep it busy, little memory.
+const REPLAY_QUEUE: usize = 64;
+
+/// More workers than this only wait for the reader.
+const REPLAY_WORKERS_MAX: u32 = 4;
+
+pub(crate) struct Tenant {
+    pub(crate) head: Head,
+    wal: Wal,
+    pending: Mutex<Pending>,
+    metadata: Mutex<BTreeMap<String, MetricMetadata>>,
+    future_max_ms: i64,
+    families_max: u64,
+}
+
+/// What goes into the log in front of the next samples. Its lock is the order lock.
+#[derive(Default)]
+struct Pending {
+    /// Records of new series, each with its kind byte.
+    series: Vec<Vec<u8>>,
+    /// A record of metadata, empty when there is none.
+    metadata: Vec<u8>,
+}
+
+impl Tenant {
+    /// Opens a tenant's store and replays its log. Blocks on the disk.
+    pub(crate) fn open(
+        tenant: &TenantId,
+        disk: Arc<dyn Disk>,
+        wal_dir: PathBuf,
+        settings: &TsdbSettings,
+        metrics: &HeadMetrics,
+        tasks: &Tasks,
+    ) -> Result<Self, TsdbError> {
+        let head = Head::new(tenant.clone(), settings.clone(), metrics.clone());
+        let metadata = Mutex::default();
+        let (wal, restored) = replay(&head, &metadata, |deliver| {
+            let (wal, _) =
+                Wal::open(disk, wal_dir, settings.wal.clone(), tasks, |record| deliver(record.bytes))?;
+            Ok(wal)
+        })?;
+        if restored.unknown > 0 {
+            metrics.replay_unknown_samples.increment(restored.unknown);
+            tracing::error!(
+                %tenant, samples = restored.unknown,
+                "samples in the log belong to series whose records were lost to damage; they are left out"
+            );
+        }
+        let future_max_ms = i64::try_from(settings.future_max.as_millis()).unwrap_or(i64::MAX);
+        let families_max = settings.series_max;
+        Ok(Self { head, wal, pending: Mutex::default(), metadata, future_max_ms, families_max })
+    }
+
+    pub(crate) fn series(&self, labels: &Labels) -> Result<SeriesRef, TsdbError> {
+        let place = self.head.series(labels, |place| {
+            let series = &mut self.pending.lock().series;
+            if series.last().is_none_or(|record| record.len() >= SERIES_RECORD_BYTES) {
+                series.push(vec![SERIES]);
+            }
+            let record = series.last_mut().expect("pushed above when there was none");
+            put_series(record, place.shard, place.local, labels.iter());
+        })?;
+        Ok(place.to_ref())
+    }
+
+    /// Stores a batch and waits until it is durable. Not cancel-safe: a cancelled append may be stored or not.
+    pub(crate) async fn append(
+        &self,
+        batch: &SampleBatch,
+        clock: &dyn Clock,
+    ) -> Result<AppendOutcome, TsdbError> {
+        check_shape(batch)?;
+        let permit = self.wal.admit().await?;
+        let (ticket, outcome) = self.apply(&permit, batch, clock.now_ms().saturating_add(self.future_max_ms));
+        if let Some(ticket) = ticket {
+            ticket.await?;
+        }
+        Ok(outcome)
+    }
+
+    fn apply(
+        &self,
+        permit: &Permit<'_>,
+        batch: &SampleBatch,
+        time_max_ms: i64,
+    ) -> (Option<Ticket>, AppendOutcome) {
+        let visible = self.head.begin_append();
+        let mut ticket = None;
+        let applied = self.head.apply(batch, *visible, time_max_ms, |record| {
+            let mut pending = self.pending.lock();
+            for series in pending.series.drain(..) {
+                permit.append(&series);
+            }
+            if !pending.metadata.is_empty() {
+                permit.append(&pending.metadata);
+                pending.metadata.clear();
+            }
+            ticket = Some(permit.append(record));
+        });
+        drop(visible);
+        if applied.duplicates > 0 {
+            // The first append of these samples may still be on its way to the log: wait until it has its place
+            // there, and then for all that is in front of this moment (TSDB-4).
+            self.head.wait_for_appends();
+            ticket = Some(self.wal.barrier());
+        }
+        let Applied { report, stale_refs, refused, .. } = applied;
+        (ticket, AppendOutcome { report, stale_refs, refused })
+    }
+
+    pub(crate) fn set_metadata(&self, metric: &str, metadata: &MetricMetadata) {
+        let mut families = self.metadata.lock();
+        let full = families.len() as u64 >= self.families_max;
+        match families.get_mut(metric) {
+            Some(known) if known == metadata => return,
+            Some(known) => known.clone_from(metadata),
+            None if full => return tracing::warn!(metric, "too many metric families: metadata is not kept"),
+            None => drop(families.insert(metric.to_owned(), metadata.clone())),
+        }
+        let record = &mut self.pending.lock().metadata;
+        if record.is_empty() {
+            record.push(METADATA);
+        }
+        let metric_type = type_number(metadata.metric_type);
+        put_metadata(
+            record,
+            &MetadataItem { metric, metric_type, help: &metadata.help, unit: &metadata.unit },
+        );
+    }
+
+    pub(crate) fn metadata(&self, metric: Option<&str>) -> Vec<(String, MetricMetadata)> {
+        let families = self.metadata.lock();
+        match metric {
+            Some(metric) => {
+                families.get(metric).map(|found| (metric.to_owned(), found.clone())).into_iter().collect()
+            }
+            None => families.iter().map(|(metric, found)| (metric.clone(), found.clone())).collect(),
+        }
+    }
+
+    /// Writes what waits and ends the log.
+    pub(crate) async fn close(&self) {
+        self.wal.close().await;
+    }
+}
+
+fn check_shape(batch: &SampleBatch) -> Result<(), TsdbError> {
+    let (refs, timestamps, values) = (batch.refs.len(), batch.timestamps_ms.len(), batch.values.len());
+    if refs != timestamps || refs != values {
+        return Err(TsdbError::UnequalColumns { refs, timestamps, values });
+    }
+    if refs > APPEND_SAMPLES_MAX {
+        return Err(TsdbError::BatchTooLarge { got: refs, limit: APPEND_SAMPLES_MAX });
+    }
+    Ok(())
+}
+
+/// Runs `open`, which reads the log, with workers that fill the head: each owns some shards and gets every record, so
+/// the records of a shard are applied in order.
+fn replay(
+    head: &Head,
+    metadata: &Mutex<BTreeMap<String, MetricMetadata>>,
+    open: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<Wal, TsdbError>,
+) -> Result<(Wal, Restored), TsdbError> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = u32::try_from(cores).unwrap_or(REPLAY_WORKERS_MAX).min(REPLAY_WORKERS_MAX).min(SHARDS);
+    // Scoped threads: they are joined before this returns, so no task set needs to own them.
+    std::thread::scope(|scope| {
+        let start = |worker: u32| {
+            let (sender, records) = sync_channel::<Arc<[u8]>>(REPLAY_QUEUE);
+            (sender, scope.spawn(move || restore_all(head, &records, |shard| shard % workers == worker)))
+        };
+        let (senders, threads): (Vec<SyncSender<_>>, Vec<_>) = (0..workers).map(start).unzip();
+        let wal = open(&mut |record| match record.split_first() {
+            Some((&METADATA, items)) => restore_metadata(items, metadata),
+            Some(_) => {
+                let record: Arc<[u8]> = record.into();
+                for sender in &senders {
+                    // A worker ends only when its channel does.
+                    sender
+                        .send(Arc::clone(&record))
+                        .expect("the worker is there until the sender is dropped");
+                }
+            }
+            None => {}
+        });
+        drop(senders);
+        let mut total = Restored::default();
+        for thread in threads {
+            let restored = thread.join().expect("a replay worker does not panic");
+            total.samples += restored.samples;
+            total.unknown += restored.unknown;
+        }
+        wal.map(|wal| (wal, total))
+    })
+}
+
+fn restore_all(head: &Head, records: &Receiver<Arc<[u8]>>, mine: impl Fn(u32) -> bool) -> Restored {
+    let mut total = Restored::default();
+    for record in records {
+        let restored = match record.split_first() {
+            Some((&SERIES, items)) => head.restore_series(items, &mine).map(|()| Restored::default()),
+            Some((&SAMPLES, items)) => head.restore_samples(items, &mine),
+            _ => {
+                tracing::error!(
+                    kind = record[0],
+                    "a record in the log is of an unknown kind and is left out"
+                );
+                continue;
+            }
+        };
+        match restored {
+            Ok(restored) => {
+                total.samples += restored.samples;
+                total.unknown += restored.unknown;
+            }
+            // Its checksum was right, so it was written like that: a defect of ours, or another version's record.
+            Err(error) => tracing::error!(%error, "a record in the log cannot be read to its end"),
+        }
+    }
+    total
+}
+
+fn restore_metadata(items: &[u8], metadata: &Mutex<BTreeMap<String, MetricMetadata>>) {
+    let mut families = metadata.lock();
+    let read = read_metadata(items, |item| {
+        let known = MetricMetadata {
+            metric_type: type_of_number(item.metric_type),
+            help: item.help.to_owned(),
+            unit: item.unit.to_owned(),
+        };
+        families.insert(item.metric.to_owned(), known);
+    });
+    if let Err(error) = read {
+        tracing::error!(%error, "a metadata record in the log cannot be read to its end");
+    }
+}
+
+/// Numbers of metric types in Prometheus' log (tsdb/record/record.go).
+const TYPES: [MetricType; 8] = [
+    MetricType::Unknown,
+    MetricType::Counter,
+    MetricType::Gauge,
+    MetricType::Histogram,
+    MetricType::GaugeHistogram,
+    MetricType::Summary,
+    MetricType::Info,
+    MetricType::StateSet,
+];
+
+fn type_number(metric_type: MetricType) -> u8 {
+    let index = TYPES.iter().position(|known| *known == metric_type).expect("the table has every type");
+    u8::try_from(index).expect("eight types")
+}
+
+fn type_of_number(number: u8) -> MetricType {
+    TYPES.get(usize::from(number)).copied().unwrap_or_default()
+}
