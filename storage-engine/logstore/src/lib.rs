@@ -20,3 +20,4 @@ pub use error::{LogStoreError, LogStoreResult};
 pub use files::QuarantinedUnit;
 pub use settings::{LogLimits, LogStoreSettings};
 pub use store::LogStore;
+pub use wal::Durability;
