@@ -306,7 +306,7 @@ fn inflate(
     encoding: Encoding,
     body: &[u8],
     cap_bytes: usize,
-    run: fn(&mut Decompressor, &[u8], &mut [u8]) -> Result<usize, DecompressionError>,
+    run: impl Fn(&mut Decompressor, &[u8], &mut [u8]) -> Result<usize, DecompressionError>,
 ) -> Result<Vec<u8>, CompressionError> {
     INFLATE.with_borrow_mut(|codec| {
         decode_growing(first_guess(body), cap_bytes, |out| {

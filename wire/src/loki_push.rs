@@ -89,7 +89,7 @@ pub fn encode_proto(request: &PushRequest) -> Vec<u8> {
     let mut out = Vec::new();
     for stream in &request.streams {
         protobuf::put_message(&mut out, 1, |out| {
-            protobuf::put_bytes_field(out, 1, stream.labels.to_string().as_bytes());
+            protobuf::put_bytes_field(out, 1, labels::to_text(&stream.labels).as_bytes());
             for entry in stream.entries.iter() {
                 protobuf::put_message(out, 2, |out| {
                     let seconds = entry.timestamp_ns.div_euclid(NS_PER_S);

@@ -22,8 +22,8 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use self::labels::{ResourceLabels, ScopeLabels, SeriesLabels};
 use crate::DecodeError;
 use crate::otlp::{
-    self, Attributes, HistogramPoint, Metric, MetricData, NumberPoint, ResourceGroup, SummaryPoint,
-    Temporality, Views,
+    self, Attributes, HistogramPoint, Metric, MetricData, NumberPoint, ResourceGroup, ScopeGroup,
+    SummaryPoint, Temporality, Views,
 };
 use crate::prometheus_names::{self, LabelNaming, MetricKind, Strategy};
 
@@ -266,8 +266,16 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
         for scope in group.scopes() {
             let scope = scope?;
             let promoted = match self.settings.promote_scope_metadata {
-                true => Some(ScopeLabels::new(&scope, self.settings)?),
+                true => Some(ScopeLabels::new(&scope, self.settings)),
                 false => None,
+            };
+            let promoted = match promoted.transpose() {
+                Ok(promoted) => promoted,
+                Err(error) => {
+                    let count = count_points(&scope)?;
+                    self.report.reject("invalid_labels", count, || format!("instrumentation scope: {error}"));
+                    continue;
+                }
             };
             let scope_hash = promoted.as_ref().map_or(0, |labels| labels.hash(self.settings.key_seed));
             for metric in scope.metrics() {
@@ -623,6 +631,20 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
         }
         Ok(self.hash(&self.scratch.key))
     }
+}
+
+fn count_points(scope: &ScopeGroup<'_>) -> Result<u64, DecodeError> {
+    let mut count = 0;
+    for metric in scope.metrics() {
+        count += match metric?.data()? {
+            MetricData::Empty => 0,
+            MetricData::Gauge { points } | MetricData::Sum { points, .. } => points.encoded().count(),
+            MetricData::Histogram { points, .. } => points.encoded().count(),
+            MetricData::ExponentialHistogram { points, .. } => points.encoded().count(),
+            MetricData::Summary { points } => points.encoded().count(),
+        };
+    }
+    Ok(count as u64)
 }
 
 /// The values of a histogram point's run: cumulative buckets, all, sum, count.

@@ -22,6 +22,27 @@ pub(super) fn of_map(pairs: &BTreeMap<String, String>) -> Result<Labels, DecodeE
     }
 }
 
+/// The label string that [`parse_labels`] reads back.
+pub(super) fn to_text(labels: &Labels) -> String {
+    let mut text = String::from("{");
+    for (index, (name, value)) in labels.iter().enumerate() {
+        text.push_str(if index > 0 { ", " } else { "" });
+        text.push_str(name);
+        text.push_str("=\"");
+        for character in value.chars() {
+            match character {
+                '"' => text.push_str("\\\""),
+                '\\' => text.push_str("\\\\"),
+                '\n' => text.push_str("\\n"),
+                _ => text.push(character),
+            }
+        }
+        text.push('"');
+    }
+    text.push('}');
+    text
+}
+
 #[cold]
 fn couldnt_parse(position: usize, message: &str) -> DecodeError {
     DecodeError::invalid(format!("couldn't parse labels: 1:{position}: parse error: {message}"))

@@ -1,6 +1,6 @@
 use model::Labels;
 
-use super::{PushRequest, decode_json, decode_proto, encode_proto, parse_labels};
+use super::{PushRequest, PushStream, decode_json, decode_proto, encode_proto, parse_labels};
 use crate::protobuf::{put_bytes_field, put_message, put_varint_field};
 
 /// A request as text: labels, then entries.
@@ -62,6 +62,9 @@ fn protobuf_streams_are_read() {
         ]
     );
     assert_eq!(decode_proto(&encode_proto(&request)).unwrap(), request);
+    let odd = PushStream { labels: Labels::from_pairs([("a", "\u{1}\"\\\n\t'é")]), ..PushStream::default() };
+    let odd = PushRequest { streams: vec![odd] };
+    assert_eq!(decode_proto(&encode_proto(&odd)).unwrap(), odd);
     assert_eq!(decode_proto(b"").unwrap(), PushRequest::default());
 }
 

@@ -8,7 +8,9 @@ use crate::otlp_to_loki;
 
 type Entry = (i64, String, Vec<(String, String)>);
 
-fn push(streams: &[(Vec<(String, String)>, Vec<Entry>)]) -> PushRequest {
+type Stream = (Vec<(String, String)>, Vec<Entry>);
+
+fn push(streams: &[Stream]) -> PushRequest {
     let streams = streams.iter().map(|(labels, entries)| {
         let mut columns = LogEntries::new();
         for (timestamp_ns, line, metadata) in entries {

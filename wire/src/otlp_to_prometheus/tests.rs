@@ -511,6 +511,28 @@ fn settings_change_labels_as_in_prometheus() {
 }
 
 #[test]
+fn a_scope_that_cannot_be_promoted_is_refused_alone() {
+    let mut request = request(vec![], vec![metric("m", "", gauge(vec![point(&[], 1.0), point(&[], 2.0)]))]);
+    let good = request.resource_metrics[0].scope_metrics[0].clone();
+    request.resource_metrics[0].scope_metrics[0].scope = Some(InstrumentationScope {
+        name: "lib".into(),
+        attributes: vec![kv("deep", nested_list(70))],
+        ..Default::default()
+    });
+    request.resource_metrics[0].scope_metrics.push(good);
+    let settings = Settings { promote_scope_metadata: true, ..Settings::default() };
+    let report = check_with(settings, &request, &[r#"{__name__="m"} 1 @0"#, r#"{__name__="m"} 2 @0"#]);
+    assert_eq!(
+        (report.stored, report.rejected[0].reason, report.rejected[0].count),
+        (2, "invalid_labels", 2)
+    );
+}
+
+fn nested_list(depth: usize) -> AnyValue {
+    (0..depth).fold(string("leaf"), |inner, _| any(Value::ArrayValue(ArrayValue { values: vec![inner] })))
+}
+
+#[test]
 fn what_cannot_be_stored_is_refused_point_by_point() {
     let exponential = Data::ExponentialHistogram(ExponentialHistogram {
         data_points: vec![ExponentialHistogramDataPoint::default(); 3],
