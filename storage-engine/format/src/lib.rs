@@ -12,6 +12,7 @@ mod log_cursor;
 mod log_error;
 mod log_index;
 mod log_manifest;
+mod log_signatures;
 mod varint;
 mod xor;
 
@@ -24,8 +25,9 @@ pub use log_columns::{
 pub use log_error::{LogFormatError, LogFormatResult};
 pub use log_index::{
     LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, LogRollup, LogShape,
-    LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes,
+    LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes, SignatureBytes,
 };
 pub use log_manifest::{LogManifest, LogManifestFile};
+pub use log_signatures::{PageSignatures, SignatureBuilder};
 pub use varint::{VARINT_BYTES_MAX, put_uvarint, put_varint, take_uvarint, take_varint};
 pub use xor::{XOR_SAMPLES_MAX, XorAppender, decode_xor, xor_samples};

@@ -37,6 +37,7 @@ enum Section {
     Shapes = 4,
     Pages = 5,
     Rollups = 6,
+    Signatures = 7,
 }
 
 /// All that a log file's index says.
@@ -56,6 +57,8 @@ pub struct LogFileIndex {
     pub levels: Vec<String>,
     /// Counts by stream, minute and level, in that order.
     pub rollups: Vec<LogRollup>,
+    /// Where the page signatures are, if the file has some.
+    pub signatures: Option<SignatureBytes>,
 }
 
 /// One stream of a log file.
@@ -75,6 +78,17 @@ pub struct LogFileStream {
     pub max_ns: i64,
 }
 
+/// Where a file's page signatures lie. They are no part of the index' bytes: only queries for texts need them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignatureBytes {
+    /// Where they start in the file.
+    pub offset: u64,
+    /// How many bytes they have.
+    pub bytes: u32,
+    /// CRC32C of them.
+    pub crc32c: u32,
+}
+
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -87,10 +101,8 @@ pub enum LogColumnKind {
     Shape = 2,
     /// Values of one metadata name, DELTA_LENGTH_BYTE_ARRAY or RLE_DICTIONARY.
     Metadata = 3,
-    /// Names of metadata without a column of their own, RLE_DICTIONARY.
-    RestNames = 4,
-    /// Their values, DELTA_LENGTH_BYTE_ARRAY.
-    RestValues = 5,
+    /// Values of all other metadata, DELTA_LENGTH_BYTE_ARRAY.
+    RestValues = 4,
 }
 
 /// One column of a log file.
@@ -128,7 +140,7 @@ pub struct PageBytes {
 pub struct LogShapeSlot {
     /// The metadata name.
     pub name: String,
-    /// Position in [`LogFileIndex::columns`] of the column that has the value, or `None` for the rest columns.
+    /// Position in [`LogFileIndex::columns`] of the column that has the value, or `None` for the column of all others.
     pub column: Option<u32>,
 }
 
@@ -170,7 +182,7 @@ pub struct LogRollup {
 impl LogFileIndex {
     /// The index as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let sections = [
+        let mut sections = vec![
             (Section::Head, sections::encode_head(self)),
             (Section::Streams, sections::encode_streams(&self.streams)),
             (Section::Columns, sections::encode_columns(&self.columns)),
@@ -178,6 +190,9 @@ impl LogFileIndex {
             (Section::Pages, sections::encode_pages(&self.pages, self.columns.len())),
             (Section::Rollups, sections::encode_rollups(&self.levels, &self.rollups)),
         ];
+        if let Some(place) = &self.signatures {
+            sections.push((Section::Signatures, sections::encode_signatures(place)));
+        }
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&(sections.len() as u16).to_le_bytes());
@@ -216,7 +231,11 @@ impl LogFileIndex {
         let pages = sections::decode_pages(section(Section::Pages, "section pages")?, columns.len())?;
         let (levels, rollups) =
             sections::decode_rollups(section(Section::Rollups, "section rollups")?, streams.len())?;
-        let index = Self { generation, streams, columns, shapes, pages, levels, rollups };
+        let has_signatures = table.iter().any(|&(kind, ..)| kind == Section::Signatures as u16);
+        let signatures = has_signatures
+            .then(|| sections::decode_signatures(section(Section::Signatures, "section signatures")?))
+            .transpose()?;
+        let index = Self { generation, streams, columns, shapes, pages, levels, rollups, signatures };
         let rows = index.streams.iter().try_fold(0u64, |sum, stream| sum.checked_add(stream.rows));
         if rows != Some(index.pages.iter().map(|page| u64::from(page.rows)).sum()) {
             return Err(LogFormatError::damaged(UNIT, "its streams and its pages differ in rows"));

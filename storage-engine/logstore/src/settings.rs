@@ -25,6 +25,9 @@ pub struct LogStoreSettings {
     pub file_bytes: u64,
     /// zstd level of data files.
     pub zstd_level: i32,
+    /// Whether files get page signatures, which let a search for a text skip pages without it. They cost about a
+    /// nanosecond of CPU a line byte and some 2 % of the lines' bytes.
+    pub page_signatures: bool,
     /// Bytes of decoded file indexes kept in memory.
     pub index_cache_bytes: usize,
     /// What is refused.
@@ -65,6 +68,7 @@ impl Default for LogStoreSettings {
             page_bytes: 128 << 10,
             file_bytes: 128 << 20,
             zstd_level: 3,
+            page_signatures: true,
             index_cache_bytes: 64 << 20,
             limits: LogLimits::default(),
         }

@@ -4,7 +4,7 @@ use model::Labels;
 
 use super::{
     LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, LogRollup, LogShape,
-    LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes,
+    LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes, SignatureBytes,
 };
 use crate::log_cursor::{Cursor, put_text, put_varint, put_zigzag};
 use crate::log_error::LogFormatResult;
@@ -130,8 +130,7 @@ pub(super) fn decode_columns(mut cursor: Cursor<'_>) -> LogFormatResult<Vec<LogF
             1 => LogColumnKind::Body,
             2 => LogColumnKind::Shape,
             3 => LogColumnKind::Metadata,
-            4 => LogColumnKind::RestNames,
-            5 => LogColumnKind::RestValues,
+            4 => LogColumnKind::RestValues,
             _ => return Err(cursor.damaged("a column of unknown kind")),
         };
         let name = cursor.text()?.to_owned();
@@ -280,4 +279,19 @@ pub(super) fn decode_rollups(
     }
     cursor.finish()?;
     Ok((levels, rollups))
+}
+
+pub(super) fn encode_signatures(place: &SignatureBytes) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_varint(place.offset, &mut out);
+    put_varint(u64::from(place.bytes), &mut out);
+    out.extend_from_slice(&place.crc32c.to_le_bytes());
+    out
+}
+
+pub(super) fn decode_signatures(mut cursor: Cursor<'_>) -> LogFormatResult<SignatureBytes> {
+    let place =
+        SignatureBytes { offset: cursor.varint()?, bytes: cursor.varint_u32()?, crc32c: cursor.u32()? };
+    cursor.finish()?;
+    Ok(place)
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use format::{
-    ByteColumn, LogColumnKind, LogFileIndex, PageBytes, decode_delta, decode_delta_length, decode_hybrid,
-    decode_plain,
+    ByteColumn, LogColumnKind, LogFileIndex, PageBytes, PageSignatures, SignatureBytes, decode_delta,
+    decode_delta_length, decode_hybrid, decode_plain,
 };
 use model::LogEntries;
 use runtime::{Disk, ReadFile};
@@ -23,6 +23,8 @@ pub(crate) struct OpenFile {
     index: LogFileIndex,
     /// For each column, its dictionary once it was read.
     dictionaries: Vec<OnceLock<ByteColumn>>,
+    /// Page signatures once they were asked for; `None` inside when they cannot be read.
+    signatures: OnceLock<Option<PageSignatures>>,
 }
 
 /// Values of one metadata column in one page, taken one after the other.
@@ -56,7 +58,7 @@ impl OpenFile {
             ));
         }
         let dictionaries = index.columns.iter().map(|_| OnceLock::new()).collect();
-        Ok(Self { path: path.to_owned(), file, index, dictionaries })
+        Ok(Self { path: path.to_owned(), file, index, dictionaries, signatures: OnceLock::new() })
     }
 
     pub(crate) fn index(&self) -> &LogFileIndex {
@@ -65,6 +67,40 @@ impl OpenFile {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// For each page, whether a line of it may contain all the needles. Without signatures all pages may.
+    pub(crate) fn pages_with(&self, needles: &[String]) -> Vec<bool> {
+        let mut pages = vec![true; self.index.pages.len()];
+        if needles.is_empty() {
+            return pages;
+        }
+        let signatures = self.signatures.get_or_init(|| match self.read_signatures() {
+            Ok(signatures) => signatures,
+            Err(error) => {
+                tracing::error!(%error, "page signatures cannot be read, queries read every page of the file");
+                None
+            }
+        });
+        if let Some(signatures) = signatures {
+            needles.iter().for_each(|needle| signatures.rule_out(needle, &mut pages));
+        }
+        pages
+    }
+
+    fn read_signatures(&self) -> LogStoreResult<Option<PageSignatures>> {
+        let Some(SignatureBytes { offset, bytes, crc32c }) = self.index.signatures else { return Ok(None) };
+        let io = |error| LogStoreError::io("reading", &self.path, error);
+        if offset.saturating_add(u64::from(bytes)) > self.file.len().map_err(io)? {
+            return Err(io(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut encoded = vec![0; bytes as usize];
+        self.file.read_exact_at(offset, &mut encoded).map_err(io)?;
+        if crc32c::crc32c(&encoded) != crc32c {
+            return Err(LogStoreError::page(&self.path, 0, "the checksum of the page signatures is wrong"));
+        }
+        let signatures = PageSignatures::decode(&encoded, self.index.pages.len());
+        signatures.map(Some).map_err(|error| LogStoreError::format(&self.path, error))
     }
 
     /// Reads all rows of a page.
@@ -171,28 +207,16 @@ impl OpenFile {
         let mut columns = Vec::with_capacity(self.index.columns.len());
         for (column, description) in self.index.columns.iter().enumerate() {
             columns.push(match description.kind {
-                LogColumnKind::Metadata | LogColumnKind::RestNames | LogColumnKind::RestValues => {
-                    self.values(page, column)?
-                }
+                LogColumnKind::Metadata | LogColumnKind::RestValues => self.values(page, column)?,
                 LogColumnKind::Timestamp | LogColumnKind::Body | LogColumnKind::Shape => Values::None,
             });
         }
-        let rest_names = self.position(LogColumnKind::RestNames, page)?;
         let rest_values = self.position(LogColumnKind::RestValues, page)?;
         out.entry_pieces.reserve(rows);
         for shape in shapes {
             let shape = usize::try_from(shape).ok().and_then(|shape| self.index.shapes.get(shape));
             for slot in &shape.ok_or_else(damaged)?.slots {
-                let column = match slot.column {
-                    Some(column) => column as usize,
-                    None => {
-                        let name = columns[rest_names].next().ok_or_else(damaged)?;
-                        if name != slot.name.as_bytes() {
-                            return Err(damaged());
-                        }
-                        rest_values
-                    }
-                };
+                let column = slot.column.map_or(rest_values, |column| column as usize);
                 out.push(slot.name.as_bytes());
                 out.push(columns[column].next().ok_or_else(damaged)?);
             }

@@ -30,8 +30,9 @@ pub(crate) struct ShapeTable {
 pub(crate) struct ShapePlan {
     /// Names with a column of their own, in name order.
     pub(crate) columns: Vec<String>,
-    /// Names without one, in the order of their ids in the dictionary of the rest column.
-    pub(crate) rest_names: Vec<String>,
+    /// Keys of the map with all other pairs, in the order of their dictionary. A name that comes again in an entry's map
+    /// is followed by ` (2)` and so on there, since other tools want the keys of a map to differ.
+    pub(crate) rest_keys: Vec<String>,
     /// For each shape and slot, where it goes.
     slots: Vec<Vec<SlotPlan>>,
     /// For each shape and column, the slot that has the value, or `NO_SLOT`.
@@ -43,7 +44,7 @@ pub(crate) struct ShapePlan {
 pub(crate) enum SlotPlan {
     /// Into the column at this position of [`ShapePlan::columns`].
     Column(u32),
-    /// Into the rest columns; the number is the name's position in [`ShapePlan::rest_names`].
+    /// Into the map; the number is the key's position in [`ShapePlan::rest_keys`].
     Rest(u32),
 }
 
@@ -93,26 +94,23 @@ impl ShapeTable {
         let chosen = self.choose_columns(row_count, taken);
         let columns: Vec<String> = chosen.iter().map(|&id| self.names[id as usize].clone()).collect();
         let column_of: HashMap<u32, u32> = chosen.iter().copied().zip(0..).collect();
-        let mut rest_names = Vec::new();
-        let mut rest_of: HashMap<u32, u32> = HashMap::new();
+        let mut rest = RestKeys::default();
         let mut slot_of = vec![NO_SLOT; self.shapes.len() * columns.len()];
         let mut slots = Vec::with_capacity(self.shapes.len());
         for (number, shape) in self.shapes.iter().enumerate() {
             let places = &mut slot_of[number * columns.len()..(number + 1) * columns.len()];
+            rest.of_shape.clear();
             let plan = shape.iter().enumerate().map(|(slot, name)| match column_of.get(name) {
-                // A name that comes twice in an entry has one value in its column and the others in the rest.
+                // A name that comes twice in an entry has one value in its column and the others in the map.
                 Some(&column) if places[column as usize] == NO_SLOT => {
                     places[column as usize] = slot as u16;
                     SlotPlan::Column(column)
                 }
-                _ => SlotPlan::Rest(*rest_of.entry(*name).or_insert_with(|| {
-                    rest_names.push(self.names[*name as usize].clone());
-                    rest_names.len() as u32 - 1
-                })),
+                _ => SlotPlan::Rest(rest.id(&self.names[*name as usize])),
             });
             slots.push(plan.collect());
         }
-        ShapePlan { columns, rest_names, slots, slot_of }
+        ShapePlan { columns, rest_keys: rest.keys, slots, slot_of }
     }
 
     /// Ids of the names that get a column, in name order.
@@ -151,6 +149,37 @@ fn is_plain_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
+/// Keys of the map while they are given out.
+#[derive(Default)]
+struct RestKeys {
+    keys: Vec<String>,
+    ids: HashMap<String, u32>,
+    /// Those that the shape at hand has already.
+    of_shape: HashSet<u32>,
+}
+
+impl RestKeys {
+    /// The number of a key for `name` that the shape at hand does not have yet.
+    fn id(&mut self, name: &str) -> u32 {
+        let mut id = self.of_key(name);
+        let mut times = 1;
+        while !self.of_shape.insert(id) {
+            times += 1;
+            id = self.of_key(&format!("{name} ({times})"));
+        }
+        id
+    }
+
+    fn of_key(&mut self, key: &str) -> u32 {
+        self.ids.get(key).copied().unwrap_or_else(|| {
+            let id = self.keys.len() as u32;
+            self.keys.push(key.to_owned());
+            self.ids.insert(key.to_owned(), id);
+            id
+        })
+    }
+}
+
 impl ShapePlan {
     /// The slot that holds the value of `column` in rows of `shape`.
     pub(crate) fn slot(&self, shape: u32, column: usize) -> Option<usize> {
@@ -163,17 +192,18 @@ impl ShapePlan {
         &self.slots[shape as usize]
     }
 
-    /// The shapes for a file's index; `first_column` is where metadata columns start in it.
-    pub(crate) fn to_index(&self, first_column: u32) -> Vec<LogShape> {
-        let slot = |slot: &SlotPlan| match *slot {
+    /// The shapes of `table` for a file's index; `first_column` is where metadata columns start in it.
+    pub(crate) fn to_index(&self, table: &ShapeTable, first_column: u32) -> Vec<LogShape> {
+        let slot = |(slot, name): (&SlotPlan, &u32)| match *slot {
             SlotPlan::Column(column) => LogShapeSlot {
                 name: self.columns[column as usize].clone(),
                 column: Some(first_column + column),
             },
-            SlotPlan::Rest(name) => {
-                LogShapeSlot { name: self.rest_names[name as usize].clone(), column: None }
-            }
+            SlotPlan::Rest(_) => LogShapeSlot { name: table.names[*name as usize].clone(), column: None },
         };
-        self.slots.iter().map(|slots| LogShape { slots: slots.iter().map(slot).collect() }).collect()
+        let shape = |(slots, names): (&Vec<SlotPlan>, &Vec<u32>)| LogShape {
+            slots: slots.iter().zip(names).map(slot).collect(),
+        };
+        self.slots.iter().zip(&table.shapes).map(shape).collect()
     }
 }

@@ -8,10 +8,11 @@ mod metadata;
 use bytes::Bytes;
 use format::{
     ByteColumn, LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, PAGE_ROWS_MAX,
-    PageBytes, encode_delta, encode_delta_length,
+    PageBytes, SignatureBuilder, SignatureBytes, encode_delta, encode_delta_length,
 };
 use model::LogEntries;
 use parquet::basic::Encoding;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -41,6 +42,8 @@ pub(crate) struct FileSettings {
     pub(crate) page_bytes: usize,
     /// Level of zstd.
     pub(crate) zstd_level: i32,
+    /// Whether the file gets page signatures.
+    pub(crate) signatures: bool,
 }
 
 /// A file as bytes, with what the manifest wants to know of it.
@@ -131,10 +134,15 @@ pub(crate) fn build(
     let mut file = SerializedFileWriter::new(Vec::new(), schema, properties.into())?;
     let (index_columns, pages) = write_columns(&mut file, &layout, &plan, parts, &label_columns, settings)?;
 
-    let index = make_index(generation, parts, &layout, &shapes, &plan, index_columns, pages);
+    let signatures = match settings.signatures {
+        true => Some(write_signatures(&mut file, &layout)?),
+        false => None,
+    };
+    let mut index = make_index(generation, parts, &layout, &shapes, &plan, index_columns, pages);
+    index.signatures = signatures;
     let encoded = index.encode();
     let index_offset = file.bytes_written() as u64;
-    file.write_all(&encoded).map_err(crate::error::LogStoreError::compress)?;
+    file.write_all(&encoded).map_err(ParquetError::from)?;
     let place = format!("v1 {index_offset} {}", encoded.len());
     file.append_key_value_metadata(KeyValue::new(INDEX_KEY.to_owned(), place));
     file.finish()?;
@@ -148,6 +156,21 @@ pub(crate) fn build(
         min_ns: index.streams.iter().map(|stream| stream.min_ns).min().unwrap_or(0),
         max_ns: index.streams.iter().map(|stream| stream.max_ns).max().unwrap_or(0),
     })
+}
+
+fn write_signatures(
+    file: &mut SerializedFileWriter<Vec<u8>>,
+    layout: &Layout<'_>,
+) -> LogStoreResult<SignatureBytes> {
+    let mut builder = SignatureBuilder::new();
+    for rows in layout.pages() {
+        rows.iter().for_each(|row| builder.add_line(row.line().as_bytes()));
+        builder.end_page();
+    }
+    let bytes = builder.finish();
+    let offset = file.bytes_written() as u64;
+    file.write_all(&bytes).map_err(ParquetError::from)?;
+    Ok(SignatureBytes { offset, bytes: bytes.len() as u32, crc32c: crc32c::crc32c(&bytes) })
 }
 
 fn ascending(column_idx: i32) -> SortingColumn {
@@ -319,10 +342,11 @@ fn make_index(
         generation,
         streams: streams(parts, layout),
         pages,
-        shapes: plan.to_index(first_metadata.unwrap_or(0) as u32),
+        shapes: plan.to_index(shapes, first_metadata.unwrap_or(0) as u32),
         columns,
         levels,
         rollups,
+        signatures: None,
     }
 }
 

@@ -64,7 +64,9 @@ impl LoadedFile {
 
     fn memory_bytes(&self) -> usize {
         let counts = self.stream_ids.len() * 4 + (self.stream_rows.len() + self.page_rows.len()) * 8;
-        self.file.index().memory_bytes() + counts
+        // Signatures come later, when a query asks for a text, and are counted at once.
+        let signatures = self.file.index().signatures.map_or(0, |place| place.bytes as usize);
+        self.file.index().memory_bytes() + counts + signatures
     }
 }
 

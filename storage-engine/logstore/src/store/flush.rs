@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use format::LogManifestFile;
+use format::{LogManifest, LogManifestFile};
 use model::TenantId;
 use ulid::Ulid;
 
@@ -84,20 +84,9 @@ impl Inner {
     fn write_generation(&self, sealed: &Sealed) -> LogStoreResult<()> {
         let started = Instant::now();
         let mut written = Vec::new();
-        let done = self.write_files(&sealed.generation, &mut written).and_then(|()| {
-            let _commit = self.commit.lock();
-            let mut files = self.state.read().files.changed(|_| false, std::mem::take(&mut written));
-            files.flushed_generation = sealed.generation.id;
-            files.write_manifest(&*self.disk, &self.dir)?;
-            let state = &mut *self.state.write();
-            state.sealed = None;
-            state.files = files;
-            self.metrics.files.set(state.files.files.len() as f64);
-            Ok(())
-        });
-        if let Err(error) = done {
-            // They are in no manifest; the next start would remove them too.
-            written.iter().for_each(|file| drop(self.disk.remove_file(&file.path)));
+        let done = self.write_files(&sealed.generation, &mut written);
+        if let Err(error) = done.and_then(|()| self.commit_files(&sealed.generation, &written)) {
+            self.remove_uncommitted(&sealed.generation, &written);
             return Err(error);
         }
         self.room.notify_waiters();
@@ -112,6 +101,29 @@ impl Inner {
         Ok(())
     }
 
+    /// Makes the files those of the store, in the place of the generation.
+    fn commit_files(&self, generation: &Generation, written: &[Arc<DataFile>]) -> LogStoreResult<()> {
+        let _commit = self.commit.lock();
+        let mut files = self.state.read().files.changed(|_| false, written.to_vec());
+        files.flushed_generation = generation.id;
+        files.write_manifest(&*self.disk, &self.dir)?;
+        let state = &mut *self.state.write();
+        state.sealed = None;
+        state.files = files;
+        self.metrics.files.set(state.files.files.len() as f64);
+        Ok(())
+    }
+
+    /// Removes the files of a flush that failed, unless the manifest may name them: it may be in place although writing
+    /// it failed, and after a power loss it would be read. They are then removed by the next start, if not named.
+    fn remove_uncommitted(&self, generation: &Generation, written: &[Arc<DataFile>]) {
+        let manifest = self.disk.read(&filenames::manifest(&self.dir));
+        let manifest = manifest.ok().and_then(|bytes| LogManifest::decode(&bytes).ok());
+        if manifest.is_some_and(|manifest| manifest.flushed_generation < generation.id) {
+            written.iter().for_each(|file| drop(self.disk.remove_file(&file.path)));
+        }
+    }
+
     fn write_files(&self, generation: &Generation, written: &mut Vec<Arc<DataFile>>) -> LogStoreResult<()> {
         for (tenant, buffer) in generation.tenants() {
             let streams = buffer.sorted_streams();
@@ -120,6 +132,7 @@ impl Inner {
                     let settings = FileSettings {
                         page_bytes: self.settings.page_bytes,
                         zstd_level: self.settings.zstd_level,
+                        signatures: self.settings.page_signatures,
                     };
                     let built = writer::build(generation.id, &parts, settings)?;
                     written.push(self.store_file(&tenant, &built)?);

@@ -105,7 +105,7 @@ impl Inner {
         let snapshot = self.snapshot(select);
         let mut pages: Vec<Arc<dyn LogPage>> = Vec::new();
         for (data, file) in &snapshot.files {
-            self.file_pages(data, file, &snapshot.selected, select.range, &mut pages);
+            self.file_pages(data, file, &snapshot.selected, select, &mut pages);
         }
         for buffer in &snapshot.buffers {
             for run in buffer.snapshot(&snapshot.selected, select.range) {
@@ -120,11 +120,13 @@ impl Inner {
         data: &Arc<DataFile>,
         file: &Arc<LoadedFile>,
         selected: &RoaringBitmap,
-        range: TimeRange,
+        select: &LogSelect,
         out: &mut Vec<Arc<dyn LogPage>>,
     ) {
         let index = file.file.index();
-        let damaged = data.damaged_pages.lock().clone();
+        let range = select.range;
+        let mut wanted_pages = file.file.pages_with(&select.line_contains);
+        data.damaged_pages.lock().iter().for_each(|&page| wanted_pages[page as usize] = false);
         let mut decoded: HashMap<u32, Arc<Mutex<std::sync::Weak<LogEntries>>>> = HashMap::new();
         for (stream, about) in index.streams.iter().enumerate() {
             let wanted = selected.contains(file.stream_ids[stream])
@@ -142,7 +144,7 @@ impl Inner {
                     if rows.end == end { about.max_ns } else { index.pages[page].last_ns },
                 );
                 let number = page as u32;
-                if range.overlaps(times) && !damaged.contains(&number) {
+                if wanted_pages[page] && range.overlaps(times) {
                     out.push(Arc::new(FilePage {
                         inner: Arc::clone(self),
                         data: Arc::clone(data),

@@ -235,6 +235,26 @@ async fn streams_are_counted_without_reading_lines() {
 }
 
 #[tokio::test]
+async fn a_search_for_a_text_skips_pages_without_it_and_finds_every_line_with_it() {
+    let mut machine = Machine::new(1);
+    let store = machine.open();
+    append(&store, &example()).await.expect("stored");
+    store.flush().await.expect("flushed");
+    let all = pages(&store, &everything()).await.len();
+    for (needle, lines) in
+        [("line 17 of", 1), ("zw\u{f6}lf", 1), ("some text", 40), ("line 99", 0), ("17", 1)]
+    {
+        let select = LogSelect { line_contains: vec![needle.to_owned()], ..everything() };
+        let found = read_raw(&store, &select).await;
+        let hits = found.values().flatten().filter(|row| row.1.contains(needle)).count();
+        assert_eq!(hits, lines, "{needle}");
+        let read = pages(&store, &select).await.len();
+        assert!(lines != 1 || needle.len() < 4 || read <= 2, "{needle} reads {read} of {all} pages");
+        assert!(lines > 0 || read == 0, "{needle} reads {read} of {all} pages");
+    }
+}
+
+#[tokio::test]
 async fn a_retried_batch_is_kept_once() {
     let mut machine = Machine::new(1);
     let store = machine.open();
@@ -484,18 +504,18 @@ enum Step {
     Append(Vec<(usize, Row)>),
     Flush,
     Restart,
-    Select(usize, i64, i64),
+    Select(usize, i64, i64, String),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pairs = proptest::collection::vec(("[a-c]{1,2}", "[x-z ü]{0,4}"), 0..3);
-    let row = ((0i64..50), "[a-d]{0,3}", pairs)
+    let row = ((0i64..50), "[a-d]{0,3}|[a-d]{4,9}", pairs)
         .prop_map(|(at, line, pairs)| (NOW - at * 1200 * SECOND, line, pairs));
     let step = prop_oneof![
         4 => proptest::collection::vec((0usize..3, row), 1..12).prop_map(Step::Append),
         1 => Just(Step::Flush),
         1 => Just(Step::Restart),
-        2 => (0usize..3, 0i64..50, 0i64..50).prop_map(|(app, from, to)| Step::Select(app, from, to)),
+        2 => (0usize..3, 0i64..50, 0i64..50, "[a-d]{0,6}").prop_map(|(app, from, to, needle)| Step::Select(app, from, to, needle)),
     ];
     proptest::collection::vec(step, 1..25)
 }
@@ -509,7 +529,7 @@ proptest! {
             let mut machine = Machine::new(7);
             let mut store = machine.open();
             let mut map = Rows::new();
-            for step in steps.into_iter().chain([Step::Select(0, 50, 0), Step::Select(1, 50, 0), Step::Select(2, 50, 0)]) {
+            for step in steps.into_iter().chain((0..3).map(|app| Step::Select(app, 50, 0, String::new()))) {
                 match step {
                     Step::Append(tagged) => {
                         let mut rows = Rows::new();
@@ -526,13 +546,18 @@ proptest! {
                         machine.stop(store).await;
                         store = machine.open();
                     }
-                    Step::Select(app, from, to) => {
+                    Step::Select(app, from, to, needle) => {
                         let app = app.to_string();
                         let range = TimeRange::new(NOW - from * 1200 * SECOND, NOW - to * 1200 * SECOND);
-                        let select = LogSelect { range, matchers: vec![Matcher::equal("app", app.as_str())], ..everything() };
+                        let select = LogSelect {
+ range,
+ matchers: vec![Matcher::equal("app", app.as_str())],
+ line_contains: vec![needle.clone()],
+ ..everything()
+ };
                         let inside = |rows: Rows| -> Vec<Row> {
                             let mut rows = deduplicated(rows).remove(&app).unwrap_or_default();
-                            rows.retain(|row| range.contains(row.0));
+                            rows.retain(|row| range.contains(row.0) && row.1.contains(&needle));
                             // Of one time, entries of several files have no order between them.
                             rows.sort();
                             rows

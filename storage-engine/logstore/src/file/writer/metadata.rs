@@ -161,9 +161,9 @@ pub(super) fn rest_columns(
 ) -> LogStoreResult<()> {
     let mut names = columns.sink(position);
     let mut values = columns.sink(position + 1);
-    if !plan.rest_names.is_empty() {
+    if !plan.rest_keys.is_empty() {
         let (mut dictionary, mut plain) = (ByteColumn::default(), Vec::new());
-        plan.rest_names.iter().for_each(|name| dictionary.push(name.as_bytes()));
+        plan.rest_keys.iter().for_each(|name| dictionary.push(name.as_bytes()));
         encode_plain(&dictionary, &mut plain);
         names.dictionary(&plain, dictionary.len(), &mut columns.zstd)?;
     }
@@ -184,13 +184,14 @@ pub(super) fn rest_columns(
         };
         let (mut name_bytes, mut value_bytes) = (Vec::new(), Vec::new());
         if !rest.indices.is_empty() {
-            put_indices(&rest.indices, plan.rest_names.len(), &mut name_bytes);
+            put_indices(&rest.indices, plan.rest_keys.len(), &mut name_bytes);
             encode_delta_length(&rest.values, &mut value_bytes);
         }
         names.page(page(Encoding::RLE_DICTIONARY, &name_bytes), &mut columns.zstd)?;
         values.page(page(Encoding::DELTA_LENGTH_BYTE_ARRAY, &value_bytes), &mut columns.zstd)?;
     }
-    columns.append(names, Some((LogColumnKind::RestNames, "")))?;
+    // Our reader takes the names from the shapes.
+    columns.append(names, None)?;
     columns.append(values, Some((LogColumnKind::RestValues, "")))
 }
 
@@ -216,7 +217,7 @@ impl RestPage {
         self.defined.clear();
         self.repetition.clear();
         self.definition.clear();
-        if plan.rest_names.is_empty() {
+        if plan.rest_keys.is_empty() {
             self.level_count = rows.len();
             put_equal_levels(0, rows.len(), &mut self.repetition);
             put_equal_levels(0, rows.len(), &mut self.definition);
