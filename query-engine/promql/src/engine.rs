@@ -187,11 +187,39 @@ impl Engine {
         context.check()?;
         let query = query.to_owned();
         let is_instant = times.step_ms.is_none();
-        let work = move || evaluate(&query, &plan, grid, is_instant, expr_type, &context, &selected);
+        let work = move || {
+            let evaluate = || evaluate(&query, &plan, grid, is_instant, expr_type, &context, &selected);
+            if depth(&plan.expr) <= SHALLOW_DEPTH { evaluate() } else { on_large_stack(evaluate) }
+        };
         self.tasks.spawn_blocking("promql query", work).await.map_err(|error| {
             PromqlError::of_kind(ErrorKind::Internal, format!("query evaluation failed: {error}"))
         })?
     }
+}
+
+/// Trees up to this depth are evaluated on the thread at hand.
+const SHALLOW_DEPTH: usize = 32;
+
+/// Enough for the deepest tree that the parser accepts; only what is touched takes memory.
+const LARGE_STACK_BYTES: usize = 64 << 20;
+
+fn depth(expr: &Expr) -> usize {
+    1 + expr.children().into_iter().map(depth).max().unwrap_or(0)
+}
+
+/// Runs `work` on a thread of its own with a stack for deep recursion, and waits for it.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> PromqlResult<T> + Send) -> PromqlResult<T> {
+    let builder = std::thread::Builder::new().name("promql deep query".to_owned());
+    std::thread::scope(|scope| {
+        let thread = builder.stack_size(LARGE_STACK_BYTES).spawn_scoped(scope, work).map_err(|error| {
+            let text = format!("no thread for a deep query: {error}");
+            PromqlError::of_kind(ErrorKind::Unavailable, text)
+        })?;
+        match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 fn millis(duration: Duration) -> i64 {

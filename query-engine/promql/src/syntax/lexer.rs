@@ -19,6 +19,7 @@ pub(crate) fn tokenize(query: &str) -> (Vec<Token<'_>>, Option<PromqlError>) {
         in_brackets: false,
         got_colon: false,
         got_duration: false,
+        got_number: false,
     };
     let error = lexer.run().err();
     let end = query.len();
@@ -35,6 +36,7 @@ struct Lexer<'q> {
     in_brackets: bool,
     got_colon: bool,
     got_duration: bool,
+    got_number: bool,
 }
 
 type LexResult<T> = Result<T, PromqlError>;
@@ -121,12 +123,11 @@ impl<'q> Lexer<'q> {
                 K::LeftParen
             }
             ')' => {
-                self.emit(K::RightParen, 1);
                 self.paren_depth -= 1;
                 if self.paren_depth < 0 {
-                    return Err(self.error(self.pos, "unexpected right parenthesis ')'"));
+                    return Err(self.error(start + 1, "unexpected right parenthesis ')'"));
                 }
-                return Ok(());
+                K::RightParen
             }
             '{' => {
                 self.in_braces = true;
@@ -136,6 +137,7 @@ impl<'q> Lexer<'q> {
                 self.in_brackets = true;
                 self.got_colon = false;
                 self.got_duration = false;
+                self.got_number = false;
                 K::LeftBracket
             }
             ']' => return Err(self.error(start, "unexpected right bracket ']'")),
@@ -199,28 +201,26 @@ impl<'q> Lexer<'q> {
                 K::RightBracket
             }
             ':' => {
-                self.emit(K::Colon, 1);
                 if !self.got_duration {
                     let text = "unexpected colon before duration in duration expression";
-                    return Err(self.error(self.pos, text));
+                    return Err(self.error(start + 1, text));
                 }
                 if self.got_colon {
-                    return Err(self.error(self.pos, "unexpected repeated colon in duration expression"));
+                    return Err(self.error(start, "unexpected colon ':'"));
                 }
                 self.got_colon = true;
-                return Ok(());
+                K::Colon
             }
             '(' => {
                 self.paren_depth += 1;
                 K::LeftParen
             }
             ')' => {
-                self.emit(K::RightParen, 1);
                 self.paren_depth -= 1;
                 if self.paren_depth < 0 {
-                    return Err(self.error(self.pos, "unexpected right parenthesis ')'"));
+                    return Err(self.error(start + 1, "unexpected right parenthesis ')'"));
                 }
-                return Ok(());
+                K::RightParen
             }
             '+' => K::Add,
             '-' => K::Sub,
@@ -234,7 +234,12 @@ impl<'q> Lexer<'q> {
                 let kind = keyword(&self.query[start..start + len])
                     .filter(|k| matches!(k, K::Step | K::Range | K::MaxOf | K::MinOf));
                 let Some(kind) = kind else {
-                    let text = format!("unexpected character in duration expression: {}", quote_char(c));
+                    // Behind the first number Prometheus' lexer has left its state for durations.
+                    let text = if self.got_number {
+                        format!("unexpected character: {}, expected ':'", quote_char(c))
+                    } else {
+                        format!("unexpected character in duration expression: {}", quote_char(c))
+                    };
                     return Err(self.error(start, &text));
                 };
                 if matches!(kind, K::Step | K::Range) {
@@ -350,19 +355,25 @@ impl<'q> Lexer<'q> {
     }
 
     fn number_or_duration(&mut self, start: usize) -> LexResult<()> {
-        if let Some(len) = scan_number(&self.query[start..]) {
-            self.emit(TokenKind::Number, len);
-            return Ok(());
+        self.got_number = true;
+        let rest = &self.query[start..];
+        let read = match scan_number(rest) {
+            Ok(len) => {
+                self.emit(TokenKind::Number, len);
+                return Ok(());
+            }
+            Err(read) => read,
+        };
+        match scan_duration(rest, read) {
+            Ok(len) => {
+                self.emit(TokenKind::Duration, len);
+                Ok(())
+            }
+            Err(read) => {
+                let shown = super::quote::quote(&rest[..read]);
+                Err(self.error(start, &format!("bad number or duration syntax: {shown}")))
+            }
         }
-        if let Some(len) = scan_duration(&self.query[start..]) {
-            self.emit(TokenKind::Duration, len);
-            return Ok(());
-        }
-        let shown = self.query[start..]
-            .split(|c: char| !(is_alpha(c) || c.is_ascii_digit() || c == '.'))
-            .next()
-            .unwrap_or("");
-        Err(self.error(start, &format!("bad number or duration syntax: {}", super::quote::quote(shown))))
     }
 
     fn take_while(&self, test: impl Fn(char) -> bool) -> usize {
@@ -393,8 +404,8 @@ fn code_point(c: char) -> String {
     format!("U+{:04X} {}", c as u32, quote_char(c))
 }
 
-/// Length of the number at the start of `text`, if a well-formed one is there and no letter follows it.
-fn scan_number(text: &str) -> Option<usize> {
+/// Length of the number at the start of `text`, or how far it was read until it turned out to be none.
+fn scan_number(text: &str) -> Result<usize, usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
     let hex = bytes.len() > 1 && bytes[0] == b'0' && matches!(bytes[1], b'x' | b'X');
@@ -412,57 +423,64 @@ fn scan_number(text: &str) -> Option<usize> {
         match b {
             b if is_digit(b) => at += 1,
             b'.' => {
-                if dot || hex || matches!(next, Some(b'_' | b'.')) {
-                    return None;
+                if dot {
+                    return Err(at + 1);
+                }
+                if matches!(next, Some(b'_' | b'.')) {
+                    return Err(at + 2);
+                }
+                if hex {
+                    return Err(at + 1);
                 }
                 dot = true;
                 at += 1;
             }
             b'e' | b'E' => {
                 if exponent {
-                    return None;
+                    return Err(at + 1);
                 }
                 exponent = true;
                 at += 1;
                 if matches!(bytes.get(at), Some(b'+' | b'-')) {
                     at += 1;
                 }
-                if matches!(bytes.get(at), None | Some(b'.' | b'_' | b'e' | b'E')) {
-                    return None;
+                match bytes.get(at) {
+                    None => return Err(at),
+                    Some(b'.' | b'_' | b'e' | b'E') => return Err(at + 1),
+                    Some(_) => {}
                 }
             }
-            b'_' => {
-                if matches!(next, None | Some(b'.' | b'_' | b'e' | b'E')) {
-                    return None;
-                }
-                at += 1;
-            }
+            b'_' => match next {
+                None => return Err(at + 1),
+                Some(b'.' | b'_' | b'e' | b'E') => return Err(at + 2),
+                Some(_) => at += 1,
+            },
             _ => break,
         }
     }
     let follows = bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-    (at > begin && !follows).then_some(at)
+    if at > begin && !follows { Ok(at) } else { Err(at) }
 }
 
-/// Length of the duration at the start of `text`; its units are checked later.
-fn scan_duration(text: &str) -> Option<usize> {
+/// Length of a duration of which `at` bytes are read (its first number); its units are checked later.
+fn scan_duration(text: &str, mut at: usize) -> Result<usize, usize> {
     let bytes = text.as_bytes();
-    let mut at = 0;
-    let mut first = true;
+    let is = |at: usize, set: &[u8]| bytes.get(at).is_some_and(|b| set.contains(b));
+    if !is(at, b"smhdwy") {
+        return Err(at);
+    }
+    at += 1;
+    at += usize::from(is(at, b"s"));
     while bytes.get(at).is_some_and(u8::is_ascii_digit) {
         while bytes.get(at).is_some_and(u8::is_ascii_digit) {
             at += 1;
         }
-        match bytes.get(at) {
-            Some(b's' | b'm' | b'h' | b'd' | b'w') => at += 1,
-            Some(b'y') if first => at += 1,
-            _ => return None,
+        if !is(at, b"smhdw") {
+            return Err(at);
         }
-        if bytes.get(at) == Some(&b's') {
-            at += 1;
-        }
-        first = false;
+        at += 1;
+        at += usize::from(is(at, b"s"));
     }
     let follows = bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-    (at > 0 && !follows).then_some(at)
+    if follows { Err(at + 1) } else { Ok(at) }
 }

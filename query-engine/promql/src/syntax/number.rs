@@ -33,6 +33,10 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
         if number.is_empty() {
             return Err(bad());
         }
+        if !UNITS.iter().any(|(name, _)| *name == unit) && !unit.is_empty() {
+            let (unit, text) = (super::quote::quote(unit), super::quote::quote(text));
+            return Err(format!("unknown unit {unit} in duration {text}"));
+        }
         let (_, unit_ms) = units.find(|(name, _)| *name == unit).ok_or_else(bad)?;
         total = number
             .parse::<i64>()
@@ -85,7 +89,7 @@ pub fn parse_number(text: &str) -> Option<f64> {
     if plain.is_empty() || !plain.bytes().any(|b| b.is_ascii_digit()) {
         return None;
     }
-    plain.parse().ok()
+    plain.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 /// Go's `strconv.FormatFloat(value, 'f', -1, 64)`.

@@ -21,6 +21,9 @@ use crate::error::{PromqlError, PromqlResult};
 /// Deepest tree that is accepted: a few hundred operands joined by `or` fit, and walking it fits a thread's stack.
 const DEPTH_MAX: u32 = 256;
 
+/// Most parentheses, calls and signs inside each other, each of which is several calls of this parser.
+const NESTING_MAX: u32 = 100;
+
 /// Which parts of the language are on. The names of Prometheus' feature flags are in brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseOptions {
@@ -87,6 +90,8 @@ struct Parser<'q> {
     tokens: Vec<Token<'q>>,
     next: usize,
     lexical_error: Option<PromqlError>,
+    /// What an error inside a duration says: where, and what was expected.
+    duration_context: Option<(String, String)>,
 }
 
 /// An expression and the depth of its tree.
@@ -98,7 +103,7 @@ struct Node {
 impl<'q> Parser<'q> {
     fn new(query: &'q str, options: ParseOptions) -> Self {
         let (tokens, lexical_error) = tokenize(query);
-        Self { query, options, tokens, next: 0, lexical_error }
+        Self { query, options, tokens, next: 0, lexical_error, duration_context: None }
     }
 
     fn peek(&self) -> Token<'q> {
@@ -167,8 +172,16 @@ impl<'q> Parser<'q> {
     }
 
     fn check_depth(&self, depth: u32, span: Span) -> PromqlResult<()> {
-        if depth > DEPTH_MAX {
-            let text = format!("expression is nested too deeply, at most {DEPTH_MAX} levels are allowed");
+        self.check_levels(depth, DEPTH_MAX, span)
+    }
+
+    fn check_nesting(&self, level: u32) -> PromqlResult<()> {
+        self.check_levels(level, NESTING_MAX, self.peek().span)
+    }
+
+    fn check_levels(&self, levels: u32, max: u32, span: Span) -> PromqlResult<()> {
+        if levels > max {
+            let text = format!("expression is nested too deeply, at most {max} levels are allowed");
             return Err(self.error(span, text));
         }
         Ok(())
@@ -177,7 +190,7 @@ impl<'q> Parser<'q> {
     /// An expression whose binary operators all bind at least as strongly as `min_binding`. `level` counts the calls
     /// that are open above this one.
     fn expression(&mut self, min_binding: u8, level: u32) -> PromqlResult<Node> {
-        self.check_depth(level, self.peek().span)?;
+        self.check_nesting(level)?;
         let mut left = self.operand(level)?;
         loop {
             let token = self.peek();
@@ -295,10 +308,11 @@ impl<'q> Parser<'q> {
             return Ok((ms as f64 / 1000.0, true));
         }
         let value = parse_number(token.text).ok_or_else(|| {
-            let text = format!(
-                "error parsing number: strconv.ParseFloat: parsing {}: invalid syntax",
-                quote(token.text)
-            );
+            // Like Go, a number too large for a float is an error and not infinite.
+            let is_large = token.text.parse::<f64>().is_ok();
+            let reason = if is_large { "value out of range" } else { "invalid syntax" };
+            let text =
+                format!("error parsing number: strconv.ParseFloat: parsing {}: {reason}", quote(token.text));
             self.error(token.span, text)
         })?;
         Ok((value, false))

@@ -43,7 +43,7 @@ impl MemoryStorage {
 }
 
 /// The histogram with the hint that a store of chunks gives it: inside a chunk there is no reset, a reset starts a new
-/// one, and of the first histogram nothing is known.
+/// one, and of the first histogram of a chunk nothing is known.
 fn with_hint(columns: &SampleColumns, histogram: &Arc<FloatHistogram>) -> Arc<FloatHistogram> {
     use CounterResetHint as H;
     let before = columns.histograms.last().filter(|(at, before)| {
@@ -57,13 +57,7 @@ fn with_hint(columns: &SampleColumns, histogram: &Arc<FloatHistogram>) -> Arc<Fl
             let unhinted = FloatHistogram { counter_reset_hint: H::Unknown, ..(**histogram).clone() };
             let is_other_layout =
                 before.schema != histogram.schema || before.zero_threshold != histogram.zero_threshold;
-            if is_other_layout {
-                H::Unknown
-            } else if unhinted.detect_reset(before) {
-                H::Reset
-            } else {
-                H::NotReset
-            }
+            if is_other_layout || unhinted.detect_reset(before) { H::Unknown } else { H::NotReset }
         }
     };
     Arc::new(FloatHistogram { counter_reset_hint: hint, ..(**histogram).clone() })

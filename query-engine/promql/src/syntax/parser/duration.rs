@@ -1,7 +1,7 @@
 //! Durations of ranges, steps and offsets, which may be arithmetic.
 
 use super::Parser;
-use crate::error::PromqlResult;
+use crate::error::{PromqlError, PromqlResult};
 use crate::syntax::ast::{DurationExpr, DurationKind, DurationOp, DurationValue};
 use crate::syntax::token::{Token, TokenKind};
 
@@ -19,10 +19,9 @@ impl Parser<'_> {
         context: &str,
         expected: &str,
     ) -> PromqlResult<DurationValue> {
-        if !self.starts_duration() {
-            return Err(self.unexpected(context, expected));
-        }
+        let before = self.duration_context.replace((context.to_owned(), expected.to_owned()));
         let expr = self.duration_expr(0, 0)?;
+        self.duration_context = before;
         if let DurationKind::Literal { seconds, .. } = expr.kind
             && seconds <= 0.0
         {
@@ -33,36 +32,38 @@ impl Parser<'_> {
 
     /// The duration behind `offset`: one operand, arithmetic only in parentheses.
     pub(super) fn offset_duration(&mut self) -> PromqlResult<DurationValue> {
-        if !self.starts_duration() {
-            return Err(self.unexpected("offset", "number, duration, step(), or range()"));
-        }
+        let context = ("offset".to_owned(), "number, duration, step(), or range()".to_owned());
+        let before = self.duration_context.replace(context);
         let token = self.peek();
+        let mut expr = None;
         if matches!(token.kind, TokenKind::Add | TokenKind::Sub) {
             self.advance();
             let operand = self.duration_operand(0)?;
-            return Ok(into_value(self.apply_sign(token, operand)?));
+            expr = Some(self.apply_sign(token, operand)?);
         }
-        Ok(into_value(self.duration_operand(0)?))
+        let expr = match expr {
+            Some(expr) => expr,
+            None => self.duration_operand(0)?,
+        };
+        self.duration_context = before;
+        Ok(into_value(expr))
     }
 
-    fn starts_duration(&self) -> bool {
-        use TokenKind as K;
-        matches!(
-            self.peek().kind,
-            K::Number
-                | K::Duration
-                | K::Step
-                | K::Range
-                | K::MaxOf
-                | K::MinOf
-                | K::LeftParen
-                | K::Add
-                | K::Sub
-        )
+    /// The next token does not fit into a duration.
+    fn unexpected_in_duration(&self) -> PromqlError {
+        let (context, expected) = self.duration_context.clone().unwrap_or_default();
+        self.unexpected(&context, &expected)
+    }
+
+    fn expect_in_duration(&mut self, kind: TokenKind) -> PromqlResult<Token<'_>> {
+        if self.peek().kind != kind {
+            return Err(self.unexpected_in_duration());
+        }
+        Ok(self.advance())
     }
 
     fn duration_expr(&mut self, min_binding: u8, level: u32) -> PromqlResult<DurationExpr> {
-        self.check_depth(level, self.peek().span)?;
+        self.check_nesting(level)?;
         let token = self.peek();
         let mut left = if matches!(token.kind, TokenKind::Add | TokenKind::Sub) {
             self.advance();
@@ -88,7 +89,7 @@ impl Parser<'_> {
                 return Ok(left);
             }
             chain += 1;
-            self.check_depth(chain, token.span)?;
+            self.check_nesting(chain)?;
             self.advance();
             let right = self.duration_expr(right_binding, level + 1)?;
             self.check_enabled(&left)?;
@@ -117,28 +118,28 @@ impl Parser<'_> {
             }
             K::Step | K::Range => {
                 self.advance();
-                self.expect(K::LeftParen, "", "")?;
-                let close = self.expect(K::RightParen, "", "")?;
+                self.expect_in_duration(K::LeftParen)?;
+                let close = self.expect_in_duration(K::RightParen)?.span;
                 let kind = if token.kind == K::Step { DurationKind::Step } else { DurationKind::Range };
-                self.enabled(DurationExpr { kind, span: token.span.merge(close.span), is_wrapped: false })
+                self.enabled(DurationExpr { kind, span: token.span.merge(close), is_wrapped: false })
             }
             K::MaxOf | K::MinOf => {
                 self.advance();
-                self.expect(K::LeftParen, "", "")?;
+                self.expect_in_duration(K::LeftParen)?;
                 let left = self.duration_expr(0, level + 1)?;
-                self.expect(K::Comma, "", "")?;
+                self.expect_in_duration(K::Comma)?;
                 let right = self.duration_expr(0, level + 1)?;
-                let close = self.expect(K::RightParen, "", "")?;
+                let close = self.expect_in_duration(K::RightParen)?.span;
                 let op = if token.kind == K::MaxOf { DurationOp::MaxOf } else { DurationOp::MinOf };
                 let kind = DurationKind::Binary(op, Box::new(left), Box::new(right));
-                self.enabled(DurationExpr { kind, span: token.span.merge(close.span), is_wrapped: false })
+                self.enabled(DurationExpr { kind, span: token.span.merge(close), is_wrapped: false })
             }
             K::LeftParen => {
                 self.advance();
                 let inner = self.duration_expr(0, level + 1)?;
-                let close = self.expect(K::RightParen, "", "")?;
+                let close = self.expect_in_duration(K::RightParen)?.span;
                 self.check_enabled(&inner)?;
-                let span = token.span.merge(close.span);
+                let span = token.span.merge(close);
                 Ok(match inner.kind {
                     DurationKind::Literal { .. } => {
                         let kind = DurationKind::Plus(Box::new(inner));
@@ -147,7 +148,7 @@ impl Parser<'_> {
                     _ => DurationExpr { is_wrapped: true, ..inner },
                 })
             }
-            _ => Err(self.unexpected("", "")),
+            _ => Err(self.unexpected_in_duration()),
         }
     }
 

@@ -1,0 +1,166 @@
+//! What the engine promises beside correct values: limits, cancellation, and results that do not depend on threads.
+
+#![expect(unreachable_pub, reason = "the modules of a test program have no other user")]
+
+#[path = "promqltest/memory_storage.rs"]
+mod memory_storage;
+
+use std::time::Duration;
+
+use memory_storage::MemoryStorage;
+use model::{ErrorKind, Labels, SampleColumns};
+use promql::{Cancel, Engine, EngineSettings, PromqlError, QueryOptions, QueryOutput, QueryValue, Stage};
+use runtime::Tasks;
+
+const MINUTE: i64 = 60_000;
+
+/// `series` counters with a sample every 15 s over an hour, of differing slopes, with resets and gaps.
+fn storage(series: usize) -> MemoryStorage {
+    let mut storage = MemoryStorage::default();
+    for index in 0..series {
+        let mut samples = SampleColumns::default();
+        let mut value = 0.0;
+        for sample in 0..240_i64 {
+            let step = (index as i64 * 7 + sample * 13) % 17;
+            value = if (sample + index as i64) % 97 == 0 { 0.1 } else { value + step as f64 * 0.37 };
+            if (sample + index as i64) % 31 != 0 {
+                samples.push(sample * 15_000, value);
+            }
+        }
+        let labels = Labels::from_pairs([
+            ("__name__", "requests_total".to_owned()),
+            ("instance", format!("host-{}", index % 50)),
+            ("path", format!("/p{}", index / 50)),
+            ("le", format!("{}", index % 10)),
+        ]);
+        storage.append(labels, &samples);
+    }
+    storage
+}
+
+fn engine(change: impl FnOnce(&mut EngineSettings)) -> Engine {
+    let mut settings = EngineSettings::default();
+    change(&mut settings);
+    Engine::new(settings, Tasks::new())
+}
+
+async fn range(engine: &Engine, storage: &MemoryStorage, query: &str) -> Result<QueryOutput, PromqlError> {
+    engine.range(query, 0, 60 * MINUTE, MINUTE / 2, storage, QueryOptions::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_do_not_depend_on_the_number_of_threads() {
+    let storage = storage(2_000);
+    for query in [
+        "rate(requests_total[5m])",
+        "sum by (instance) (rate(requests_total[5m]))",
+        "avg(increase(requests_total[10m]))",
+        "stddev by (path) (requests_total)",
+        "topk(5, rate(requests_total[3m]))",
+        "quantile by (instance) (0.9, requests_total)",
+        "histogram_quantile(0.9, sum by (le, instance) (rate(requests_total[5m])))",
+        "requests_total / on (instance, path, le) rate(requests_total[5m])",
+        "max_over_time(rate(requests_total[5m])[10m:1m])",
+    ] {
+        let mut answers = Vec::new();
+        for threads in [1, 2, 5] {
+            let engine = engine(|settings| settings.threads = threads);
+            let output = range(&engine, &storage, query).await.expect("a valid query");
+            // NaN is not equal to itself, but its text is.
+            answers.push((format!("{:?}", output.value), output.warnings, output.infos));
+        }
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_over_its_limits_fails_with_the_text_of_prometheus() {
+    let storage = storage(100);
+    let small = engine(|settings| settings.samples_max = 5_000);
+    let error = range(&small, &storage, "requests_total").await.expect_err("12,000 samples");
+    assert_eq!(
+        error.to_string(),
+        "query processing would load too many samples into memory in query execution"
+    );
+    assert_eq!((error.kind(), error.stage()), (ErrorKind::Invalid, Stage::Execution));
+    let sum = range(&small, &storage, "sum(requests_total{path=\"/p0\"}) > 1e9").await;
+    assert!(sum.is_ok(), "samples of an operator's input do not stay held: {sum:?}");
+
+    let small = engine(|settings| settings.memory_bytes_max = 10_000);
+    let error = range(&small, &storage, "requests_total").await.expect_err("97 kB of columns");
+    assert!(error.to_string().contains("more than 10000 bytes of memory"), "{error}");
+}
+
+#[tokio::test]
+async fn a_huge_subquery_is_refused_and_not_allocated() {
+    let storage = storage(100);
+    let error = engine(|_| ())
+        .instant("sum(max_over_time(requests_total[30y:1ms]))", 0, &storage, QueryOptions::default())
+        .await
+        .expect_err("a trillion steps");
+    assert!(error.to_string().contains("bytes of memory"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cancelled_query_and_one_out_of_time_stop() {
+    let storage = storage(100);
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let options = QueryOptions { cancel, ..QueryOptions::default() };
+    let error = engine(|_| ())
+        .instant("requests_total", 0, &storage, options)
+        .await
+        .expect_err("cancelled before it began");
+    assert_eq!(error.kind(), ErrorKind::Canceled);
+
+    let options = QueryOptions { timeout: Some(Duration::ZERO), ..QueryOptions::default() };
+    let error =
+        engine(|_| ()).instant("requests_total", 0, &storage, options).await.expect_err("no time at all");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn a_long_chain_of_operators_is_evaluated() {
+    let storage = storage(1);
+    let query = vec!["requests_total"; 250].join(" or ");
+    let output = range(&engine(|_| ()), &storage, &query).await.expect("deep, but allowed");
+    let QueryValue::Matrix(series) = output.value else { panic!("no matrix") };
+    assert_eq!(series.len(), 1);
+}
+
+#[tokio::test]
+async fn a_range_query_needs_values_per_step_and_a_step() {
+    let storage = storage(1);
+    let engine = engine(|_| ());
+    for (query, expected) in [
+        (
+            "requests_total[5m]",
+            "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector",
+        ),
+        ("\"text\"", "invalid expression type \"string\" for range query, must be Scalar or instant Vector"),
+    ] {
+        let error = range(&engine, &storage, query).await.expect_err(query);
+        assert_eq!((error.to_string().as_str(), error.stage()), (expected, Stage::Parse));
+    }
+    assert!(engine.range("1", 0, 1, 0, &storage, QueryOptions::default()).await.is_err());
+    let empty = engine.range("1", 10, 5, 1, &storage, QueryOptions::default()).await.expect("ends early");
+    let QueryValue::Matrix(series) = empty.value else { panic!("no matrix") };
+    assert!(series.iter().all(|series| series.floats.is_empty()));
+}
+
+#[tokio::test]
+async fn metric_names_go_at_once_unless_removal_is_delayed() {
+    let storage = storage(1);
+    for (is_delayed, expected) in [(false, ""), (true, "requests_total")] {
+        let engine = engine(|settings| settings.delayed_name_removal = is_delayed);
+        let query = "label_replace(abs(requests_total), \"was\", \"$1\", \"__name__\", \"(.*)\")";
+        let output = engine
+            .instant(query, 30 * MINUTE, &storage, QueryOptions::default())
+            .await
+            .expect("a valid query");
+        let QueryValue::Vector(samples) = output.value else { panic!("no vector") };
+        assert_eq!(samples.len(), 1);
+        assert_eq!(samples[0].labels.get("was").unwrap_or(""), expected);
+        assert_eq!(samples[0].labels.metric_name(), None);
+    }
+}
