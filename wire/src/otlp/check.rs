@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use model::{AppendReport, Signal};
 
-use super::common::{ANY_VALUE_DEPTH_MAX, too_deep};
+use super::common::{ANY_VALUE_DEPTH_MAX, plain_key_value, plain_string, too_deep};
 use super::schema::{self, Field, Kind, Label, Message, Role};
 use crate::DecodeError;
 use crate::protobuf::{Fields, Value, begin_message, read_varint, text};
@@ -201,6 +201,10 @@ impl Checker {
 
 /// [`Checker::message`] for the message of which there are most.
 fn key_value(bytes: &[u8], depth: u8) -> Result<(), DecodeError> {
+    if let Some((key, value)) = plain_key_value(bytes) {
+        check_text(key)?;
+        return any_value(value, depth);
+    }
     let mut fields = Fields::new(bytes);
     while let Some(field) = fields.next_field()? {
         match field.number {
@@ -215,6 +219,9 @@ fn key_value(bytes: &[u8], depth: u8) -> Result<(), DecodeError> {
 /// `depth` levels are allowed, this one included.
 fn any_value(bytes: &[u8], depth: u8) -> Result<(), DecodeError> {
     let Some(depth) = depth.checked_sub(1) else { return Err(too_deep()) };
+    if let Some(plain) = plain_string(bytes) {
+        return check_text(plain);
+    }
     let mut fields = Fields::new(bytes);
     while let Some(field) = fields.next_field()? {
         match field.number {

@@ -183,6 +183,9 @@ pub struct KeyValue<'a> {
 impl<'a> KeyValue<'a> {
     #[inline]
     fn parse(bytes: &'a [u8], depth: u8) -> Result<Self, DecodeError> {
+        if let Some((key, value)) = plain_key_value(bytes) {
+            return Ok(Self { key, value, depth });
+        }
         let mut pair = Self { key: &[], value: &[], depth };
         let mut fields = Fields::new(bytes);
         while let Some(field) = fields.next_field()? {
@@ -220,6 +223,23 @@ impl<'a> KeyValue<'a> {
     }
 }
 
+/// Key and encoded value of a `KeyValue` written the usual way: the key, then the value, both under 128 bytes, and
+/// nothing else. `None` means nothing but that it has to be walked field by field.
+#[inline(always)]
+pub(super) fn plain_key_value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [0x0a, key_len @ ..0x80, rest @ ..] = bytes else { return None };
+    let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
+    let [0x12, value_len @ ..0x80, value @ ..] = rest else { return None };
+    (usize::from(*value_len) == value.len()).then_some((key, value))
+}
+
+/// The text of an `AnyValue` that is nothing but a string under 128 bytes; `None` as in [`plain_key_value`].
+#[inline(always)]
+pub(super) fn plain_string(bytes: &[u8]) -> Option<&[u8]> {
+    let [0x0a, len @ ..0x80, text @ ..] = bytes else { return None };
+    (usize::from(*len) == text.len()).then_some(text)
+}
+
 /// A value of an attribute or a log body.
 #[derive(Clone, Copy, Debug)]
 pub enum AnyValue<'a> {
@@ -246,6 +266,9 @@ impl<'a> AnyValue<'a> {
     #[inline]
     fn parse_at(bytes: &'a [u8], depth: u8) -> Result<Self, DecodeError> {
         let Some(depth) = depth.checked_sub(1) else { return Err(too_deep()) };
+        if let Some(plain) = plain_string(bytes) {
+            return text(plain).map(Self::String);
+        }
         let mut value = Self::Empty;
         let mut fields = Fields::new(bytes);
         while let Some(field) = fields.next_field()? {

@@ -261,6 +261,10 @@ fn malformed_requests_are_refused_with_the_path() {
         "resourceLogs: scopeLogs: logRecords: attributes: string of 1 bytes is not valid utf-8 at byte 0",
     );
     check(
+        record(b"\x32\x08\x0a\x01k\x12\x03\x0a\x01\xff"),
+        "resourceLogs: scopeLogs: logRecords: attributes: string of 1 bytes is not valid utf-8 at byte 0",
+    );
+    check(
         record(b"\x2a\x02\x0a\x05"),
         "resourceLogs: scopeLogs: logRecords: body: length 5 runs past the end, 0 bytes are left",
     );
