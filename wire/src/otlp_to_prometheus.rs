@@ -120,7 +120,8 @@ pub trait SeriesResolver {
     /// Failure of a whole request.
     type Error: From<DecodeError>;
 
-    /// The handles of a key that was inserted before. May forget.
+    /// The handles of a key that was inserted before. May forget. Called once for each point that has its series and
+    /// once for each resource, in the same order whenever a request is translated.
     fn lookup(&mut self, key: SeriesKey) -> Option<&[Self::Handle]>;
 
     /// Makes handles for the series of a key and remembers them in this order.
@@ -534,22 +535,12 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
         latest_ns: i64,
     ) -> Result<(), R::Error> {
         let key = self.point_key(resource.hash, self.hash(TARGET_INFO.as_bytes()), 0, 0);
-        if self.resolver.lookup(key).is_none() {
-            let series = match self.target_info_series(resource) {
-                Ok(series) => series,
-                Err(error) => {
-                    self.report
-                        .reject("no_target_info", 0, || format!("target_info was not written: {error}"));
-                    return Ok(());
-                }
-            };
-            if let Resolved::Refused { message, .. } = self.resolver.insert(key, series.as_slice())? {
-                self.report.reject("no_target_info", 0, || format!("target_info was not written: {message}"));
-                return Ok(());
-            }
-        }
-        let Some([handle, ..]) = self.resolver.lookup(key) else { return Ok(()) };
-        let handle = *handle;
+        let known = self.resolver.lookup(key).map(|run| run.first().copied());
+        let handle = match known {
+            Some(handle) => handle,
+            None => self.new_target_info(key, resource)?,
+        };
+        let Some(handle) = handle else { return Ok(()) };
         let interval_ns = (self.settings.lookback_delta_ms / 2).max(1).saturating_mul(NS_PER_MS);
         let gap_samples = (latest_ns.saturating_sub(earliest_ns) as usize).div_ceil(interval_ns as usize);
         if earliest_ns < latest_ns && gap_samples <= self.info_gap_samples_left {
@@ -570,6 +561,22 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
     }
 
     #[cold]
+    fn new_target_info(
+        &mut self,
+        key: SeriesKey,
+        resource: &mut ResourceContext<'_>,
+    ) -> Result<Option<R::Handle>, R::Error> {
+        let error = match self.target_info_series(resource) {
+            Ok(series) => match self.resolver.insert(key, series.as_slice())? {
+                Resolved::Handles(run) => return Ok(run.first().copied()),
+                Resolved::Refused { message, .. } => message,
+            },
+            Err(error) => error.to_string(),
+        };
+        self.report.reject("no_target_info", 0, || format!("target_info was not written: {error}"));
+        Ok(None)
+    }
+
     fn target_info_series(
         &mut self,
         resource: &mut ResourceContext<'_>,
