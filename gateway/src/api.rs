@@ -2,8 +2,9 @@
 
 pub mod form;
 pub mod json;
-
+pub mod loki;
 pub mod process;
+pub mod prometheus;
 
 use axum::body::Body;
 use bytes::Bytes;

@@ -3,11 +3,15 @@
 //! The binary is a thin `main` over this library, so that tests start the same server inside their own process.
 
 pub mod api;
+mod apis;
+pub mod cli;
 pub mod config;
 pub mod duration;
 pub mod receivers;
 pub mod server;
+mod stores;
 mod telemetry;
+pub mod wiring;
 
 /// Makes aws-lc-rs the process' TLS provider. To be called first thing: rustls panics at its first use without one
 /// when several are linked in.

@@ -3,7 +3,7 @@
 //! A receiver is a description: listeners of its own and routes on the API servers. Making one opens nothing, so that
 //! `validate` can make them all; `wiring` binds and serves.
 
-//LOKI
+pub mod loki;
 pub mod otlp;
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::server::{Handler, ServeSettings};
 
 /// Every receiver: the types that `receivers:` may name.
-pub const RECEIVERS: &[ReceiverFactory] = &[otlp::FACTORY];
+pub const RECEIVERS: &[ReceiverFactory] = &[loki::FACTORY, otlp::FACTORY];
 
 /// A row of the receiver table.
 pub struct ReceiverFactory {

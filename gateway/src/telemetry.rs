@@ -17,7 +17,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 const PAGE_BYTES: u64 = 4096;
 
 /// The process' recorder. There is one, however many gateways a test starts.
-pub fn recorder() -> PrometheusHandle {
+pub(crate) fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     let install = || {
         let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).expect("the buckets are not empty");
@@ -31,7 +31,7 @@ pub fn recorder() -> PrometheusHandle {
 }
 
 /// Keeps the recorder in order and the process' gauges up to date until shutdown.
-pub fn keep_up(handle: PrometheusHandle, tasks: &Tasks, started_ms: i64) {
+pub(crate) fn keep_up(handle: PrometheusHandle, tasks: &Tasks, started_ms: i64) {
     let stop = tasks.clone();
     tasks.spawn("metrics_upkeep", async move {
         gauge!("process_start_time_seconds").set(started_ms as f64 / 1000.0);

@@ -21,7 +21,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "tidegate",
         &[
-            "model", "runtime", "wire", "storage-api", "tsdb", "logstore", "promql", "logql", "pipelines",
+            "model",
+            "runtime",
+            "wire",
+            "storage-api",
+            "tsdb",
+            "logstore",
+            "promql",
+            "logql",
+            "pipelines",
             "exporters",
         ],
     ),
@@ -44,7 +52,8 @@ fn files(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
             let path = entry.expect("a folder of the repository is readable").path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
             if path.is_dir() {
-                let skip = name.starts_with('.') || ["target", "node_modules", "tidegate-data"].contains(&&*name);
+                let skip =
+                    name.starts_with('.') || ["target", "node_modules", "tidegate-data"].contains(&&*name);
                 if !skip {
                     folders.push(path);
                 }
@@ -73,7 +82,11 @@ fn crates_depend_only_along_the_arrows() {
     let arrows: BTreeMap<_, BTreeSet<_>> =
         ARROWS.iter().map(|(from, to)| (*from, to.iter().copied().collect())).collect();
     let ours: BTreeSet<_> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
-    assert_eq!(ours, arrows.keys().map(|name| (*name).to_owned()).collect(), "every crate has a row of arrows");
+    assert_eq!(
+        ours,
+        arrows.keys().map(|name| (*name).to_owned()).collect(),
+        "every crate has a row of arrows"
+    );
     for package in &metadata.packages {
         let allowed = &arrows[package.name.as_str()];
         let normal = |d: &&cargo_metadata::Dependency| d.kind == cargo_metadata::DependencyKind::Normal;
@@ -108,7 +121,9 @@ fn files_are_short_headed_and_named_for_what_they_hold() {
         }
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
-            faults.push(format!("{shown}: {lines} lines, at most {FILE_LINES_MAX}; which second idea moved in?"));
+            faults.push(format!(
+                "{shown}: {lines} lines, at most {FILE_LINES_MAX}; which second idea moved in?"
+            ));
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));

@@ -12,12 +12,13 @@ mod ingest;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use model::Signal;
-use pipelines::{ComponentConfig, ConfigDuration, ConfigError, Stability};
+use pipelines::{ComponentConfig, ComponentId, ConfigDuration, ConfigError, Stability};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
-use self::http::HttpSettings;
+use self::http::{Dialect, HttpSettings};
 use self::ingest::Ingest;
 use super::{ApiServer, Listener, Mount, NotSupported, Receiver, ReceiverContext, ReceiverFactory};
 use crate::server::{ServeSettings, router_handler};
@@ -180,6 +181,19 @@ impl Default for HttpConfig {
     }
 }
 
+/// `POST path` for OTLP logs as Loki takes them: 204 on success, statuses always in protobuf (pkg/loghttp/push/otlp.go).
+pub(super) fn loki_routes(id: &ComponentId, context: &ReceiverContext, path: &str) -> Router {
+    let ingest = Arc::new(Ingest::new(id, "http", false, context));
+    let settings = HttpSettings {
+        paths: vec![(Signal::Logs, path.to_owned())],
+        body_bytes_max: LOKI_BODY_BYTES_MAX,
+        encodings: vec!["", "gzip", "zstd", "lz4"],
+        response_headers: Vec::new(),
+        dialect: Dialect::Loki,
+    };
+    http::router(&ingest, settings)
+}
+
 /// A key that is there without a value means all defaults.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
@@ -187,6 +201,8 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Ok(Some(Option::<T>::deserialize(deserializer)?.unwrap_or_default()))
 }
 
+/// Loki's distributor.max-recv-msg-size, bytes.
+const LOKI_BODY_BYTES_MAX: u64 = 100 << 20;
 /// confighttp's default of max_request_body_size, bytes.
 const BODY_BYTES_DEFAULT: u64 = 20 << 20;
 
@@ -295,7 +311,13 @@ fn http_settings(http: &HttpConfig) -> Result<HttpSettings, ConfigError> {
         0 => BODY_BYTES_DEFAULT,
         bytes => bytes,
     };
-    Ok(HttpSettings { paths: paths.to_vec(), body_bytes_max, encodings, response_headers })
+    Ok(HttpSettings {
+        paths: paths.to_vec(),
+        body_bytes_max,
+        encodings,
+        response_headers,
+        dialect: Dialect::Otlp,
+    })
 }
 
 fn with_slash(path: &str) -> String {

@@ -31,6 +31,17 @@ pub(super) struct HttpSettings {
     pub(super) encodings: Vec<&'static str>,
     /// Headers that every answer gets.
     pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whose answers are given.
+    pub(super) dialect: Dialect,
+}
+
+/// Whose answers are given to the same requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// The collector's: an export response, statuses in the request's notation.
+    Otlp,
+    /// Loki's: 204 or a status in protobuf; 400 if some items were refused, 503 in place of 500.
+    Loki,
 }
 
 impl HttpSettings {
@@ -72,8 +83,11 @@ async fn handle(
     let mut answer = match encoding_of(&head) {
         Err(refusal) => refusal.into_response(),
         Ok(encoding) => match export(ingest, settings, signal, encoding, &head, &mut body).await {
-            Ok(report) => encoding.success(signal, &report),
-            Err(refusal) => encoding.refusal(&refusal),
+            Ok(report) => success(settings.dialect, encoding, signal, &report),
+            Err(refusal) => match settings.dialect {
+                Dialect::Otlp => encoding.refusal(&refusal),
+                Dialect::Loki => loki_refusal(&refusal),
+            },
         },
     };
     if !answer.status().is_success() {
@@ -83,6 +97,26 @@ async fn handle(
         answer.headers_mut().insert(name.clone(), value.clone());
     }
     answer
+}
+
+fn success(dialect: Dialect, encoding: Encoding, signal: Signal, report: &AppendReport) -> Response {
+    match dialect {
+        Dialect::Otlp => encoding.success(signal, report),
+        Dialect::Loki if report.rejected_count() == 0 => StatusCode::NO_CONTENT.into_response(),
+        Dialect::Loki => {
+            let reasons: Vec<&str> =
+                report.rejected.iter().map(|rejection| rejection.message.as_str()).collect();
+            loki_refusal(&Refusal::invalid(reasons.join("\n")))
+        }
+    }
+}
+
+fn loki_refusal(refusal: &Refusal) -> Response {
+    let mut response = Encoding::Protobuf.refusal(refusal);
+    if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
 }
 
 /// The encoding that a request speaks, or the plain-text answer for one that speaks none.

@@ -1,0 +1,98 @@
+//! `query`, `query_range`, `format_query`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::{HeaderMap, Request, Response, StatusCode};
+use logql::{LogqlError, QueryParams};
+use tokio::sync::SemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::params::{LokiError, bounds, direction, interval, limit, step, time_or};
+use super::result::{CATEGORIZE_LABELS, answer};
+use super::{LokiApi, Shared, status_of, tenant_and_form};
+
+/// Query text may have this many bytes (pkg/logql/syntax, maxInputSize).
+const QUERY_BYTES_MAX: usize = 131_072;
+
+/// `query_range`.
+pub(super) async fn range(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let categorize = categorize(request.headers());
+    let run = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        let query = query_text(form.get("query"))?;
+        let (start_ns, end_ns) = bounds(&form, api.clock.now_ns())?;
+        let params = QueryParams {
+            start_ns,
+            end_ns,
+            step_ns: step(&form, start_ns, end_ns)?,
+            limit: limit(&form)?,
+            direction: direction(&form)?,
+            interval_ns: interval(&form)?,
+        };
+        let arrived = Instant::now();
+        let _slot = slot(&api).await?;
+        let queued = arrived.elapsed();
+        let cancel = CancellationToken::new();
+        let output = api.engine.query_range(query, params, &tenant, Arc::clone(&api.querier), &cancel).await;
+        Ok(answer(output.map_err(|error| query_error(&error))?, categorize, queued))
+    };
+    run.await.unwrap_or_else(LokiError::into_response)
+}
+
+/// `query`.
+pub(super) async fn instant(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let categorize = categorize(request.headers());
+    let run = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        let query = query_text(form.get("query"))?;
+        let time_ns = time_or(&form, "time", api.clock.now_ns())?;
+        // Not used by metric queries, which are the only ones here, and checked all the same.
+        (limit(&form)?, direction(&form)?);
+        let arrived = Instant::now();
+        let _slot = slot(&api).await?;
+        let queued = arrived.elapsed();
+        let cancel = CancellationToken::new();
+        let output =
+            api.engine.query_instant(query, time_ns, &tenant, Arc::clone(&api.querier), &cancel).await;
+        Ok(answer(output.map_err(|error| query_error(&error))?, categorize, queued))
+    };
+    run.await.unwrap_or_else(LokiError::into_response)
+}
+
+/// Waits for a slot, at most a query's own time.
+async fn slot(api: &LokiApi) -> Result<SemaphorePermit<'_>, LokiError> {
+    let timeout = || {
+        LokiError {
+        status: StatusCode::GATEWAY_TIMEOUT,
+        message: "request timed out, decrease the duration of the request or add more label matchers (prefer exact match over regex match) to reduce the amount of data processed".to_owned(),
+    }
+    };
+    match tokio::time::timeout(api.query.timeout, api.slots.acquire()).await {
+        Ok(Ok(slot)) => Ok(slot),
+        Ok(Err(_)) | Err(_) => Err(timeout()),
+    }
+}
+
+fn query_text(query: Option<&str>) -> Result<&str, LokiError> {
+    let query = query.unwrap_or("");
+    if query.len() > QUERY_BYTES_MAX {
+        return Err(LokiError::bad_request(format!(
+            "parse error : input size too long ({} > {QUERY_BYTES_MAX})",
+            query.len()
+        )));
+    }
+    Ok(query)
+}
+
+fn query_error(error: &LogqlError) -> LokiError {
+    LokiError { status: status_of(error.kind()), message: error.to_string() }
+}
+
+fn categorize(headers: &HeaderMap) -> bool {
+    let flags = headers.get("x-loki-response-encoding-flags").and_then(|value| value.to_str().ok());
+    flags.is_some_and(|flags| flags.split(',').any(|flag| flag.trim() == CATEGORIZE_LABELS))
+}

@@ -1,0 +1,268 @@
+//! Query results in Loki's JSON (pkg/util/marshal, pkg/logqlmodel/stats).
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use logql::{MatrixSeries, QueryOutput, QueryResult, QueryStats, ResultEntry, Streams, VectorSample};
+use model::Labels;
+use serde_json::{Value, json};
+
+use crate::api::json::{self, Html};
+use crate::api::streamed;
+
+const CONTENT_TYPE: &str = "application/json; charset=UTF-8";
+/// The encoding flag that keeps the three kinds of labels apart.
+pub(super) const CATEGORIZE_LABELS: &str = "categorize-labels";
+
+/// The whole answer to a query; `queued` is the time that it waited before it ran.
+pub(super) fn answer(output: QueryOutput, categorize: bool, queued: Duration) -> Response<Body> {
+    let mut tail = br#","stats":"#.to_vec();
+    tail.extend_from_slice(stats(&output.stats, queued).to_string().as_bytes());
+    tail.extend_from_slice(b"}}\n");
+    let mut head = br#"{"status":"success","#.to_vec();
+    if !output.warnings.is_empty() {
+        head.extend_from_slice(br#""warnings":"#);
+        json::strings(&mut head, output.warnings.iter().map(String::as_str), Html::Escaped);
+        head.push(b',');
+    }
+    head.extend_from_slice(br#""data":{"resultType":""#);
+    let mut items = Items::new(output.result, categorize);
+    head.extend_from_slice(items.result_type().as_bytes());
+    head.push(b'"');
+    if categorize && matches!(items, Items::Streams(..)) {
+        head.extend_from_slice(br#","encodingFlags":["categorize-labels"]"#);
+    }
+    head.extend_from_slice(br#","result":"#);
+    let mut head = Some(head);
+    streamed(StatusCode::OK, CONTENT_TYPE, move |out| {
+        if let Some(head) = head.take() {
+            out.extend_from_slice(&head);
+            items.open(out);
+        }
+        if items.next(out) {
+            return true;
+        }
+        out.extend_from_slice(&tail);
+        false
+    })
+}
+
+/// What of a result is still to be written; the flag tells that nothing was written yet.
+enum Items {
+    Streams(std::vec::IntoIter<(Labels, Vec<u8>)>, bool),
+    Matrix(std::vec::IntoIter<MatrixSeries>, bool),
+    Vector(std::vec::IntoIter<VectorSample>, bool),
+    Scalar(i64, f64),
+}
+
+impl Items {
+    fn new(result: QueryResult, categorize: bool) -> Self {
+        match result {
+            QueryResult::Streams(streams) => {
+                Self::Streams(encode_streams(&streams, categorize).into_iter(), true)
+            }
+            QueryResult::Matrix(series) => Self::Matrix(series.into_iter(), true),
+            QueryResult::Vector(samples) => Self::Vector(samples.into_iter(), true),
+            QueryResult::Scalar { timestamp_ms, value } => Self::Scalar(timestamp_ms, value),
+        }
+    }
+
+    fn result_type(&self) -> &'static str {
+        match self {
+            Self::Streams(..) => "streams",
+            Self::Matrix(..) => "matrix",
+            Self::Vector(..) => "vector",
+            Self::Scalar(..) => "scalar",
+        }
+    }
+
+    fn open(&self, out: &mut Vec<u8>) {
+        if !matches!(self, Self::Scalar(..)) {
+            out.push(b'[');
+        }
+    }
+
+    /// Writes one more item; `false` when the result has been closed.
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        let wrote = match self {
+            Self::Scalar(timestamp_ms, value) => {
+                point(out, *timestamp_ms, *value);
+                return false;
+            }
+            Self::Streams(streams, first) => streams.next().map(|(labels, values)| {
+                comma(out, first);
+                out.extend_from_slice(br#"{"stream":"#);
+                json::labels(out, &labels, Html::Escaped);
+                out.extend_from_slice(br#","values":"#);
+                out.extend_from_slice(&values);
+                out.push(b'}');
+            }),
+            Self::Matrix(series, first) => series.next().map(|series| {
+                comma(out, first);
+                out.extend_from_slice(br#"{"metric":"#);
+                json::labels(out, &series.labels, Html::Escaped);
+                out.extend_from_slice(br#","values":["#);
+                for (index, (timestamp_ms, value)) in series.points.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    point(out, *timestamp_ms, *value);
+                }
+                out.extend_from_slice(b"]}");
+            }),
+            Self::Vector(samples, first) => samples.next().map(|sample| {
+                comma(out, first);
+                out.extend_from_slice(br#"{"metric":"#);
+                json::labels(out, &sample.labels, Html::Escaped);
+                out.extend_from_slice(br#","value":"#);
+                point(out, sample.timestamp_ms, sample.value);
+                out.push(b'}');
+            }),
+        };
+        if wrote.is_none() {
+            out.push(b']');
+        }
+        wrote.is_some()
+    }
+}
+
+fn comma(out: &mut Vec<u8>, first: &mut bool) {
+    if !std::mem::take(first) {
+        out.push(b',');
+    }
+}
+
+fn point(out: &mut Vec<u8>, timestamp_ms: i64, value: f64) {
+    out.push(b'[');
+    json::short_timestamp(out, timestamp_ms);
+    out.extend_from_slice(b",\"");
+    json::plain_float(out, value);
+    out.extend_from_slice(b"\"]");
+}
+
+/// Streams with their values already written; at most some thousand entries, so they may lie in memory.
+fn encode_streams(streams: &Streams, categorize: bool) -> Vec<(Labels, Vec<u8>)> {
+    let grouped = if categorize { streams.categorized() } else { streams.flattened() };
+    let encode = |(labels, entries): (Labels, Vec<&ResultEntry>)| {
+        let mut values = vec![b'['];
+        for (index, entry) in entries.into_iter().enumerate() {
+            if index > 0 {
+                values.push(b',');
+            }
+            entry_value(&mut values, entry, categorize);
+        }
+        values.push(b']');
+        (labels, values)
+    };
+    grouped.into_iter().map(encode).collect()
+}
+
+fn entry_value(out: &mut Vec<u8>, entry: &ResultEntry, categorize: bool) {
+    out.extend_from_slice(b"[\"");
+    json::integer(out, entry.timestamp_ns);
+    out.extend_from_slice(b"\",");
+    json::string(out, &entry.line, Html::Escaped);
+    if categorize {
+        out.extend_from_slice(b",{");
+        let kinds = [("structuredMetadata", &entry.structured_metadata), ("parsed", &entry.parsed)];
+        let mut first = true;
+        for (name, pairs) in kinds.into_iter().filter(|(_, pairs)| !pairs.is_empty()) {
+            comma(out, &mut first);
+            json::string(out, name, Html::Escaped);
+            out.push(b':');
+            json::pairs(out, pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())), Html::Escaped);
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+/// The statistics block with every key of Loki's, since logcli prints and Grafana charts them; what has no meaning
+/// here is 0.
+fn stats(stats: &QueryStats, queued: Duration) -> Value {
+    let store = |chunks: u64, bytes: u64, lines: u64, kept: u64, metadata: u64| {
+        json!({
+            "totalChunksRef": chunks,
+            "totalChunksDownloaded": chunks,
+            "chunksDownloadTime": 0,
+            "queryReferencedStructuredMetadata": metadata > 0,
+            "chunk": {
+                "headChunkBytes": 0,
+                "headChunkLines": 0,
+                "decompressedBytes": bytes,
+                "decompressedLines": lines,
+                "compressedBytes": 0,
+                "totalDuplicates": 0,
+                "postFilterLines": kept,
+                "headChunkStructuredMetadataBytes": 0,
+                "decompressedStructuredMetadataBytes": metadata,
+            },
+            "chunkRefsFetchTime": 0,
+            "congestionControlLatency": 0,
+            "pipelineWrapperFilteredLines": 0,
+            "dataobj": {},
+        })
+    };
+    let cache = json!({
+        "entriesFound": 0,
+        "entriesRequested": 0,
+        "entriesStored": 0,
+        "bytesReceived": 0,
+        "bytesSent": 0,
+        "requests": 0,
+        "downloadTime": 0,
+        "queryLengthServed": 0,
+    });
+    json!({
+        "summary": {
+            "bytesProcessedPerSecond": stats.bytes_per_second(),
+            "linesProcessedPerSecond": stats.lines_per_second(),
+            "totalBytesProcessed": stats.bytes_processed,
+            "totalLinesProcessed": stats.lines_processed,
+            "execTime": stats.exec_time.as_secs_f64(),
+            "queueTime": queued.as_secs_f64(),
+            "subqueries": 0,
+            "totalEntriesReturned": stats.entries_returned,
+            "splits": 0,
+            "shards": 0,
+            "totalPostFilterLines": stats.lines_after_filters,
+            "totalStructuredMetadataBytesProcessed": stats.metadata_bytes_processed,
+        },
+        "querier": {
+            "store": store(
+                stats.pages_read,
+                stats.bytes_processed,
+                stats.lines_processed,
+                stats.lines_after_filters,
+                stats.metadata_bytes_processed,
+            ),
+        },
+        "ingester": {
+            "totalReached": 0,
+            "totalChunksMatched": 0,
+            "totalBatches": 0,
+            "totalLinesSent": 0,
+            "store": store(0, 0, 0, 0, 0),
+        },
+        "cache": {
+            "chunk": cache,
+            "index": cache,
+            "result": cache,
+            "statsResult": cache,
+            "volumeResult": cache,
+            "seriesResult": cache,
+            "labelResult": cache,
+            "instantMetricResult": cache,
+        },
+        "index": {
+            "totalChunks": stats.pages_selected,
+            "postFilterChunks": stats.pages_read,
+            "shardsDuration": 0,
+            "usedBloomFilters": false,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

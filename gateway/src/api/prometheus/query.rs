@@ -1,0 +1,102 @@
+//! `query`, `query_range`, `format_query`.
+//!
+//! A query holds one of `query.max_concurrency` slots while it runs. It is cancelled when its client goes away: the
+//! server drops the handler then, and with it the engine's future.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::{Request, Response, StatusCode};
+use model::{ErrorKind, TenantId};
+use promql::{Cancel, ParseOptions, QueryOptions};
+use tokio::sync::SemaphorePermit;
+
+use super::error::{ApiError, ErrorType};
+use super::params::{Steps, limit, optional_duration, steps, time_or, timeout};
+use super::result::{self, Options};
+use super::{PrometheusApi, Shared, tenant_and_form};
+use crate::api::form::Form;
+use crate::api::json::{self, Html};
+use crate::api::whole;
+
+/// `GET|POST query`.
+pub(super) async fn instant(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        let at_ms = time_or(&form, "time", api.clock.now_ms())?;
+        let (run, max) = (Run::new(&api, tenant, &form)?, limit(&form, "limit")?);
+        let query = form.get("query").unwrap_or("");
+        let _slot = run.slot(&api).await?;
+        let started = Instant::now();
+        let output = api.engine.instant(query, at_ms, api.querier.as_ref(), run.options).await;
+        let output = output.map_err(|error| ApiError::query(&error))?;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(result::answer(output, &Options { limit: max, stats: form.get("stats").is_some(), seconds }))
+    };
+    answer.await.unwrap_or_else(ApiError::into_response)
+}
+
+/// `GET|POST query_range`.
+pub(super) async fn range(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        let steps = steps(&form)?;
+        let (run, max) = (Run::new(&api, tenant, &form)?, limit(&form, "limit")?);
+        let query = form.get("query").unwrap_or("");
+        let _slot = run.slot(&api).await?;
+        let started = Instant::now();
+        let Steps { start_ms, end_ms, step_ms } = steps;
+        let output =
+            api.engine.range(query, start_ms, end_ms, step_ms, api.querier.as_ref(), run.options).await;
+        let output = output.map_err(|error| ApiError::query(&error))?;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(result::answer(output, &Options { limit: max, stats: form.get("stats").is_some(), seconds }))
+    };
+    answer.await.unwrap_or_else(ApiError::into_response)
+}
+
+/// `GET|POST format_query`.
+pub(super) async fn format(request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (_, form) = tenant_and_form(request).await?;
+        let query = form.get("query").unwrap_or("");
+        let expr =
+            promql::parse_expr(query, ParseOptions::default()).map_err(|error| ApiError::query(&error))?;
+        let mut body = br#"{"status":"success","data":"#.to_vec();
+        json::string(&mut body, &expr.to_string(), Html::Plain);
+        body.push(b'}');
+        Ok(whole(StatusCode::OK, "application/json", body))
+    };
+    answer.await.unwrap_or_else(ApiError::into_response)
+}
+
+/// What the two kinds of queries share.
+struct Run {
+    options: QueryOptions,
+    timeout: Duration,
+}
+
+impl Run {
+    fn new(api: &PrometheusApi, tenant: TenantId, form: &Form) -> Result<Self, ApiError> {
+        let timeout = timeout(form, api.query.timeout)?;
+        let lookback = optional_duration(form, "lookback_delta")?.filter(|ms| *ms > 0);
+        let options = QueryOptions {
+            tenant,
+            timeout: Some(timeout),
+            lookback_delta: lookback.map(|ms| Duration::from_millis(ms.unsigned_abs())),
+            samples_max: None,
+            cancel: Cancel::default(),
+        };
+        Ok(Self { options, timeout })
+    }
+
+    /// Waits for a slot, at most the query's own time.
+    async fn slot<'a>(&self, api: &'a PrometheusApi) -> Result<SemaphorePermit<'a>, ApiError> {
+        match tokio::time::timeout(self.timeout, api.slots.acquire()).await {
+            Ok(slot) => slot.map_err(|_| ApiError::new(ErrorType::Internal, ErrorKind::Closed.to_string())),
+            Err(_) => Err(ApiError::new(ErrorType::Timeout, "query timed out in query queue")),
+        }
+    }
+}

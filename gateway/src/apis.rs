@@ -1,0 +1,94 @@
+//! The API servers' routes, made of the stores and the config.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use http::StatusCode;
+use promql::EngineSettings as PromqlSettings;
+use runtime::{Clock, Tasks};
+use tokio::sync::Semaphore;
+use tower_http::compression::CompressionLayer;
+
+use crate::api::loki::LokiApi;
+use crate::api::process::{self, ProcessInfo};
+use crate::api::prometheus::PrometheusApi;
+use crate::api::{loki, prometheus};
+use crate::config::Config;
+use crate::stores::OpenStores;
+
+/// What `server.prometheus` serves, receivers' routes aside.
+pub(crate) fn prometheus(
+    config: &Config,
+    stores: &OpenStores,
+    tasks: &Tasks,
+    clock: &Arc<dyn Clock>,
+    process: &Arc<ProcessInfo>,
+) -> Router {
+    let query = config.query.clone();
+    let settings = PromqlSettings {
+        timeout: query.timeout,
+        samples_max: query.max_samples,
+        lookback_delta: query.lookback_delta,
+        ..PromqlSettings::default()
+    };
+    let api = PrometheusApi {
+        engine: promql::Engine::new(settings, tasks.clone()),
+        querier: stores.metrics_querier(),
+        clock: Arc::clone(clock),
+        slots: Semaphore::new(query.max_concurrency),
+        query,
+        process: Arc::clone(process),
+    };
+    let routes = prometheus::router(Arc::new(api)).merge(process::prometheus_routes(Arc::clone(process)));
+    with_edges(routes)
+}
+
+/// What `server.loki` serves, receivers' routes aside.
+pub(crate) fn loki(
+    config: &Config,
+    stores: &OpenStores,
+    tasks: &Tasks,
+    clock: &Arc<dyn Clock>,
+    process: &Arc<ProcessInfo>,
+) -> Router {
+    let query = config.query.clone();
+    let settings = logql::EngineSettings {
+        tasks: tasks.clone(),
+        timeout: query.timeout,
+        ..logql::EngineSettings::default()
+    };
+    let api = LokiApi {
+        engine: logql::Engine::new(settings),
+        querier: stores.log_querier(),
+        clock: Arc::clone(clock),
+        slots: Semaphore::new(query.max_concurrency),
+        query,
+    };
+    with_edges(loki::router(Arc::new(api)).merge(process::loki_routes(Arc::clone(process))))
+}
+
+/// Compressed answers for clients that take them, and Go's text for paths that are not there: Grafana tells by it
+/// that a feature is missing and not broken.
+fn with_edges(routes: Router) -> Router {
+    routes
+        .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
+        .layer(CompressionLayer::new())
+}
+
+/// Settings that have a flag in Prometheus, by that name.
+pub(crate) fn flags(config: &Config) -> BTreeMap<&'static str, String> {
+    let seconds = |duration: std::time::Duration| format!("{}s", duration.as_secs());
+    BTreeMap::from([
+        ("query.lookback-delta", seconds(config.query.lookback_delta)),
+        ("query.max-concurrency", config.query.max_concurrency.to_string()),
+        ("query.max-samples", config.query.max_samples.to_string()),
+        ("query.timeout", seconds(config.query.timeout)),
+        ("storage.tsdb.path", config.storage.directory.join("metrics").display().to_string()),
+        ("web.enable-admin-api", "false".to_owned()),
+        ("web.enable-lifecycle", "false".to_owned()),
+        ("web.enable-otlp-receiver", "true".to_owned()),
+        ("web.enable-remote-write-receiver", "false".to_owned()),
+        ("web.listen-address", config.server.prometheus.endpoint.clone()),
+    ])
+}

@@ -1,0 +1,100 @@
+//! `tidegate serve`: runs until Ctrl-C or SIGTERM, then drains.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{ConfigArguments, ServeArguments};
+use crate::config::Config;
+use crate::config::types::{LogEncoding, LogLevel};
+use crate::wiring::{Bound, Gateway};
+
+/// Runs the gateway.
+pub fn run(arguments: &ConfigArguments, serve: &ServeArguments) -> anyhow::Result<()> {
+    let config = arguments.load()?;
+    start_logging(&config);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(until_signal(config, serve))
+}
+
+async fn until_signal(config: Config, serve: &ServeArguments) -> anyhow::Result<()> {
+    // Taken before anything starts, so that a signal during the start is not lost.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let directory = config.storage.directory.display().to_string();
+    let gateway = Gateway::start(config).await?;
+    if let Some(path) = &serve.ports_file {
+        write_ports(path, gateway.listeners())?;
+    }
+    super::print(&banner(&directory, gateway.listeners()))?;
+    tracing::info!("Everything is ready. Begin running and processing data.");
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("shutting down: draining what was received");
+    let end = tokio::select! {
+        end = gateway.shutdown() => end,
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted again while draining")),
+    };
+    end.inspect(|()| tracing::info!("shutdown complete"))
+}
+
+/// What listens where, and something to try.
+fn banner(directory: &str, listeners: &[Bound]) -> String {
+    let mut text = format!("Tidegate {}, data in {directory}\n\n", env!("CARGO_PKG_VERSION"));
+    for listener in listeners {
+        text.push_str(&format!("  {:<16}{}\n", listener.what, listener.address));
+    }
+    if let Some(http) = listeners.iter().find(|listener| listener.what == "OTLP HTTP") {
+        text.push_str(&format!(
+            "\nSend a first log line:\n  curl -H 'Content-Type: application/json' http://{}/v1/logs -d '{}'\n",
+            http.address,
+            r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello"}}]}]}]}"#
+        ));
+    }
+    if let Some(loki) = listeners.iter().find(|listener| listener.what == "Loki API") {
+        text.push_str(&format!(
+            "and read it back:\n  curl -G http://{}/loki/api/v1/query_range --data-urlencode 'query={{service_name=~\".+\"}}'\n",
+            loki.address
+        ));
+    }
+    text.push('\n');
+    text
+}
+
+/// Writes the addresses so that a reader sees all or nothing.
+fn write_ports(path: &Path, listeners: &[Bound]) -> anyhow::Result<()> {
+    let list: Vec<_> = listeners
+        .iter()
+        .map(|listener| json!({"name": listener.what, "address": listener.address.to_string()}))
+        .collect();
+    let temporary = path.with_extension("tmp");
+    std::fs::write(&temporary, json!({"listeners": list}).to_string())
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .with_context(|| format!("writing the ports file {}", path.display()))
+}
+
+fn start_logging(config: &Config) {
+    let logs = &config.service.telemetry.logs;
+    let level = match logs.level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second start in one process (a test) keeps the first's.
+    let _ = match logs.encoding {
+        LogEncoding::Console => subscriber.try_init(),
+        LogEncoding::Json => subscriber.json().try_init(),
+    };
+}

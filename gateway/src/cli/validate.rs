@@ -1,0 +1,16 @@
+//! `tidegate validate`: makes every component and the graph, and starts nothing.
+
+use super::ConfigArguments;
+use crate::wiring;
+
+/// Checks the config; says nothing when it is good, as the collector.
+pub fn run(arguments: &ConfigArguments) -> anyhow::Result<()> {
+    let config = arguments.load()?;
+    for warning in &config.warnings {
+        super::report(&anyhow::anyhow!("warning: {warning}"));
+    }
+    // Components spawn nothing before their start, but some ask for the runtime that they are made in.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { wiring::check(&config) })?;
+    Ok(())
+}

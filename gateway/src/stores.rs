@@ -1,0 +1,93 @@
+//! The stores of this process: opened, handed to exporters and APIs, closed.
+
+mod unopened;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use exporters::Stores;
+use logstore::{LogStore, LogStoreSettings};
+use runtime::{Clock, Disk, LocalDisk, MemoryBudget, Tasks};
+use storage_api::{LogQuerier, MetricsQuerier};
+use tsdb::{Tsdb, TsdbSettings};
+
+use crate::config::types::{Durability, StorageConfig};
+use unopened::Unopened;
+
+/// Both stores, open.
+pub(crate) struct OpenStores {
+    metrics: Arc<Tsdb>,
+    logs: Arc<LogStore>,
+}
+
+impl OpenStores {
+    /// Stores that take nothing, for checking a config without touching its data.
+    pub(crate) fn not_opened() -> Stores {
+        Stores { metrics: Some(Arc::new(Unopened)), logs: Some(Arc::new(Unopened)) }
+    }
+
+    /// Opens both stores and replays their logs.
+    pub(crate) async fn open(
+        config: &StorageConfig,
+        tasks: &Tasks,
+        clock: &Arc<dyn Clock>,
+        budget: &Arc<MemoryBudget>,
+    ) -> anyhow::Result<Self> {
+        let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+        let mut metrics_settings = TsdbSettings::default();
+        metrics_settings.wal.durability = durability(config.metrics.durability);
+        let log_settings = LogStoreSettings {
+            durability: durability(config.logs.durability),
+            ..LogStoreSettings::default()
+        };
+        let (metrics_folder, logs_folder) = (config.directory.join("metrics"), config.directory.join("logs"));
+        let (metrics_disk, metrics_tasks, metrics_clock) =
+            (Arc::clone(&disk), tasks.clone(), Arc::clone(clock));
+        let open_metrics = tasks.spawn_blocking("open_metrics_store", move || {
+            Tsdb::open(metrics_disk, metrics_folder, metrics_settings, metrics_tasks, metrics_clock)
+        });
+        let (logs_tasks, logs_clock, logs_budget) = (tasks.clone(), Arc::clone(clock), Arc::clone(budget));
+        let open_logs = tasks.spawn_blocking("open_log_store", move || {
+            LogStore::open(disk, logs_folder, log_settings, &logs_tasks, logs_clock, logs_budget)
+        });
+        let shown = config.directory.display();
+        let metrics = open_metrics.await?.map_err(|error| anyhow!("{error}"));
+        let metrics = metrics.with_context(|| format!("opening the metrics store in {shown}"))?;
+        let logs = open_logs.await?.map_err(|error| anyhow!("{error}"));
+        let logs = logs.with_context(|| format!("opening the log store in {shown}"))?;
+        Ok(Self { metrics: Arc::new(metrics), logs: Arc::new(logs) })
+    }
+
+    /// What exporters get.
+    pub(crate) fn for_exporters(&self) -> Stores {
+        Stores { metrics: Some(self.metrics.clone()), logs: Some(self.logs.clone()) }
+    }
+
+    /// What PromQL reads from.
+    pub(crate) fn metrics_querier(&self) -> Arc<dyn MetricsQuerier> {
+        self.metrics.clone()
+    }
+
+    /// What LogQL reads from.
+    pub(crate) fn log_querier(&self) -> Arc<dyn LogQuerier> {
+        self.logs.clone()
+    }
+
+    /// Writes what is in memory only and ends; at most `deadline`.
+    pub(crate) async fn shutdown(&self, deadline: Duration) -> anyhow::Result<()> {
+        let close = async {
+            let ((), logs) = tokio::join!(self.metrics.close(), self.logs.close());
+            logs.map_err(|error| anyhow!("closing the log store: {error}"))
+        };
+        tokio::time::timeout(deadline, close).await.context("the stores did not close in time")?
+    }
+}
+
+fn durability(config: Durability) -> logstore::Durability {
+    match config {
+        Durability::Async => logstore::Durability::Async,
+        Durability::Group => logstore::Durability::Group,
+        Durability::Sync => logstore::Durability::Sync,
+    }
+}
