@@ -25,17 +25,52 @@ pub(crate) fn compile_anchored(pattern: &str) -> Result<Regex, String> {
     compile(&format!("^(?:{pattern})$"))
 }
 
-/// One line in Go's manner; the crate's own message draws the pattern over several.
+/// The error in Go's words, where users meet it often; otherwise the crate's reason in one line.
 fn describe(pattern: &str, error: &regex::Error) -> String {
-    match error {
-        regex::Error::CompiledTooBig(limit) => {
-            format!("error parsing regexp: expression compiles to more than {limit} bytes: `{pattern}`")
+    let reason = match error {
+        regex::Error::CompiledTooBig(limit) => format!("expression compiles to more than {limit} bytes"),
+        _ => match regex_syntax::ParserBuilder::new().octal(true).build().parse(&translate(pattern)) {
+            Err(regex_syntax::Error::Parse(error)) => {
+                match syntax_reason(error.kind(), error.pattern(), error.span()) {
+                    Ok(reason) => reason,
+                    Err(whole) => return whole,
+                }
+            }
+            Err(other) => other.to_string().lines().last().unwrap_or("invalid").trim().to_owned(),
+            Ok(_) => "invalid".to_owned(),
+        },
+    };
+    format!("error parsing regexp: {reason}: `{pattern}`")
+}
+
+/// Go's reason for a kind of error; `Err` holds a whole message that shows only a part of the pattern.
+fn syntax_reason(
+    kind: &regex_syntax::ast::ErrorKind,
+    pattern: &str,
+    span: &regex_syntax::ast::Span,
+) -> Result<String, String> {
+    use regex_syntax::ast::ErrorKind;
+    let part = pattern.get(span.start.offset..span.end.offset).unwrap_or(pattern);
+    let about_part = |reason: &str, part: &str| Err(format!("error parsing regexp: {reason}: `{part}`"));
+    match kind {
+        ErrorKind::GroupUnclosed => Ok("missing closing )".to_owned()),
+        ErrorKind::GroupUnopened => Ok("unexpected )".to_owned()),
+        ErrorKind::ClassUnclosed => {
+            about_part("missing closing ]", pattern.get(span.start.offset..).unwrap_or(pattern))
         }
-        other => {
-            let text = other.to_string();
-            let reason = text.lines().last().unwrap_or("invalid").trim_start_matches("error: ").to_owned();
-            format!("error parsing regexp: {reason}: `{pattern}`")
+        ErrorKind::ClassRangeInvalid => about_part("invalid character class range", part),
+        ErrorKind::RepetitionMissing => {
+            let operator = pattern.get(span.end.offset..).and_then(|rest| rest.chars().next());
+            about_part(
+                "missing argument to repetition operator",
+                &operator.map_or(part.to_owned(), String::from),
+            )
         }
+        ErrorKind::EscapeUnrecognized => about_part("invalid escape sequence", part),
+        ErrorKind::EscapeUnexpectedEof => about_part("trailing backslash at end of expression", ""),
+        ErrorKind::GroupNameDuplicate { .. } => Err(format!("duplicate extracted label name '{part}'")),
+        ErrorKind::UnsupportedLookAround => about_part("invalid or unsupported Perl syntax", "(?"),
+        other => Ok(other.to_string()),
     }
 }
 
@@ -187,8 +222,16 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_pattern_is_described_in_one_line() {
-        let error = compile("(a").expect_err("unclosed group");
-        assert!(error.starts_with("error parsing regexp: ") && !error.contains('\n'), "{error}");
+    fn a_bad_pattern_is_described_as_in_go() {
+        for (pattern, expected) in [
+            ("(a", "error parsing regexp: missing closing ): `(a`"),
+            ("a)", "error parsing regexp: unexpected ): `a)`"),
+            ("x[a", "error parsing regexp: missing closing ]: `[a`"),
+            (r"a\q", r"error parsing regexp: invalid escape sequence: `\q`"),
+            ("*a", "error parsing regexp: missing argument to repetition operator: `*`"),
+            ("[z-a]", "error parsing regexp: invalid character class range: `z-a`"),
+        ] {
+            assert_eq!(compile(pattern).map(|_| ()), Err(expected.to_owned()), "{pattern}");
+        }
     }
 }

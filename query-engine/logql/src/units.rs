@@ -125,6 +125,12 @@ fn scaled(number: &str, whole_digits: usize, scale: u64) -> Option<u64> {
     Some(value)
 }
 
+/// A duration in seconds with the rounding of Go's `Duration.Seconds`.
+pub(crate) fn go_seconds(ns: i64) -> f64 {
+    const NS: i64 = 1_000_000_000;
+    (ns / NS) as f64 + (ns % NS) as f64 / 1e9
+}
+
 /// Reads a duration literal of a query: Prometheus' units first, Go's if those do not fit.
 pub(crate) fn parse_duration_literal(text: &str) -> Option<i64> {
     parse_prometheus_duration(text).or_else(|_| parse_go_duration(text)).ok()

@@ -68,7 +68,7 @@ pub(super) fn between(binary: &BinaryExpr, left: SeriesSet, right: SeriesSet) ->
         BinaryOp::Unless => Ok(filter_by(&binary.matching, left, &right, false)),
         BinaryOp::Or => {
             let added = filter_by(&binary.matching, right, &left, false);
-            Ok(left.into_iter().chain(added).collect())
+            Ok(union(left, added))
         }
         _ => join(binary, left, right),
     }
@@ -94,6 +94,27 @@ fn filter_by(matching: &Matching, series: SeriesSet, others: &SeriesSet, wanted:
         (!series.points.is_empty()).then_some(series)
     };
     series.into_iter().filter_map(keep).collect()
+}
+
+/// Both sets; a label set in both is one series. Where `on` lets both sides give a point at one step, left wins.
+fn union(left: SeriesSet, right: SeriesSet) -> SeriesSet {
+    let mut index: HashMap<Labels, usize> = HashMap::new();
+    let mut output: SeriesSet = Vec::with_capacity(left.len() + right.len());
+    for series in left.into_iter().chain(right) {
+        match index.get(&series.labels) {
+            Some(&position) => {
+                let points: &mut Vec<Point> = &mut output[position].points;
+                points.extend(series.points);
+                points.sort_by_key(|(step, _)| *step);
+                points.dedup_by_key(|(step, _)| *step);
+            }
+            None => {
+                index.insert(series.labels.clone(), output.len());
+                output.push(series);
+            }
+        }
+    }
+    output
 }
 
 /// A value of the "one" side at a step, and the series it comes from.

@@ -15,7 +15,7 @@ use crate::pipeline::{
 };
 use crate::scan::{self, Budget, PageVisitor, ScanPage};
 use crate::syntax::Conversion;
-use crate::units::{parse_bytes, parse_go_duration, parse_go_float};
+use crate::units::{go_seconds, parse_bytes, parse_go_duration, parse_go_float};
 
 /// Which labels samples keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,9 +236,7 @@ fn unwrap(
     let converted = match conversion {
         Conversion::Number => parse_go_float(text),
         Conversion::Bytes => parse_bytes(text).map(|bytes| bytes as f64),
-        Conversion::Duration | Conversion::DurationSeconds => {
-            parse_go_duration(text).map(|ns| ns as f64 / 1e9)
-        }
+        Conversion::Duration | Conversion::DurationSeconds => parse_go_duration(text).map(go_seconds),
     };
     let value = match converted {
         Ok(value) => value,

@@ -7,6 +7,7 @@ use super::grid::Windows;
 use super::samples::{Run, SampleSeries, SeriesSamples, pipeline_error};
 use super::series::{Point, Series, SeriesSet};
 use crate::syntax::{RangeAggregation, RangeOp};
+use crate::units::go_seconds;
 use crate::{LogqlError, LogqlResult};
 
 /// Applies a range aggregation to its samples. Series come sorted by labels.
@@ -47,12 +48,8 @@ fn pipeline_failed(kind: &str, labels: &model::Labels) -> LogqlError {
     ))
 }
 
-fn seconds(ns: i64) -> f64 {
-    ns as f64 / 1e9
-}
-
 fn of_counts(aggregation: &RangeAggregation, steps: u32, runs: &[Run]) -> Vec<Point> {
-    let interval = seconds(aggregation.range.interval_ns);
+    let interval = go_seconds(aggregation.range.interval_ns);
     let value: fn(u64, u64, f64) -> f64 = match aggregation.op {
         RangeOp::Rate => |count, _, interval| count as f64 / interval,
         RangeOp::BytesOverTime => |_, bytes, _| bytes as f64,
@@ -118,7 +115,7 @@ fn of_values(
 /// The value of one window, which has at least one sample.
 fn of_window(aggregation: &RangeAggregation, window: &[(i64, f64)]) -> f64 {
     let values = || window.iter().map(|(_, value)| *value);
-    let interval = seconds(aggregation.range.interval_ns);
+    let interval = go_seconds(aggregation.range.interval_ns);
     match aggregation.op {
         RangeOp::Rate => values().sum::<f64>() / interval,
         RangeOp::RateCounter => counter_rate(window, aggregation.range.interval_ns),
@@ -209,7 +206,7 @@ fn counter_rate(window: &[(i64, f64)], interval_ns: i64) -> f64 {
     let mut extrapolated = sampled;
     extrapolated += if to_start < average * 1.1 { to_start } else { average / 2.0 };
     // The last sample is the end of the range, so nothing is added there.
-    increase * (extrapolated / sampled) / seconds(interval_ns)
+    increase * (extrapolated / sampled) / go_seconds(interval_ns)
 }
 
 /// One series with the labels of the selector's `=` matchers, at the steps where nothing was found.

@@ -26,12 +26,16 @@ impl JsonPath {
         }
         while !rest.is_empty() {
             if let Some(after) = rest.strip_prefix('[') {
-                let (inside, tail) = after.split_once(']').ok_or_else(|| fail("missing closing ']'"))?;
+                let (inside, tail) = after
+                    .split_once(']')
+                    .ok_or_else(|| fail("syntax error: unexpected $end, expecting STRING or INDEX"))?;
                 let inside = inside.trim();
                 let quoted = inside.strip_prefix('"').map(|key| key.strip_suffix('"').unwrap_or(key));
                 steps.push(match quoted {
                     Some(key) => Step::Key(key.to_owned()),
-                    None if inside.contains('.') => return Err(fail("cannot use float as array index")),
+                    None if inside.contains('.') => {
+                        return Err(fail("syntax error: unexpected $end, expecting STRING or INDEX"));
+                    }
                     None => Step::Index(inside.parse().map_err(|_| fail("unexpected token in index"))?),
                 });
                 rest = tail;

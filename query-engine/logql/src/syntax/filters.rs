@@ -8,6 +8,9 @@ use super::lexer::Kind;
 use super::parser::Parser;
 use crate::{LogqlError, LogqlResult};
 
+/// What may start a label filter after an operator or parenthesis.
+const OPERAND: &[&str] = &["IDENTIFIER", "("];
+
 impl Parser {
     /// The next stage; `None` where the pipeline ends (`| unwrap` is not a stage).
     pub(super) fn stage(&mut self) -> LogqlResult<Option<Stage>> {
@@ -178,29 +181,29 @@ impl Parser {
 
     /// A whole condition on labels.
     pub(super) fn label_filter(&mut self) -> LogqlResult<LabelFilter> {
-        self.label_filter_at(0)
+        self.label_filter_at(0, &[])
     }
 
     /// `and` binds more strongly than `or`; a comma or plain juxtaposition has no strength in Loki's grammar, so that
     /// everything after it is its right side.
-    fn label_filter_at(&mut self, strength: u8) -> LogqlResult<LabelFilter> {
+    fn label_filter_at(&mut self, strength: u8, expected: &[&str]) -> LogqlResult<LabelFilter> {
         self.nested(|parser| {
-            let mut left = parser.label_filter_primary()?;
+            let mut left = parser.label_filter_primary(expected)?;
             for chain in 1.. {
                 parser.check_chain(chain)?;
                 let right = if parser.at_symbol("or") && strength <= 1 {
                     parser.take();
-                    let right = parser.label_filter_at(2)?;
+                    let right = parser.label_filter_at(2, OPERAND)?;
                     left = LabelFilter::Or(Box::new(left), Box::new(right));
                     continue;
                 } else if parser.at_symbol("and") && strength <= 2 {
                     parser.take();
-                    parser.label_filter_at(3)?
+                    parser.label_filter_at(3, OPERAND)?
                 } else if parser.take_symbol(",")
                     || parser.peek().kind == Kind::Identifier
                     || parser.at_symbol("(")
                 {
-                    parser.label_filter_at(0)?
+                    parser.label_filter_at(0, OPERAND)?
                 } else {
                     return Ok(left);
                 };
@@ -210,13 +213,13 @@ impl Parser {
         })
     }
 
-    fn label_filter_primary(&mut self) -> LogqlResult<LabelFilter> {
+    fn label_filter_primary(&mut self, expected: &[&str]) -> LogqlResult<LabelFilter> {
         if self.take_symbol("(") {
-            let inner = self.label_filter_at(0)?;
+            let inner = self.label_filter_at(0, OPERAND)?;
             self.expect_symbol(")", &[])?;
             return Ok(inner);
         }
-        let name = self.expect_kind(Kind::Identifier, &[])?;
+        let name = self.expect_kind(Kind::Identifier, expected)?;
         let op = match self.peek().text.as_str() {
             "=~" | "!~" => return Ok(LabelFilter::Text(self.label_match(&name)?)),
             "=" | "==" => CompareOp::Equal,

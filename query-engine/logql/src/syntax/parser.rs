@@ -316,7 +316,12 @@ impl Parser {
         let start = self.start();
         let matchers = self.selector()?;
         let stages = self.pipeline()?;
-        Ok(LogExpr { matchers, stages, span: self.span_from(start) })
+        let span = self.span_from(start);
+        // What stopped the pipeline at a pipe is `unwrap`, which only a range may have.
+        if self.take_symbol("|") {
+            return Err(self.unexpected(&[]));
+        }
+        Ok(LogExpr { matchers, stages, span })
     }
 
     fn selector(&mut self) -> LogqlResult<Vec<LabelMatch>> {
@@ -380,7 +385,7 @@ impl Parser {
             offset_ns: parts.offset_ns,
             span: self.span_from(range_start),
         };
-        self.expect_symbol(")", &[])?;
+        self.expect_symbol(")", &[")"])?;
         let grouping = self.grouping()?;
         let span = self.span_from(start);
         let parameter = match check_range(op, parameter.as_ref(), &range, grouping.as_ref()) {

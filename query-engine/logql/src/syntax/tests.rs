@@ -150,7 +150,20 @@ fn errors_carry_loki_s_texts_and_places() {
             "parse error : queries require at least one regexp or equality matcher that does not have an \
              empty-compatible value. For instance, app=~\".*\" does not meet this requirement, but app=~\".+\" will",
         ),
-        (r#"{foo="bar"} | unwrap x"#, "parse error at line 1, col 13: syntax error: unexpected |"),
+        (r#"{foo="bar"} | unwrap x"#, "parse error at line 1, col 15: syntax error: unexpected unwrap"),
+        (
+            r#"{app="x"} | a=1 or"#,
+            "parse error at line 1, col 19: syntax error: unexpected $end, expecting IDENTIFIER or (",
+        ),
+        (
+            r#"count_over_time({app="x"}[1m],5)"#,
+            "parse error at line 1, col 30: syntax error: unexpected ,, expecting )",
+        ),
+        (
+            r#"{app="x"} | regexp "(?P<a>.)(?P<a>.)""#,
+            "parse error : invalid regexp parser: duplicate extracted label name 'a'",
+        ),
+        (r#"{app=~"("}"#, "parse error : error parsing regexp: missing closing ): `(`"),
     ] {
         let error = parse(query).expect_err(query);
         assert_eq!(error.to_string(), expected, "{query}");

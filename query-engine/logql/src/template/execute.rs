@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::node::{Branch, Command, Node, Operand, Pipeline};
+use super::node::{Branch, Command, Node, Operand, Pipeline, Place};
 use super::{Context, Value, functions};
 
 /// Most nodes that one run visits.
@@ -41,8 +41,8 @@ enum Flow {
 }
 
 impl<'a> Run<'a, '_> {
-    fn place(&self, pipeline: &Pipeline, reason: &str) -> String {
-        let Pipeline { line, column, text, .. } = pipeline;
+    fn place(&self, place: &Place, reason: &str) -> String {
+        let Place { line, column, text } = place;
         format!("{line}:{column}: executing \"{}\" at <{text}>: {reason}", self.name)
     }
 
@@ -102,14 +102,16 @@ impl<'a> Run<'a, '_> {
                 .map(|(name, value)| (Value::text(name), Value::text(value)))
                 .collect(),
             Value::Int(count) if usize::try_from(*count).is_ok_and(|count| count > STEPS_MAX) => {
-                return Err(self.place(&branch.pipeline, &format!("range over {count} is too long")));
+                return Err(self
+                    .place(&branch.pipeline.commands[0].place, &format!("range over {count} is too long")));
             }
             Value::Int(count) => (0..*count).map(|n| (Value::Int(n), Value::Int(n))).collect(),
             Value::Nil => Vec::new(),
             other => {
-                return Err(
-                    self.place(&branch.pipeline, &format!("range can't iterate over {}", other.to_text()))
-                );
+                return Err(self.place(
+                    &branch.pipeline.commands[0].place,
+                    &format!("range can't iterate over {}", other.to_text()),
+                ));
             }
         };
         if items.is_empty() {
@@ -136,7 +138,7 @@ impl<'a> Run<'a, '_> {
     fn pipeline(&mut self, pipeline: &'a Pipeline, dot: &Value<'a>) -> Result<Value<'a>, String> {
         let mut value = None;
         for command in &pipeline.commands {
-            value = Some(self.command(command, dot, value, pipeline)?);
+            value = Some(self.command(command, dot, value)?);
         }
         let value = value.expect("the parser makes no empty pipeline");
         if pipeline.assigns {
@@ -156,39 +158,39 @@ impl<'a> Run<'a, '_> {
         command: &'a Command,
         dot: &Value<'a>,
         last: Option<Value<'a>>,
-        pipeline: &Pipeline,
     ) -> Result<Value<'a>, String> {
-        let (first, arguments) = command.0.split_first().expect("the parser makes no empty command");
+        let place = &command.place;
+        let (first, arguments) = command.operands.split_first().expect("the parser makes no empty command");
         match first {
             Operand::Function(name) => {
                 // `and` and `or` stop at the argument that decides.
                 if matches!(name.as_str(), "and" | "or") {
-                    return self.short_circuit(name == "and", arguments, dot, last, pipeline);
+                    return self.short_circuit(name == "and", arguments, dot, last, place);
                 }
                 let mut values = Vec::with_capacity(arguments.len() + 1);
                 for argument in arguments {
-                    values.push(self.operand(argument, dot, pipeline)?);
+                    values.push(self.operand(argument, dot, place)?);
                 }
                 values.extend(last);
                 functions::call(name, &values, self.context)
-                    .map_err(|reason| self.place(pipeline, &format!("error calling {name}: {reason}")))
+                    .map_err(|reason| self.place(place, &format!("error calling {name}: {reason}")))
             }
             Operand::Field(names) if !arguments.is_empty() || last.is_some() => {
-                self.method(dot.clone(), names, arguments, dot, last, pipeline)
+                self.method(dot.clone(), names, arguments, dot, last, place)
             }
             Operand::Variable(name, names) if !arguments.is_empty() || last.is_some() => {
                 let value = self.variable(name);
-                self.method(value, names, arguments, dot, last, pipeline)
+                self.method(value, names, arguments, dot, last, place)
             }
             Operand::Parenthesized(inner, names) if !names.is_empty() => {
                 let value = self.pipeline(inner, dot)?;
-                self.method(value, names, arguments, dot, last, pipeline)
+                self.method(value, names, arguments, dot, last, place)
             }
             operand => {
                 if !arguments.is_empty() || last.is_some() {
-                    return Err(self.place(pipeline, "can't give argument to non-function"));
+                    return Err(self.place(place, "can't give argument to non-function"));
                 }
-                self.operand(operand, dot, pipeline)
+                self.operand(operand, dot, place)
             }
         }
     }
@@ -199,26 +201,21 @@ impl<'a> Run<'a, '_> {
         arguments: &'a [Operand],
         dot: &Value<'a>,
         last: Option<Value<'a>>,
-        pipeline: &Pipeline,
+        place: &Place,
     ) -> Result<Value<'a>, String> {
         let mut value = None;
         for argument in arguments {
-            let current = self.operand(argument, dot, pipeline)?;
+            let current = self.operand(argument, dot, place)?;
             if current.is_true() != is_and {
                 return Ok(current);
             }
             value = Some(current);
         }
         last.or(value)
-            .ok_or_else(|| self.place(pipeline, "wrong number of args for and/or: want at least 1 got 0"))
+            .ok_or_else(|| self.place(place, "wrong number of args for and/or: want at least 1 got 0"))
     }
 
-    fn operand(
-        &mut self,
-        operand: &'a Operand,
-        dot: &Value<'a>,
-        pipeline: &Pipeline,
-    ) -> Result<Value<'a>, String> {
+    fn operand(&mut self, operand: &'a Operand, dot: &Value<'a>, place: &Place) -> Result<Value<'a>, String> {
         Ok(match operand {
             Operand::Dot => dot.clone(),
             Operand::Nil => Value::Nil,
@@ -226,14 +223,14 @@ impl<'a> Run<'a, '_> {
             Operand::Int(value) => Value::Int(*value),
             Operand::Float(value) => Value::Float(*value),
             Operand::Text(text) => Value::Text(Cow::Borrowed(text)),
-            Operand::Field(names) => self.chain(dot.clone(), names, pipeline)?,
-            Operand::Variable(name, names) => self.chain(self.variable(name), names, pipeline)?,
+            Operand::Field(names) => self.chain(dot.clone(), names, place)?,
+            Operand::Variable(name, names) => self.chain(self.variable(name), names, place)?,
             Operand::Parenthesized(inner, names) => {
                 let value = self.pipeline(inner, dot)?;
-                self.chain(value, names, pipeline)?
+                self.chain(value, names, place)?
             }
             Operand::Function(name) => functions::call(name, &[], self.context)
-                .map_err(|reason| self.place(pipeline, &format!("error calling {name}: {reason}")))?,
+                .map_err(|reason| self.place(place, &format!("error calling {name}: {reason}")))?,
         })
     }
 
@@ -242,14 +239,9 @@ impl<'a> Run<'a, '_> {
         found.map_or(Value::Nil, |(_, value)| value.clone())
     }
 
-    fn chain(
-        &self,
-        mut value: Value<'a>,
-        names: &[String],
-        pipeline: &Pipeline,
-    ) -> Result<Value<'a>, String> {
+    fn chain(&self, mut value: Value<'a>, names: &[String], place: &Place) -> Result<Value<'a>, String> {
         for name in names {
-            value = field(&value, name, &[]).map_err(|reason| self.place(pipeline, &reason))?;
+            value = field(&value, name, &[]).map_err(|reason| self.place(place, &reason))?;
         }
         Ok(value)
     }
@@ -262,17 +254,17 @@ impl<'a> Run<'a, '_> {
         arguments: &'a [Operand],
         dot: &Value<'a>,
         last: Option<Value<'a>>,
-        pipeline: &Pipeline,
+        place: &Place,
     ) -> Result<Value<'a>, String> {
         let (name, before) =
-            names.split_last().ok_or_else(|| self.place(pipeline, "can't give argument to non-function"))?;
-        value = self.chain(value, before, pipeline)?;
+            names.split_last().ok_or_else(|| self.place(place, "can't give argument to non-function"))?;
+        value = self.chain(value, before, place)?;
         let mut values = Vec::with_capacity(arguments.len() + 1);
         for argument in arguments {
-            values.push(self.operand(argument, dot, pipeline)?);
+            values.push(self.operand(argument, dot, place)?);
         }
         values.extend(last);
-        field(&value, name, &values).map_err(|reason| self.place(pipeline, &reason))
+        field(&value, name, &values).map_err(|reason| self.place(place, &reason))
     }
 }
 

@@ -28,15 +28,25 @@ pub(super) struct Pipeline {
     /// `=` rather than `:=`.
     pub(super) assigns: bool,
     pub(super) commands: Vec<Command>,
-    /// The text between the braces, for messages.
-    pub(super) text: String,
-    pub(super) line: usize,
-    pub(super) column: usize,
 }
 
-/// Words of one command of a pipeline.
+/// One command of a pipeline.
 #[derive(Clone, Debug)]
-pub(super) struct Command(pub(super) Vec<Operand>);
+pub(super) struct Command {
+    pub(super) operands: Vec<Operand>,
+    pub(super) place: Place,
+}
+
+/// Where a command stands, for messages.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    /// As written.
+    pub(super) text: String,
+    /// From 1.
+    pub(super) line: usize,
+    /// Bytes from the start of the line.
+    pub(super) column: usize,
+}
 
 /// A word of a command.
 #[derive(Clone, Debug)]
@@ -72,7 +82,7 @@ pub(super) fn collect_fields(nodes: &[Node], fields: &mut Vec<String>) {
 }
 
 fn collect_from_pipeline(pipeline: &Pipeline, fields: &mut Vec<String>) {
-    for Command(operands) in &pipeline.commands {
+    for Command { operands, .. } in &pipeline.commands {
         let indexes = matches!(&operands[..], [Operand::Function(name), ..] if name == "index");
         for operand in operands {
             match operand {

@@ -1,7 +1,7 @@
 //! Reads a template: text and actions, then the words of each action.
 
 use super::functions;
-use super::node::{Branch, Command, Node, Operand, Pipeline};
+use super::node::{Branch, Command, Node, Operand, Pipeline, Place};
 
 /// Deepest nesting of blocks and parentheses.
 const DEPTH_MAX: usize = 50;
@@ -211,7 +211,7 @@ impl<'a> Parser<'a> {
     }
 
     fn pipeline(&mut self, action: Action<'a>) -> Result<Pipeline, String> {
-        let mut words = Words { rest: action.text, parser: self, start: action.start };
+        let mut words = Words { rest: action.text, parser: self };
         let pipeline = words.pipeline(false)?;
         Ok(pipeline)
     }
@@ -226,12 +226,24 @@ enum Step<'a> {
 struct Words<'a, 'b> {
     rest: &'a str,
     parser: &'b mut Parser<'a>,
-    start: usize,
 }
 
 impl<'a> Words<'a, '_> {
     fn error(&self, reason: &str) -> String {
         self.parser.error(reason)
+    }
+
+    /// Where `text`, a part of the template, stands.
+    fn place(&self, text: &str) -> Place {
+        let whole = self.parser.text;
+        // `text` is a slice of the template, so that its address tells its position.
+        let at = (text.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize).min(whole.len());
+        let before = whole.get(..at).unwrap_or("");
+        Place {
+            text: text.trim().to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: at - before.rfind('\n').map_or(0, |newline| newline + 1),
+        }
     }
 
     fn skip_blanks(&mut self) {
@@ -240,13 +252,11 @@ impl<'a> Words<'a, '_> {
 
     /// A pipeline up to the end of the action or, when `nested`, the closing parenthesis (taken).
     fn pipeline(&mut self, nested: bool) -> Result<Pipeline, String> {
-        let whole = self.parser.text;
-        let line = whole[..self.start].matches('\n').count() + 1;
-        let column = self.start - whole[..self.start].rfind('\n').map_or(0, |at| at + 1);
-        let text = self.rest.trim().to_owned();
         let (variables, assigns) = self.declaration()?;
         let mut commands = Vec::new();
         let mut command = Vec::new();
+        self.skip_blanks();
+        let mut start = self.rest;
         loop {
             self.skip_blanks();
             let Some(c) = self.rest.chars().next() else {
@@ -261,16 +271,16 @@ impl<'a> Words<'a, '_> {
                     if command.is_empty() {
                         return Err(self.error("missing value for command"));
                     }
-                    commands.push(Command(std::mem::take(&mut command)));
+                    let text = &start[..start.len() - self.rest.len() - 1];
+                    commands
+                        .push(Command { operands: std::mem::take(&mut command), place: self.place(text) });
                     self.skip_blanks();
+                    start = self.rest;
                     if self.rest.is_empty() || self.rest.starts_with('|') {
                         return Err(self.error("missing value for command"));
                     }
                 }
-                ')' if nested => {
-                    self.rest = &self.rest[1..];
-                    break;
-                }
+                ')' if nested => break,
                 ')' => return Err(self.error("unexpected right paren")),
                 _ => command.push(self.operand()?),
             }
@@ -278,10 +288,14 @@ impl<'a> Words<'a, '_> {
         if command.is_empty() {
             return Err(self.error("missing value for command"));
         }
-        commands.push(Command(command));
+        let place = self.place(&start[..start.len() - self.rest.len()]);
+        commands.push(Command { operands: command, place });
+        if nested {
+            self.rest = &self.rest[1..];
+        }
         for command in &commands[1..] {
             let literal = matches!(
-                command.0[0],
+                command.operands[0],
                 Operand::Bool(_)
                     | Operand::Dot
                     | Operand::Nil
@@ -293,7 +307,7 @@ impl<'a> Words<'a, '_> {
                 return Err(self.error("non executable command in pipeline 2"));
             }
         }
-        Ok(Pipeline { variables, assigns, commands, text, line, column })
+        Ok(Pipeline { variables, assigns, commands })
     }
 
     /// `$x :=`, `$i, $x :=` or `$x =` at the start of a pipeline.
@@ -391,10 +405,7 @@ impl<'a> Words<'a, '_> {
         let pipeline = Pipeline {
             variables: Vec::new(),
             assigns: false,
-            commands: vec![Command(vec![call])],
-            text: name.to_owned(),
-            line: 1,
-            column: 0,
+            commands: vec![Command { operands: vec![call], place: Place::default() }],
         };
         Ok(Operand::Parenthesized(Box::new(pipeline), fields))
     }

@@ -146,7 +146,7 @@ fn errors_of_a_run_say_where() {
     for (template, expected) in [
         (
             "{{ .app.x }}",
-            "template: line:1:2: executing \"line\" at <.app.x>: can't evaluate field x in type string",
+            "template: line:1:3: executing \"line\" at <.app.x>: can't evaluate field x in type string",
         ),
         (
             "{{div 1 0}}",

@@ -2,7 +2,7 @@
 
 use super::{Arguments, Outcome, one, text, two};
 use crate::template::Value;
-use crate::units::{parse_bytes, parse_go_duration, parse_go_float};
+use crate::units::{go_seconds, parse_bytes, parse_go_duration, parse_go_float};
 
 /// Calls a function on numbers; `None` when there is none of this name.
 pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outcome<'a>> {
@@ -26,9 +26,7 @@ pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outco
         "floor" => one(arguments).map(|value| Value::Float(to_float(value).floor())),
         "round" => round(arguments),
         "bytes" => convert(arguments, |text| parse_bytes(text).map(|bytes| bytes as f64)),
-        "duration" | "duration_seconds" => {
-            convert(arguments, |text| parse_go_duration(text).map(|ns| ns as f64 / 1e9))
-        }
+        "duration" | "duration_seconds" => convert(arguments, |text| parse_go_duration(text).map(go_seconds)),
         _ => return None,
     })
 }
