@@ -164,3 +164,85 @@ async fn metric_names_go_at_once_unless_removal_is_delayed() {
         assert_eq!(samples[0].labels.metric_name(), None);
     }
 }
+
+/// Values with everything that makes sliding windows hard: NaN, infinities, ties, huge next to small, negative zero.
+fn awkward_storage() -> MemoryStorage {
+    let mut storage = storage(20);
+    let odd = [0.0, -0.0, 1.0, 1.0, f64::NAN, 1e16, -1e16, 3.5, 2.0, -7.0, 0.1, 1e-9];
+    for index in 0..8_usize {
+        let mut samples = SampleColumns::default();
+        for sample in 0..240_usize {
+            let pick = (sample * (index + 3) + sample / 7) % (odd.len() + index % 3);
+            let value = match odd.get(pick) {
+                // Only some of the series have NaN and infinities.
+                Some(value) if value.is_nan() && index < 3 => 4.25,
+                Some(value) => *value,
+                None if sample % 5 == 0 => f64::INFINITY,
+                None => f64::NEG_INFINITY,
+            };
+            if (sample * 7 + index) % 11 != 0 {
+                samples.push(sample as i64 * 15_000, value);
+            }
+        }
+        let labels = Labels::from_pairs([("__name__", "odd".to_owned()), ("series", index.to_string())]);
+        storage.append(labels, &samples);
+    }
+    storage
+}
+
+#[tokio::test]
+async fn a_range_query_equals_instant_queries_at_its_steps() {
+    let storage = awkward_storage();
+    let engine = engine(|_| ());
+    let functions = [
+        "rate",
+        "increase",
+        "delta",
+        "irate",
+        "idelta",
+        "resets",
+        "changes",
+        "deriv",
+        "sum_over_time",
+        "avg_over_time",
+        "min_over_time",
+        "max_over_time",
+        "count_over_time",
+        "stddev_over_time",
+        "last_over_time",
+        "first_over_time",
+        "present_over_time",
+    ];
+    let mut queries: Vec<String> = Vec::new();
+    for metric in ["odd", "requests_total"] {
+        queries.extend(functions.map(|function| format!("{function}({metric}[5m])")));
+        queries.push(format!("quantile_over_time(0.7, {metric}[5m])"));
+        queries.push(format!("predict_linear({metric}[5m] offset 1m, 60)"));
+        queries.push(format!("sum(max_over_time({metric}[4m]))"));
+        queries.push(format!("{metric} @ 600 + {metric}"));
+        queries.push(format!("max_over_time(sum(rate({metric}[1m]))[5m:30s])"));
+    }
+    for query in queries {
+        let (start, end, step) = (0, 60 * MINUTE, 20_000);
+        let whole = engine.range(&query, start, end, step, &storage, QueryOptions::default()).await;
+        let QueryValue::Matrix(whole) = whole.expect("a valid query").value else { panic!("no matrix") };
+        for at in (start..=end).step_by(step as usize * 7) {
+            let alone = engine.instant(&query, at, &storage, QueryOptions::default()).await;
+            let QueryValue::Vector(alone) = alone.expect("a valid query").value else { panic!("no vector") };
+            let of_whole = |labels: &Labels| {
+                let series = whole.iter().find(|series| series.labels == *labels)?;
+                series.floats.iter().find(|sample| sample.timestamp_ms == at).map(|sample| sample.value)
+            };
+            let points = whole.iter().filter(|s| s.floats.iter().any(|f| f.timestamp_ms == at)).count();
+            assert_eq!(points, alone.len(), "{query} at {at}");
+            for sample in alone {
+                let promql::SampleValue::Float(expected) = sample.value else { panic!("no float") };
+                let got = of_whole(&sample.labels).expect("the series is there");
+                let same = expected.is_nan() && got.is_nan()
+                    || expected == got
+                    || (expected - got).abs() <= 1e-9 * expected.abs().max(got.abs());
+                assert!(same, "{query} at {at} {}: {expected} alone, {got} in the range", sample.labels);
+            }
+        }
+    }
+}

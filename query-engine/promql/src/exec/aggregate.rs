@@ -111,6 +111,8 @@ struct Accumulator {
     count: Vec<f64>,
     /// Cells of `avg` whose sum would overflow.
     means: HashMap<usize, Mean>,
+    /// Whether every cell of a group has a sample; nothing for a group without any series.
+    is_full: Vec<Option<bool>>,
 }
 
 impl Accumulator {
@@ -126,10 +128,17 @@ impl Accumulator {
             second: needs(is_deviation || matches!(op, A::Sum | A::Avg)),
             count: needs(is_deviation || op == A::Avg),
             means: HashMap::new(),
+            is_full: vec![None; groups],
         }
     }
 
     fn add(&mut self, group: usize, column: &Column) {
+        let is_full = column.values.iter().all(|value| is_float(*value));
+        let was_full = self.is_full[group];
+        self.is_full[group] = Some(is_full || was_full == Some(true));
+        if self.op == AggregateOp::Sum && is_full && was_full != Some(false) {
+            return self.add_full_sum(group, &column.values, was_full.is_none());
+        }
         let first = group * self.steps;
         let value = &mut self.value[first..][..self.steps];
         let present = column.values.iter().copied().enumerate().filter(|(_, v)| is_float(*v));
@@ -191,6 +200,24 @@ impl Accumulator {
         }
     }
 
+    /// `sum` where nothing is missing: the same additions without branches. What the compensation of an infinite sum is
+    /// does not matter, since [`Accumulator::finish`] does not look at it.
+    fn add_full_sum(&mut self, group: usize, values: &[f64], is_first: bool) {
+        let first = group * self.steps;
+        let sums = &mut self.value[first..][..self.steps];
+        if is_first {
+            sums.copy_from_slice(values);
+            return;
+        }
+        let lost = &mut self.second[first..][..self.steps];
+        for ((sum, lost), value) in sums.iter_mut().zip(lost).zip(values) {
+            let total = *sum + value;
+            let part = total - *sum;
+            *lost += (*sum - (total - part)) + (value - part);
+            *sum = total;
+        }
+    }
+
     fn add_to_average(&mut self, cell: usize, v: f64) {
         self.count[cell] += 1.0;
         if self.count[cell] == 1.0 {
@@ -220,6 +247,7 @@ impl Accumulator {
                 return ABSENT;
             }
             match self.op {
+                AggregateOp::Sum if !value.is_finite() => value,
                 AggregateOp::Sum => value + self.second[cell],
                 AggregateOp::Avg => match self.means.get(&cell) {
                     Some(mean) => mean.value(),

@@ -12,6 +12,24 @@ pub(super) fn nan_first(a: &f64, b: &f64) -> Ordering {
     }
 }
 
+/// The `q`-quantile of values in the order of [`nan_first`].
+pub(super) fn of_sorted(q: f64, sorted: &[f64]) -> f64 {
+    if sorted.is_empty() || q.is_nan() {
+        return f64::NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    let rank = q * (sorted.len() - 1) as f64;
+    let lower = rank.floor() as usize;
+    let upper = (lower + 1).min(sorted.len() - 1);
+    let weight = rank - rank.floor();
+    sorted[lower] * (1.0 - weight) + sorted[upper] * weight
+}
+
 /// The `q`-quantile with linear interpolation; reorders `values`.
 pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || q.is_nan() {

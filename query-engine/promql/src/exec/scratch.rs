@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{FloatHistogram, SampleColumns, is_stale_nan};
+use model::{CounterResetHint, FloatHistogram, SampleColumns, is_stale_nan};
 
 use super::column::stored_float;
 
@@ -36,6 +36,30 @@ impl Points {
 }
 
 impl Scratch {
+    /// Reduces decoded histograms to count and sum. Whether a counter was reset can be found out only now, while the
+    /// buckets are at hand.
+    pub(crate) fn drop_buckets(&mut self) {
+        let mut last: Option<Arc<FloatHistogram>> = None;
+        for (_, histogram) in &mut self.samples.histograms {
+            let known = histogram.counter_reset_hint;
+            let mut hint = known;
+            if !is_stale_nan(histogram.sum) {
+                if let (CounterResetHint::Unknown, Some(last)) = (known, &last) {
+                    let is_reset = histogram.detect_reset(last);
+                    hint = if is_reset { CounterResetHint::Reset } else { CounterResetHint::NotReset };
+                }
+                last = Some(Arc::clone(histogram));
+            }
+            *histogram = Arc::new(FloatHistogram {
+                counter_reset_hint: hint,
+                schema: histogram.schema,
+                count: histogram.count,
+                sum: histogram.sum,
+                ..FloatHistogram::default()
+            });
+        }
+    }
+
     /// Moves the decoded samples to `points`, leaving out stale markers.
     pub(crate) fn split_samples(&mut self) {
         let (samples, points) = (&mut self.samples, &mut self.points);

@@ -59,6 +59,9 @@ impl<'q> Evaluator<'q> {
             scratch.samples.clear();
             series[index].chunks.decode(range, &mut scratch.samples)?;
             context.count_read(scratch.samples.len());
+            if selector.skips_buckets {
+                scratch.drop_buckets();
+            }
             if newest(scratch, grid, reference, lookback, select, out) {
                 return Ok(());
             }
@@ -88,6 +91,9 @@ impl<'q> Evaluator<'q> {
             scratch.samples.clear();
             series[index].chunks.decode(TimeRange::new(first, last), &mut scratch.samples)?;
             context.count_read(scratch.samples.len());
+            if selector.skips_buckets {
+                scratch.drop_buckets();
+            }
             scratch.split_samples();
             let metric = series[index].labels.metric_name().unwrap_or("");
             for step in 0..grid.steps {

@@ -4,6 +4,7 @@
 
 mod durations;
 mod fold;
+mod histogram_stats;
 mod info;
 mod invariant;
 mod selects;
@@ -47,6 +48,7 @@ pub(crate) struct Plan {
 
 /// Plans `expr`.
 pub(crate) fn plan(mut expr: Expr, context: &PlanContext) -> PromqlResult<Plan> {
+    histogram_stats::skip_buckets(&mut expr);
     fold::fold_context_functions(&mut expr, context);
     durations::evaluate_durations(&mut expr, context)?;
     invariant::wrap_step_invariants(&mut expr, context);

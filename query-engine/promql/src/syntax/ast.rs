@@ -194,6 +194,8 @@ pub struct VectorSelector {
     pub extension: Extension,
     /// Which of the plan's selects feeds it; set by the planner.
     pub slot: usize,
+    /// Whether only counts and sums of native histograms are needed; set by the planner.
+    pub skips_buckets: bool,
 }
 
 /// A range vector selector.

@@ -7,6 +7,7 @@ mod mixed;
 mod over_time;
 mod rate;
 mod regression;
+mod sliding;
 
 use std::sync::Arc;
 
@@ -172,7 +173,7 @@ pub(super) struct RangeCall<'q> {
 
 /// Where the samples come from.
 enum Input {
-    Stored(Arc<[Series]>),
+    Stored { series: Arc<[Series]>, skips_buckets: bool },
     Computed { series: Vec<SeriesColumn>, grid: Grid },
 }
 
@@ -197,7 +198,7 @@ impl<'q> Evaluator<'q> {
         let range_call =
             RangeCall { function, windows, args, first_span: call.args[0].span, context: self.context };
         let keys: Vec<Key> = match &input {
-            Input::Stored(series) => keys(series),
+            Input::Stored { series, .. } => keys(series),
             Input::Computed { series, .. } => series.iter().map(|s| s.key.clone()).collect(),
         };
         let names: Vec<Option<String>> =
@@ -240,7 +241,8 @@ impl<'q> Evaluator<'q> {
                     extension: vector.extension,
                     lookback_ms: self.context.lookback_ms,
                 };
-                Ok((windows, Input::Stored(self.series(vector))))
+                let series = self.series(vector);
+                Ok((windows, Input::Stored { series, skips_buckets: vector.skips_buckets }))
             }
             ExprKind::Subquery(subquery) => {
                 let Subquery { expr, range, offset, at, .. } = subquery;
@@ -296,10 +298,13 @@ impl RangeCall<'_> {
     /// Fills `scratch.points` with the samples of one series.
     fn load(&self, input: &Input, index: usize, scratch: &mut Scratch) -> PromqlResult<()> {
         match input {
-            Input::Stored(series) => {
+            Input::Stored { series, skips_buckets } => {
                 scratch.samples.clear();
                 series[index].chunks.decode(self.windows.time_range(), &mut scratch.samples)?;
                 self.context.count_read(scratch.samples.len());
+                if *skips_buckets {
+                    scratch.drop_buckets();
+                }
                 scratch.split_samples();
             }
             Input::Computed { series, grid } => {
@@ -330,6 +335,19 @@ impl RangeCall<'_> {
             return;
         }
         use RangeFunction as F;
+        if sliding::applies(self) {
+            match self.function {
+                F::Min => return sliding::extremes(self, points, positions, out, |a, b| a < b),
+                F::Max => return sliding::extremes(self, points, positions, out, |a, b| a > b),
+                F::Quantile => return sliding::quantiles(self, points, floats, out),
+                F::Sum | F::Avg => {
+                    if sliding::sums(self, points, floats, out, self.function == F::Avg) {
+                        return;
+                    }
+                }
+                _ => {}
+            }
+        }
         match self.function {
             F::Rate | F::Increase | F::Delta => rate::extrapolated(self, points, positions, out),
             F::Irate | F::Idelta => rate::instant(self, points, out),
