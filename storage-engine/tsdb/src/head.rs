@@ -4,18 +4,18 @@
 //! append holds `visible` shared from its first sample to its place in the log; a query takes it alone for a moment to
 //! begin a new epoch and then reads at leisure what was there before (TSDB-2).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use hashbrown::HashTable;
-use model::{Labels, TenantId};
+use model::{Labels, TenantId, TimeRange};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use rapidhash::fast::RandomState;
 use std::hash::BuildHasher;
 use storage_api::SeriesRef;
 
-use crate::TsdbSettings;
 use crate::error::TsdbError;
 use crate::metrics::HeadMetrics;
+use crate::{HeadStats, TsdbSettings};
 
 pub(crate) mod append;
 mod paged;
@@ -47,6 +47,10 @@ pub(crate) struct Head {
     gather: Mutex<()>,
     series_count: AtomicU64,
     memory_bytes: AtomicU64,
+    chunk_count: AtomicU64,
+    /// Oldest and newest sample, ms; the newest below the oldest when there is none.
+    oldest_ms: AtomicI64,
+    newest_ms: AtomicI64,
 }
 
 #[derive(Default)]
@@ -124,17 +128,22 @@ impl Head {
             gather: Mutex::new(()),
             series_count: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
+            chunk_count: AtomicU64::new(0),
+            oldest_ms: AtomicI64::new(i64::MAX),
+            newest_ms: AtomicI64::new(i64::MIN),
         }
     }
 
-    /// Series in the head.
-    pub(crate) fn series_count(&self) -> u64 {
-        self.series_count.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of memory that the head takes, by its own count.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        self.memory_bytes.load(Ordering::Relaxed) + self.symbols.memory_bytes() as u64
+    /// What the head holds.
+    pub(crate) fn stats(&self) -> HeadStats {
+        let range =
+            TimeRange::new(self.oldest_ms.load(Ordering::Relaxed), self.newest_ms.load(Ordering::Relaxed));
+        HeadStats {
+            series: self.series_count.load(Ordering::Relaxed),
+            chunks: self.chunk_count.load(Ordering::Relaxed),
+            memory_bytes: self.memory_bytes.load(Ordering::Relaxed) + self.symbols.memory_bytes() as u64,
+            range: (!range.is_empty()).then_some(range),
+        }
     }
 
     /// The series with these labels; one that is new is made, and `created` hears of it before anybody else can find
@@ -211,6 +220,18 @@ impl Head {
     /// Waits until every append that is under way has its place in the log.
     pub(crate) fn wait_for_appends(&self) {
         drop(self.visible.write());
+    }
+
+    fn add_chunks(&self, chunks: u64) {
+        self.chunk_count.fetch_add(chunks, Ordering::Relaxed);
+        self.metrics.chunks_created.increment(chunks);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        self.metrics.chunks.increment(chunks as f64);
+    }
+
+    fn add_range(&self, range: TimeRange) {
+        self.oldest_ms.fetch_min(range.min, Ordering::Relaxed);
+        self.newest_ms.fetch_max(range.max, Ordering::Relaxed);
     }
 
     fn add_memory(&self, bytes: u64) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::{Labels, MetricMetadata, TenantId};
+use model::{Labels, MetricMetadata, TenantId, TimeRange};
 use parking_lot::RwLock;
 use runtime::{Clock, Disk, Tasks};
 use storage_api::{
@@ -37,8 +37,12 @@ struct Inner {
 pub struct HeadStats {
     /// Series.
     pub series: u64,
+    /// Chunks, those that still grow included.
+    pub chunks: u64,
     /// Bytes of memory, by the store's own count.
     pub memory_bytes: u64,
+    /// Times of the oldest and newest sample, ms; `None` when there is no sample.
+    pub range: Option<TimeRange>,
 }
 
 impl Tsdb {
@@ -83,10 +87,7 @@ impl Tsdb {
 
     /// What a tenant's head holds; nothing for a tenant without data.
     pub fn head_stats(&self, tenant: &TenantId) -> HeadStats {
-        self.0.find(tenant).map_or_else(HeadStats::default, |tenant| HeadStats {
-            series: tenant.head.series_count(),
-            memory_bytes: tenant.head.memory_bytes(),
-        })
+        self.0.find(tenant).map_or_else(HeadStats::default, |tenant| tenant.head.stats())
     }
 
     /// Runs `read` over a tenant's data on a thread that may take its time; a tenant without data has none.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use format::head_record::{SAMPLES, SampleEncoder};
-use model::AppendReport;
+use model::{AppendReport, TimeRange};
 use storage_api::SampleBatch;
 
 use super::series::Verdict;
@@ -64,12 +64,13 @@ impl Refusal {
 }
 
 /// Counts of one shard's part of a batch.
-#[derive(Default)]
 struct Counts {
     stored: u64,
     duplicates: u64,
     chunks: u64,
     bytes: u64,
+    /// Times of what was stored.
+    range: TimeRange,
 }
 
 impl Head {
@@ -88,7 +89,8 @@ impl Head {
             split_by_shard(batch, &mut scratch.positions, &mut applied.stale_refs);
             scratch.record.clear();
             scratch.record.push(SAMPLES);
-            let mut counts = Counts::default();
+            let range = TimeRange::new(i64::MAX, i64::MIN);
+            let mut counts = Counts { stored: 0, duplicates: 0, chunks: 0, bytes: 0, range };
             for shard in 0..SHARDS {
                 let positions = &scratch.positions[shard as usize];
                 if positions.is_empty() {
@@ -121,9 +123,10 @@ impl Head {
     fn count_appended(&self, counts: &Counts) {
         self.add_memory(counts.bytes);
         self.metrics.samples_appended.increment(counts.stored);
-        self.metrics.chunks_created.increment(counts.chunks);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        self.metrics.chunks.increment(counts.chunks as f64);
+        self.add_chunks(counts.chunks);
+        if counts.stored > 0 {
+            self.add_range(counts.range);
+        }
     }
 
     fn report_refused(&self, refused: &Refused, time_max_ms: i64, applied: &mut Applied) {
@@ -214,6 +217,8 @@ impl Part<'_> {
                 Verdict::Stored => {
                     encoder.push(place.local, time_ms, value);
                     self.counts.stored += 1;
+                    let range = &mut self.counts.range;
+                    *range = TimeRange::new(range.min.min(time_ms), range.max.max(time_ms));
                     self.counts.chunks += u64::from(cut);
                     let closed = if cut { series.last_closed_bytes() } else { 0 };
                     self.counts.bytes += (series.open_capacity() - before + closed) as u64;

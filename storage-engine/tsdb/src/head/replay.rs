@@ -3,6 +3,8 @@
 use format::FormatError;
 use format::head_record::{SeriesItem, read_sections, read_series};
 
+use model::TimeRange;
+
 use super::symbols::Symbol;
 use super::{Head, Index, Place, SHARDS};
 
@@ -74,6 +76,7 @@ impl Head {
             let index = shard.index.read();
             let mut data = shard.data.lock();
             let (mut bytes, mut chunks, mut unknown_max) = (0, 0, None);
+            let mut range = TimeRange::new(i64::MAX, i64::MIN);
             let walked = section.read(|local, time_ms, value| {
                 let known = index.labels.get(local).is_some_and(|labels| !labels.is_empty());
                 let Some(series) = data.series.get_mut(local).filter(|_| known) else {
@@ -84,6 +87,7 @@ impl Head {
                 let before = series.open_capacity();
                 let (stored, cut) = series.restore(time_ms, value, self.settings.block_duration_ms);
                 restored.samples += u64::from(stored);
+                range = TimeRange::new(range.min.min(time_ms), range.max.max(time_ms));
                 chunks += u64::from(cut);
                 let closed = if cut { series.last_closed_bytes() } else { 0 };
                 bytes += (series.open_capacity() + closed).saturating_sub(before) as u64;
@@ -93,8 +97,8 @@ impl Head {
                 self.forbid(Place { shard: section.shard, local });
             }
             self.add_memory(bytes);
-            #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-            self.metrics.chunks.increment(chunks as f64);
+            self.add_chunks(chunks);
+            self.add_range(range);
             damage = damage.take().or(walked.err());
         })?;
         damage.map_or(Ok(restored), Err)

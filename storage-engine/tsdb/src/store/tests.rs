@@ -109,7 +109,9 @@ async fn samples_and_metadata_are_read_back_before_and_after_a_restart() {
         let families = store.metadata(&tenant(), None).await.expect("reads");
         assert_eq!(families, [("up".to_owned(), metadata("Is it up?"))]);
         assert_eq!(store.metadata(&tenant(), Some("down")).await.expect("reads"), []);
-        assert_eq!(store.head_stats(&tenant()).series, 2);
+        let stats = store.head_stats(&tenant());
+        assert_eq!((stats.series, stats.range), (2, Some(TimeRange::new(1000, 3999))));
+        assert!(stats.chunks >= 2 + 1000 / 240 && stats.memory_bytes > 1000);
         assert_eq!(series(&store, "up"), up, "numbers survive a restart");
     }
 }
@@ -444,4 +446,50 @@ async fn tenants_do_not_see_each_other() {
     let error = store.append(&other, batch(&[(SeriesRef(0), 2, 1.0)])).await.expect_err("closed");
     assert_eq!(error.kind(), ErrorKind::Closed);
     assert_eq!(read_all(&store).await["up"], [(1, 1.0)], "queries still work");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn acked_samples_of_racing_requests_survive_in_whatever_order_they_reached_the_log() {
+    const WRITERS: i64 = 4;
+    for seed in 0..10 {
+        let disk = SimulatedDisk::new(seed);
+        let store = open(&disk);
+        let tasks = Tasks::new();
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let store = store.clone();
+                tasks.spawn("writer", async move {
+                    let refs: Vec<_> = (0..20).map(|i| series(&store, &format!("m{i}"))).collect();
+                    let mut acked = Vec::new();
+                    for round in 0..200 {
+                        // Every time belongs to one writer, but all write the same series; each sends twice.
+                        let time = (round * WRITERS + writer) * 1000;
+                        let samples: Vec<_> =
+                            refs.iter().map(|series| (*series, time, time as f64)).collect();
+                        for _ in 0..2 {
+                            let outcome = store.append(&tenant(), batch(&samples)).await.expect("durable");
+                            let refused: Vec<_> = outcome.refused.iter().map(|refused| refused.0).collect();
+                            let stored = (0..20).filter(|position| !refused.contains(position));
+                            acked.extend(stored.map(|position| (format!("m{position}"), time)));
+                        }
+                    }
+                    acked
+                })
+            })
+            .collect();
+        let mut acked = Vec::new();
+        for writer in writers {
+            acked.extend(writer.await.expect("the writer ended"));
+        }
+        assert!(acked.len() > 1000);
+        let before = read_all(&store).await;
+        store.close().await;
+        disk.power_loss();
+        let found = read_all(&open(&disk)).await;
+        assert_eq!(found, before, "seed {seed}");
+        for (name, time) in acked {
+            let at = found[&name].binary_search_by_key(&time, |sample| sample.0);
+            assert_eq!(at.map(|at| found[&name][at].1), Ok(time as f64), "seed {seed}: {name} at {time}");
+        }
+    }
 }
