@@ -75,10 +75,12 @@ impl<'q> Lexer<'q> {
     fn finish(&self, start: usize) -> LexResult<()> {
         if self.in_braces {
             Err(self.error(start, "unexpected end of input inside braces"))
-        } else if self.in_brackets {
+        } else if self.in_brackets && !self.got_number {
             Err(self.error(start, "unexpected end of input in duration expression"))
         } else if self.paren_depth != 0 {
             Err(self.error(start, "unclosed left parenthesis"))
+        } else if self.in_brackets {
+            Err(self.error(start, "unclosed left bracket"))
         } else {
             Ok(())
         }

@@ -72,6 +72,8 @@ fn errors_have_the_texts_and_positions_of_prometheus() {
         ("1 == 1", "1:3: parse error: comparisons between scalars must use BOOL modifier"),
         ("a\n  and 1", "1:1: parse error: set operator \"and\" not allowed in binary scalar expression"),
         ("foo[5m] offset 1m offset 1m", "1:1: parse error: offset may not be set multiple times"),
+        ("foo[", "1:5: parse error: unexpected end of input in duration expression"),
+        ("foo[5m", "1:7: parse error: unclosed left bracket"),
         ("foo[0m]", "1:5: parse error: duration must be greater than 0"),
         ("foo[5x]", "1:5: parse error: bad number or duration syntax: \"5\""),
         ("foo[5y1hs]", "1:5: parse error: unknown unit \"hs\" in duration \"5y1hs\""),

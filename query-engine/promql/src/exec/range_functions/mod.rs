@@ -340,10 +340,8 @@ impl RangeCall<'_> {
                 F::Min => return sliding::extremes(self, points, positions, out, |a, b| a < b),
                 F::Max => return sliding::extremes(self, points, positions, out, |a, b| a > b),
                 F::Quantile => return sliding::quantiles(self, points, floats, out),
-                F::Sum | F::Avg => {
-                    if sliding::sums(self, points, floats, out, self.function == F::Avg) {
-                        return;
-                    }
+                F::Sum | F::Avg if sliding::sums(self, points, floats, out, self.function == F::Avg) => {
+                    return;
                 }
                 _ => {}
             }
