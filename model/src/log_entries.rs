@@ -53,6 +53,7 @@ impl LogEntries {
     }
 
     /// Number of entries.
+    #[inline]
     pub fn len(&self) -> usize {
         self.timestamps_ns.len()
     }
@@ -76,6 +77,7 @@ impl LogEntries {
     }
 
     /// All timestamps, ns.
+    #[inline]
     pub fn timestamps_ns(&self) -> &[i64] {
         &self.timestamps_ns
     }
@@ -186,12 +188,14 @@ impl LogEntries {
     }
 
     /// The line at `index`. Panics when `index >= len()`.
+    #[inline]
     pub fn line(&self, index: usize) -> &str {
         let start = if index == 0 { 0 } else { self.line_ends[index - 1] as usize };
         &self.lines[start..self.line_ends[index] as usize]
     }
 
     /// Structured metadata of the entry at `index`. Panics when `index >= len()`.
+    #[inline]
     pub fn metadata(&self, index: usize) -> MetadataPairs<'_> {
         let first = if index == 0 { 0 } else { self.entry_pieces[index - 1] as usize };
         let start = if first == 0 { 0 } else { self.piece_ends[first - 1] };
@@ -203,6 +207,7 @@ impl LogEntries {
     }
 
     /// The entry at `index`. Panics when `index >= len()`.
+    #[inline]
     pub fn get(&self, index: usize) -> LogEntry<'_> {
         LogEntry {
             timestamp_ns: self.timestamps_ns[index],
@@ -234,6 +239,7 @@ fn offset(len: usize) -> u32 {
 impl<'a> Iterator for MetadataPairs<'a> {
     type Item = (&'a str, &'a str);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let [name_end, value_end, rest @ ..] = self.ends else { return None };
         let name = &self.text[self.start as usize..*name_end as usize];

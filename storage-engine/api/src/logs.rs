@@ -52,7 +52,7 @@ pub struct LogSelect {
 pub struct StreamSummary {
     /// The stream's labels.
     pub labels: Labels,
-    /// Entries in the range, rounded up to whole pages where the range cuts one.
+    /// Entries in the range, rounded up to whole pages or minutes where the range cuts one.
     pub entries: u64,
     /// Bytes of their lines, likewise.
     pub bytes: u64,

@@ -71,7 +71,8 @@ impl SignatureBuilder {
     /// Adds a line to the page that is being collected.
     pub fn add_line(&mut self, line: &[u8]) {
         self.page.resize(WORDS, 0);
-        let page = &mut self.page[..];
+        // Of known length, so that no slot has to be checked against it.
+        let page: &mut [u64; WORDS] = self.page.as_mut_slice().try_into().expect("it was made so long");
         grams(line, |gram| {
             let slot = slot(gram, BUILD_BITS);
             page[slot / 64] |= 1 << (slot % 64);

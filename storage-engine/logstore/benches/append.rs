@@ -99,7 +99,7 @@ fn batch(random: &mut Random, now_ns: i64) -> LogBatch {
                 ("user_id", &user),
                 ("scope_name", "github.com/shop/cart/handler"),
             ];
-            entries.push(now_ns + number as i64 * 1000, &line, pairs);
+            entries.push(now_ns + number as i64 * 100_000, &line, pairs);
         }
         streams.push(StreamEntries { labels, entries });
     }
@@ -147,7 +147,8 @@ impl Bench {
     /// Batches for one round, made outside of what is measured.
     fn batches(&mut self, count: usize) -> Vec<LogBatch> {
         let now = SystemClock.now_ns();
-        (0..count).map(|_| batch(&mut self.random, now)).collect()
+        // A batch holds what a sender gathered in 10 ms.
+        (0..count as i64).map(|number| batch(&mut self.random, now + number * 10_000_000)).collect()
     }
 
     fn append(&self, batches: Vec<LogBatch>) {

@@ -187,7 +187,7 @@ impl TenantBuffer {
             held.values().map(|stream| (stream.labels.clone(), runs(stream))).collect()
         };
         streams.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-        streams.into_iter().map(|(labels, runs)| SortedStream::new(labels, runs)).collect()
+        streams.into_iter().map(|(labels, runs)| SortedStream::new(labels, runs).contiguous()).collect()
     }
 
     /// Entries of the `wanted` streams that may lie in `range`.

@@ -21,6 +21,11 @@ pub(crate) struct SortedStream {
     pub(crate) rows: Vec<RowRef>,
 }
 
+/// With more jumps between runs than one in this many rows, rows are copied together before a file is written.
+const ROWS_PER_JUMP_MIN: usize = 8;
+/// Text of a run that is made by copying.
+const CONTIGUOUS_TEXT_BYTES: usize = 512 << 10;
+
 /// Up to this many entries of one time are compared with each other; more go through a set of hashes.
 const PAIRWISE_MAX: usize = 8;
 
@@ -60,6 +65,28 @@ impl SortedStream {
         let start = self.rows.partition_point(|&row| self.timestamp_ns(row) < from_ns);
         let end = self.rows.partition_point(|&row| self.timestamp_ns(row) < until_ns);
         start..end.max(start)
+    }
+
+    /// The same rows, and when they jump between runs, copied into runs of their own in order: a file is written column
+    /// by column, and each would miss the cache at every jump.
+    pub(crate) fn contiguous(self) -> Self {
+        let next = |row: RowRef| RowRef { run: row.run, index: row.index + 1 };
+        let jumps = self.rows.windows(2).filter(|pair| next(pair[0]) != pair[1]).count();
+        if jumps * ROWS_PER_JUMP_MIN <= self.rows.len() {
+            return self;
+        }
+        let (mut runs, mut rows) = (Vec::new(), Vec::with_capacity(self.rows.len()));
+        let mut open = LogEntries::new();
+        for &row in &self.rows {
+            let index = row.index as usize;
+            rows.push(RowRef { run: runs.len() as u32, index: open.len() as u32 });
+            open.extend_from(&self.runs[row.run as usize], index..index + 1);
+            if open.text_bytes() >= CONTIGUOUS_TEXT_BYTES {
+                runs.push(Arc::new(std::mem::take(&mut open)));
+            }
+        }
+        runs.push(Arc::new(open));
+        Self { labels: self.labels, runs, rows }
     }
 
     /// All rows as entries of their own.

@@ -232,6 +232,7 @@ proptest! {
         }
         wanted.sort_by_key(|row| row.0);
         let sorted = SortedStream::new(Labels::empty(), runs.map(Arc::new).into());
+        prop_assert_eq!(sorted.clone().contiguous().to_entries(), sorted.to_entries());
         let found: Vec<_> = sorted.to_entries().iter().map(|e| (e.timestamp_ns, e.line.to_owned(), e.metadata.count())).collect();
         let wanted: Vec<_> = wanted.iter().map(|row| (row.0, row.1.to_owned(), row.2)).collect();
         prop_assert_eq!(found, wanted);

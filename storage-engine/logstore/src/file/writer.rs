@@ -70,6 +70,8 @@ struct Row<'a> {
     index: u32,
     stream: u32,
     shape: u32,
+    /// Where its metadata starts among the pieces of its entries: every column asks for it.
+    first_piece: u32,
 }
 
 impl<'a> Row<'a> {
@@ -81,23 +83,15 @@ impl<'a> Row<'a> {
         self.entries.line(self.index as usize)
     }
 
-    /// Where its metadata starts among the pieces of its entries.
-    fn first_piece(&self) -> usize {
-        match self.index {
-            0 => 0,
-            index => self.entries.entry_pieces()[index as usize - 1] as usize,
-        }
-    }
-
     /// The value in `slot` of its metadata.
     fn value(&self, slot: usize) -> &'a str {
         let ends = self.entries.piece_ends();
-        let piece = self.first_piece() + 2 * slot;
+        let piece = self.first_piece as usize + 2 * slot;
         &self.entries.metadata_text()[ends[piece] as usize..ends[piece + 1] as usize]
     }
 
     fn metadata_bytes(&self) -> usize {
-        let first = self.first_piece();
+        let first = self.first_piece as usize;
         let last = self.entries.entry_pieces()[self.index as usize] as usize;
         if first == last { 0 } else { span(self.entries.piece_ends(), first, last) }
     }
@@ -186,7 +180,11 @@ fn lay_out<'a>(parts: &[StreamPart<'a>], shapes: &mut ShapeTable, page_bytes: us
         for row in part.rows {
             let entries: &LogEntries = &part.stream.runs[row.run as usize];
             let shape = shapes.add(entries, row.index as usize);
-            let row = Row { entries, index: row.index, stream, shape };
+            let first_piece = match row.index {
+                0 => 0,
+                index => entries.entry_pieces()[index as usize - 1],
+            };
+            let row = Row { entries, index: row.index, stream, shape, first_piece };
             rows.push(row);
             lines += row.line().len();
             texts += row.line().len() + row.metadata_bytes();
