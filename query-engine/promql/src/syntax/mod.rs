@@ -9,6 +9,7 @@ mod functions;
 mod lexer;
 mod number;
 mod parser;
+mod prettier;
 mod printer;
 mod quote;
 mod span;
@@ -22,6 +23,7 @@ pub use functions::{FUNCTIONS, Function, function};
 pub(crate) use number::format_float_g;
 pub use number::{format_duration, format_float, parse_duration, parse_number};
 pub use parser::{ParseOptions, parse_expr, parse_selector};
+pub use prettier::prettify;
 pub(crate) use quote::quote;
 pub use span::Span;
 

@@ -18,37 +18,31 @@ impl fmt::Display for Expr {
             ExprKind::String(text) => f.write_str(&quote(text)),
             ExprKind::Vector(selector) => {
                 write!(f, "{}", Series(selector))?;
-                write_at(f, selector.at)?;
+                write!(f, "{}", AtModifier(selector.at))?;
                 write_extension(f, selector.extension)?;
-                write_offset(f, &selector.offset)
+                write!(f, "{}", Offset(&selector.offset))
             }
             ExprKind::Matrix(MatrixSelector { vector, range }) => {
                 write!(f, "{}[{range}]", Series(vector))?;
                 write_extension(f, vector.extension)?;
-                write_at(f, vector.at)?;
-                write_offset(f, &vector.offset)
+                write!(f, "{}", AtModifier(vector.at))?;
+                write!(f, "{}", Offset(&vector.offset))
             }
-            ExprKind::Subquery(Subquery { expr, range, step, offset, at }) => {
-                write!(f, "{expr}[{range}:")?;
-                if !step.is_unset() {
-                    write!(f, "{step}")?;
-                }
-                f.write_str("]")?;
-                write_at(f, *at)?;
-                write_offset(f, offset)
-            }
+            ExprKind::Subquery(subquery) => write!(f, "{}{}", subquery.expr, subquery.suffix()),
             ExprKind::Call(call) => {
                 write!(f, "{}(", call.function.name)?;
                 write_joined(f, &call.args)?;
                 f.write_str(")")
             }
-            ExprKind::Aggregate(aggregate) => write_aggregate(f, aggregate),
-            ExprKind::Binary(Binary { op, lhs, rhs, matching, return_bool }) => {
-                write!(f, "{lhs} {}{}", op.symbol(), if *return_bool { " bool" } else { "" })?;
-                if let Some(matching) = matching {
-                    write_matching(f, matching)?;
+            ExprKind::Aggregate(aggregate) => {
+                write!(f, "{}(", aggregate.head())?;
+                if let Some(param) = &aggregate.param {
+                    write!(f, "{param}, ")?;
                 }
-                write!(f, " {rhs}")
+                write!(f, "{})", aggregate.expr)
+            }
+            ExprKind::Binary(binary) => {
+                write!(f, "{} {} {}", binary.lhs, binary.operator(), binary.rhs)
             }
             ExprKind::Unary { negative, expr } => write!(f, "{}{expr}", if *negative { "-" } else { "+" }),
             ExprKind::Paren(expr) => write!(f, "({expr})"),
@@ -98,9 +92,14 @@ fn label(name: &str) -> String {
     if is_plain { name.to_owned() } else { quote(name) }
 }
 
-fn write_labels(f: &mut fmt::Formatter<'_>, names: &[String]) -> fmt::Result {
-    let names: Vec<String> = names.iter().map(|name| label(name)).collect();
-    write!(f, "({})", names.join(", "))
+/// Label names in parentheses.
+struct Names<'a>(&'a [String]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(|name| label(name)).collect();
+        write!(f, "({})", names.join(", "))
+    }
 }
 
 fn write_joined(f: &mut fmt::Formatter<'_>, exprs: &[Expr]) -> fmt::Result {
@@ -113,54 +112,74 @@ fn write_joined(f: &mut fmt::Formatter<'_>, exprs: &[Expr]) -> fmt::Result {
     Ok(())
 }
 
-fn write_aggregate(f: &mut fmt::Formatter<'_>, aggregate: &Aggregate) -> fmt::Result {
-    f.write_str(aggregate.op.name())?;
-    if aggregate.without || !aggregate.grouping.is_empty() {
-        f.write_str(if aggregate.without { " without " } else { " by " })?;
-        write_labels(f, &aggregate.grouping)?;
-        f.write_str(" ")?;
+impl Aggregate {
+    /// The operator and its labels, up to the parenthesis.
+    pub(super) fn head(&self) -> String {
+        if !self.without && self.grouping.is_empty() {
+            return self.op.name().to_owned();
+        }
+        let modifier = if self.without { "without" } else { "by" };
+        format!("{} {modifier} {} ", self.op.name(), Names(&self.grouping))
     }
-    f.write_str("(")?;
-    if let Some(param) = &aggregate.param {
-        write!(f, "{param}, ")?;
-    }
-    write!(f, "{})", aggregate.expr)
 }
 
-fn write_matching(f: &mut fmt::Formatter<'_>, matching: &Matching) -> fmt::Result {
-    let group = match matching.cardinality {
-        Cardinality::ManyToOne => Some("left"),
-        Cardinality::OneToMany => Some("right"),
-        Cardinality::OneToOne | Cardinality::ManyToMany => None,
-    };
-    if !matching.labels.is_empty() || matching.is_on || group.is_some() {
-        f.write_str(if matching.is_on { " on " } else { " ignoring " })?;
-        write_labels(f, &matching.labels)?;
+impl Binary {
+    /// The operator with its modifiers.
+    pub(super) fn operator(&self) -> String {
+        let return_bool = if self.return_bool { " bool" } else { "" };
+        let matching = self.matching.as_ref().map(|matching| matching.to_string()).unwrap_or_default();
+        format!("{}{return_bool}{matching}", self.op.symbol())
     }
-    if let Some(side) = group {
-        write!(f, " group_{side} ")?;
-        write_labels(f, &matching.include)?;
+}
+
+impl Subquery {
+    /// The brackets and what follows them.
+    pub(super) fn suffix(&self) -> String {
+        let step = if self.step.is_unset() { String::new() } else { self.step.to_string() };
+        format!("[{}:{step}]{}{}", self.range, AtModifier(self.at), Offset(&self.offset))
     }
-    match (matching.fill_left, matching.fill_right) {
-        (Some(left), Some(right)) if left == right => write!(f, " fill ({})", format_float_g(left)),
-        (left, right) => {
-            if let Some(left) = left {
-                write!(f, " fill_left ({})", format_float_g(left))?;
+}
+
+impl fmt::Display for Matching {
+    /// What stands behind the operator, with a space before each part.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let group = match self.cardinality {
+            Cardinality::ManyToOne => Some("left"),
+            Cardinality::OneToMany => Some("right"),
+            Cardinality::OneToOne | Cardinality::ManyToMany => None,
+        };
+        if !self.labels.is_empty() || self.is_on || group.is_some() {
+            let clause = if self.is_on { "on" } else { "ignoring" };
+            write!(f, " {clause} {}", Names(&self.labels))?;
+        }
+        if let Some(side) = group {
+            write!(f, " group_{side} {}", Names(&self.include))?;
+        }
+        match (self.fill_left, self.fill_right) {
+            (Some(left), Some(right)) if left == right => write!(f, " fill ({})", format_float_g(left)),
+            (left, right) => {
+                if let Some(left) = left {
+                    write!(f, " fill_left ({})", format_float_g(left))?;
+                }
+                if let Some(right) = right {
+                    write!(f, " fill_right ({})", format_float_g(right))?;
+                }
+                Ok(())
             }
-            if let Some(right) = right {
-                write!(f, " fill_right ({})", format_float_g(right))?;
-            }
-            Ok(())
         }
     }
 }
 
-fn write_at(f: &mut fmt::Formatter<'_>, at: Option<At>) -> fmt::Result {
-    match at {
-        None => Ok(()),
-        Some(At::Timestamp(ms)) => write!(f, " @ {:.3}", ms as f64 / 1000.0),
-        Some(At::Start) => f.write_str(" @ start()"),
-        Some(At::End) => f.write_str(" @ end()"),
+struct AtModifier(Option<At>);
+
+impl fmt::Display for AtModifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(At::Timestamp(ms)) => write!(f, " @ {:.3}", ms as f64 / 1000.0),
+            Some(At::Start) => f.write_str(" @ start()"),
+            Some(At::End) => f.write_str(" @ end()"),
+        }
     }
 }
 
@@ -172,11 +191,15 @@ fn write_extension(f: &mut fmt::Formatter<'_>, extension: Extension) -> fmt::Res
     }
 }
 
-fn write_offset(f: &mut fmt::Formatter<'_>, offset: &DurationValue) -> fmt::Result {
-    if offset.is_unset() {
-        return Ok(());
+struct Offset<'a>(&'a DurationValue);
+
+impl fmt::Display for Offset<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_unset() {
+            return Ok(());
+        }
+        write!(f, " offset {}", self.0)
     }
-    write!(f, " offset {offset}")
 }
 
 impl fmt::Display for DurationValue {

@@ -1,4 +1,4 @@
-use super::{ParseOptions, parse_expr, parse_selector};
+use super::{ParseOptions, parse_expr, parse_selector, prettify};
 
 fn check(query: &str, expected: &str) {
     let expr = parse_expr(query, ParseOptions::ALL).unwrap_or_else(|error| panic!("{query}: {error}"));
@@ -47,6 +47,20 @@ fn queries_print_in_canonical_form() {
     ] {
         check(query, expected);
     }
+}
+
+#[test]
+fn long_queries_are_laid_out_over_lines() {
+    let label = "a_label_that_makes_the_line_long_enough_to_be_split";
+    let query =
+        format!("sum by (x) (rate(first{{{label}=\"1\"}}[5m])) / on (x) (topk(3, second{{{label}=\"2\"}}))");
+    let expr = parse_expr(&query, ParseOptions::ALL).expect("a valid query");
+    let expected = format!(
+        "  sum by (x) (rate(first{{{label}=\"1\"}}[5m]))\n/ on (x)\n  (topk(3, second{{{label}=\"2\"}}))"
+    );
+    assert_eq!(prettify(&expr), expected);
+    let again = parse_expr(&expected, ParseOptions::ALL).expect("what is laid out is valid");
+    assert_eq!(again.to_string(), query);
 }
 
 #[test]
