@@ -276,18 +276,28 @@ async fn work_until_power_loss(machine: &mut Machine, seed: u64, operations: u64
     let (mut sent, mut acknowledged) = (Rows::new(), Rows::new());
     machine.disk.cut_power_after(operations);
     let Ok(store) = machine.try_open() else { return (sent, acknowledged) };
-    for round in 0..24u64 {
-        let app = format!("app{}", (seed + round) % 3);
+    for round in 0..12u64 {
         let at = |n: u64| NOW - ((seed * 31 + round * 17 + n) % 90_000) as i64 * SECOND;
-        let rows: Vec<Row> =
-            (0..4).map(|n| row(at(n), &format!("seed {seed} round {round} line {n}"))).collect();
-        sent.entry(app.clone()).or_default().extend(rows.clone());
-        if append(&store, &self::rows(&app, &rows)).await.is_ok() {
-            acknowledged.entry(app).or_default().extend(rows);
-        }
-        if (seed + round).is_multiple_of(5) {
-            // It fails once the power is off.
-            let _ = store.flush().await;
+        let batch = |lane: u64| {
+            let line = |n| row(at(n), &format!("seed {seed} round {round} lane {lane} line {n}"));
+            rows(&format!("app{}", (seed + round + lane) % 3), &(0..4).map(line).collect::<Vec<_>>())
+        };
+        let batches = [batch(0), batch(1), batch(2)];
+        let appends = futures_util::future::join_all(batches.iter().map(|batch| append(&store, batch)));
+        // A flush in the middle of appends; it fails once the power is off.
+        let flush = async {
+            if (seed + round).is_multiple_of(3) {
+                let _ = store.flush().await;
+            }
+        };
+        let (answers, ()) = futures_util::future::join(appends, flush).await;
+        for (batch, answer) in batches.iter().zip(answers) {
+            for (app, rows) in batch {
+                sent.entry(app.clone()).or_default().extend(rows.clone());
+                if answer.is_ok() {
+                    acknowledged.entry(app.clone()).or_default().extend(rows.clone());
+                }
+            }
         }
         if !machine.disk.has_power() {
             break;
@@ -316,7 +326,7 @@ fn check_survivors(found: &Rows, sent: &Rows, acknowledged: &Rows, context: &str
 async fn acknowledged_lines_survive_power_loss_at_any_operation_once() {
     for seed in 0..300 {
         let mut machine = Machine::new(seed);
-        let (sent, acknowledged) = work_until_power_loss(&mut machine, seed, seed % 150).await;
+        let (sent, acknowledged) = work_until_power_loss(&mut machine, seed, seed % 120).await;
         machine.disk.power_loss();
         for restart in 0..2 {
             let store = machine.open();
