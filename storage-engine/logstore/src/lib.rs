@@ -21,3 +21,4 @@ pub use files::QuarantinedUnit;
 pub use settings::{LogLimits, LogStoreSettings};
 pub use store::LogStore;
 pub use wal::Durability;
+pub use wal::Durability;
