@@ -8,7 +8,7 @@ pub mod prometheus;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
@@ -32,7 +32,8 @@ fn streamed(
         }
         Some((Ok::<_, std::convert::Infallible>(Bytes::from(piece)), more.then_some(write)))
     });
-    let mut response = Response::new(Body::from_stream(pieces));
+    // Compression asks once more after the end.
+    let mut response = Response::new(Body::from_stream(pieces.fuse()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

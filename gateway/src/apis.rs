@@ -8,6 +8,7 @@ use http::StatusCode;
 use promql::EngineSettings as PromqlSettings;
 use runtime::{Clock, Tasks};
 use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::api::loki::LokiApi;
@@ -68,11 +69,12 @@ pub(crate) fn loki(
     with_edges(loki::router(Arc::new(api)).merge(process::loki_routes(Arc::clone(process))))
 }
 
-/// Compressed answers for clients that take them, and Go's text for paths that are not there: Grafana tells by it
+/// Compressed answers for clients that take them, a 500 for a query that hits a defect, and Go's text for paths that are not there: Grafana tells by it
 /// that a feature is missing and not broken.
 fn with_edges(routes: Router) -> Router {
     routes
         .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
+        .layer(CatchPanicLayer::new())
         .layer(CompressionLayer::new())
 }
 
