@@ -21,4 +21,3 @@ pub use files::QuarantinedUnit;
 pub use settings::{LogLimits, LogStoreSettings};
 pub use store::LogStore;
 pub use wal::Durability;
-pub use wal::Durability;
