@@ -34,7 +34,7 @@ pub(crate) enum TsdbError {
     UnequalColumns { refs: usize, timestamps: usize, values: usize },
     #[error("series {labels}: {error}")]
     Chunk { labels: String, error: FormatError },
-    #[error("a query task of the metrics store ended early: {0}")]
+    #[error("a task of the metrics store ended early: {0}")]
     Task(String),
 }
 

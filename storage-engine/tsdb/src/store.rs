@@ -146,7 +146,7 @@ impl MetricsAppender for Tsdb {
                 return Ok(AppendOutcome::default());
             }
             let tenant = self.0.find_or_create(tenant)?;
-            Ok(tenant.append(&batch, &*self.0.clock).await?)
+            Ok(tenant.append(batch, &*self.0.clock, &self.0.tasks).await?)
         })
     }
 

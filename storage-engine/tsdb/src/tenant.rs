@@ -27,6 +27,9 @@ use crate::metrics::HeadMetrics;
 /// Samples of one append, so that its record stays far below the log's limit (26 bytes a sample at worst).
 const APPEND_SAMPLES_MAX: usize = 1 << 20;
 
+/// Larger batches leave the async threads: at 0.1 µs a sample they would hold one for over half a millisecond.
+const INLINE_SAMPLES_MAX: usize = 5000;
+
 /// New series are queued in records of about this size.
 const SERIES_RECORD_BYTES: usize = 1 << 20;
 
@@ -97,13 +100,21 @@ impl Tenant {
 
     /// Stores a batch and waits until it is durable. Not cancel-safe: a cancelled append may be stored or not.
     pub(crate) async fn append(
-        &self,
-        batch: &SampleBatch,
+        self: Arc<Self>,
+        batch: SampleBatch,
         clock: &dyn Clock,
+        tasks: &Tasks,
     ) -> Result<AppendOutcome, TsdbError> {
-        check_shape(batch)?;
+        check_shape(&batch)?;
         let permit = self.wal.admit().await?;
-        let (ticket, outcome) = self.apply(&permit, batch, clock.now_ms().saturating_add(self.future_max_ms));
+        let time_max_ms = clock.now_ms().saturating_add(self.future_max_ms);
+        let (ticket, outcome) = if batch.len() <= INLINE_SAMPLES_MAX {
+            self.apply(&permit, &batch, time_max_ms)
+        } else {
+            let task =
+                tasks.spawn_blocking("metrics-append", move || self.apply(&permit, &batch, time_max_ms));
+            task.await.map_err(|error| TsdbError::Task(error.to_string()))?
+        };
         if let Some(ticket) = ticket {
             ticket.await?;
         }
@@ -112,7 +123,7 @@ impl Tenant {
 
     fn apply(
         &self,
-        permit: &Permit<'_>,
+        permit: &Permit,
         batch: &SampleBatch,
         time_max_ms: i64,
     ) -> (Option<Ticket>, AppendOutcome) {

@@ -25,7 +25,7 @@ pub struct Wal {
 }
 
 /// The right to append the records of one request; given while the log is in service.
-pub struct Permit<'a>(&'a Wal);
+pub struct Permit(Arc<Shared>);
 
 /// Resolves when a record and all before it are durable, to the record's number. Dropping it changes nothing: the
 /// record is written all the same.
@@ -122,11 +122,11 @@ impl Wal {
 
     /// Waits for room in the queue. Fails with `Unavailable` while writes fail and `Closed` after `close`.
     /// Cancel-safe.
-    pub async fn admit(&self) -> Result<Permit<'_>, WalError> {
+    pub async fn admit(&self) -> Result<Permit, WalError> {
         loop {
             let room = self.shared.admission.notified();
             if self.try_admit()? {
-                return Ok(Permit(self));
+                return Ok(Permit(Arc::clone(&self.shared)));
             }
             room.await;
         }
@@ -152,7 +152,7 @@ impl Wal {
     /// A ticket for everything that was appended before.
     pub fn barrier(&self) -> Ticket {
         let queue = &mut *self.shared.queue.lock();
-        self.wait_in(queue)
+        self.shared.wait_in(queue)
     }
 
     /// Number that the next record gets. All records that were appended before have lower ones.
@@ -203,22 +203,6 @@ impl Wal {
         // An error means that the thread is gone, which is what we wait for.
         let _ = finished.wait_for(|finished| *finished).await;
     }
-
-    fn wait_in(&self, queue: &mut Queue) -> Ticket {
-        if let Some(error) = &queue.broken {
-            return Ticket(Waiting::Failed(error.clone()));
-        }
-        if queue.closed {
-            return Ticket(Waiting::Failed(WalError::closed(&self.shared.dir)));
-        }
-        let (sender, receiver) = oneshot::channel();
-        queue.waiters.push(sender);
-        if queue.waiters.len() == 1 || queue.frames.len() >= GROUP_BYTES_ENOUGH {
-            self.shared.wake.notify_one();
-        }
-        let sequence = queue.next_sequence.saturating_sub(1);
-        Ticket(Waiting::Group { answer: receiver, sequence, dir: self.shared.dir.clone() })
-    }
 }
 
 impl Drop for Wal {
@@ -227,14 +211,14 @@ impl Drop for Wal {
     }
 }
 
-impl Permit<'_> {
+impl Permit {
     /// Appends `record`; its place in the log is that of this call, the ticket tells when it is durable. Whatever the
     /// ticket says, the record is in the log's order from now on and is written as soon as the disk allows (WAL-3).
     pub fn append(&self, record: &[u8]) -> Ticket {
         if record.len() > RECORD_BYTES_MAX {
             return Ticket(Waiting::Failed(WalError::too_large(record.len(), RECORD_BYTES_MAX)));
         }
-        let shared = &*self.0.shared;
+        let shared = &*self.0;
         let mut scratch = Vec::new();
         let payload = Payload::new(record, shared.settings.compress_bytes_min, &mut scratch);
         let queue = &mut *shared.queue.lock();
@@ -242,11 +226,28 @@ impl Permit<'_> {
         payload.write(queue.next_sequence, unsynced, &mut queue.frames);
         queue.next_sequence += 1;
         queue.records += 1;
-        self.0.wait_in(queue)
+        shared.wait_in(queue)
     }
 }
 
 impl Shared {
+    /// A ticket for all that is in the queue and before it.
+    fn wait_in(&self, queue: &mut Queue) -> Ticket {
+        if let Some(error) = &queue.broken {
+            return Ticket(Waiting::Failed(error.clone()));
+        }
+        if queue.closed {
+            return Ticket(Waiting::Failed(WalError::closed(&self.dir)));
+        }
+        let (sender, receiver) = oneshot::channel();
+        queue.waiters.push(sender);
+        if queue.waiters.len() == 1 || queue.frames.len() >= GROUP_BYTES_ENOUGH {
+            self.wake.notify_one();
+        }
+        let sequence = queue.next_sequence.saturating_sub(1);
+        Ticket(Waiting::Group { answer: receiver, sequence, dir: self.dir.clone() })
+    }
+
     pub(crate) fn close(&self) {
         self.queue.lock().closed = true;
         self.wake.notify_one();

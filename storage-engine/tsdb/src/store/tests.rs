@@ -429,6 +429,26 @@ async fn samples_of_a_series_whose_record_is_damaged_go_to_no_other_series() {
 }
 
 #[tokio::test]
+async fn a_large_append_is_stored_like_a_small_one() {
+    let disk = SimulatedDisk::new(0);
+    let store = open(&disk);
+    let up = series(&store, "up");
+    let samples: Vec<_> = (0..20_000).map(|i| (up, i * 10, i as f64)).collect();
+    let outcome = store.append(&tenant(), batch(&samples)).await.expect("durable");
+    assert_eq!(outcome.report.stored, 20_000);
+    drop(store);
+    disk.power_loss();
+    let found = read_all(&open(&disk)).await.remove("up").expect("there");
+    assert_eq!(found, samples.iter().map(|sample| (sample.1, sample.2)).collect::<Vec<_>>());
+    let too_large = vec![(up, 1, 1.0); (1 << 20) + 1];
+    let error = open(&disk).append(&tenant(), batch(&too_large)).await.expect_err("over the limit");
+    assert_eq!(
+        error.to_string(),
+        "an append has 1048577 samples, at most 1048576 are allowed; send it in parts"
+    );
+}
+
+#[tokio::test]
 async fn tenants_do_not_see_each_other() {
     let disk = SimulatedDisk::new(0);
     let store = open(&disk);
