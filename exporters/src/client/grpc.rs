@@ -190,17 +190,29 @@ async fn answer(response: Response<Body>) -> PipelineResult<Bytes> {
     if status.code != 0 {
         return Err(grpc_failure(&status));
     }
-    let framed = collected.to_bytes();
-    match framed.first_chunk::<PREFIX_BYTES>() {
-        None if framed.is_empty() => Ok(framed),
-        Some([0, len @ ..]) if u32::from_be_bytes(*len) as usize == framed.len() - PREFIX_BYTES => {
-            Ok(framed.slice(PREFIX_BYTES..))
-        }
+    // Servers of grpc-go answer in the encoding of the request, asked or not.
+    let encoding = head.headers.get("grpc-encoding").and_then(|name| name.to_str().ok()).unwrap_or_default();
+    Ok(message(&collected.to_bytes(), encoding).unwrap_or_else(|| {
         // Accepted by the server all the same: sending it again would double the data.
-        _ => {
-            tracing::warn!("the server's answer is not one uncompressed gRPC message, taking it for success");
-            Ok(Bytes::new())
-        }
+        tracing::warn!(encoding, "the server's answer is not one gRPC message, taking it for success");
+        Bytes::new()
+    }))
+}
+
+/// The one message of a framed body; no frame at all is an empty message.
+fn message(framed: &Bytes, encoding: &str) -> Option<Bytes> {
+    if framed.is_empty() {
+        return Some(Bytes::new());
+    }
+    let [flag, len @ ..] = framed.first_chunk::<PREFIX_BYTES>()?;
+    let message = framed.slice(PREFIX_BYTES..);
+    if u32::from_be_bytes(*len) as usize != message.len() {
+        return None;
+    }
+    match flag {
+        0 => Some(message),
+        1 => Encoding::from_name(encoding).ok()?.decode(&message, RESPONSE_BYTES_MAX).ok(),
+        _ => None,
     }
 }
 

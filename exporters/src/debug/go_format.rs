@@ -9,13 +9,13 @@ pub(super) fn fixed(value: f64) -> String {
     if value.is_finite() { format!("{value:.6}") } else { special(value) }
 }
 
-/// `%v` of a float: shortest digits, an exponent of at least two digits below 1e-4 and from 1e21 on.
+/// `%v` of a float: shortest digits, an exponent of at least two digits below 1e-4 and from 1e6 on.
 pub(super) fn shortest(value: f64) -> String {
     if !value.is_finite() {
         return special(value);
     }
     let size = value.abs();
-    if size == 0.0 || (1e-4..1e21).contains(&size) {
+    if size == 0.0 || (1e-4..1e6).contains(&size) {
         return format!("{value}");
     }
     let text = format!("{value:e}");

@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use model::Signal;
 use wire::DecodeError;
-use wire::otlp::{self, AnyValue, Attributes, Buckets, Metric, MetricData, NumberPoint, NumberValue, Scope};
+use wire::otlp::{
+    self, AnyValue, Attributes, ExponentialHistogramPoint, Metric, MetricData, NumberPoint, NumberValue,
+    Scope,
+};
 
 use super::go_format::{fixed, hex, shortest};
 
@@ -136,13 +139,7 @@ fn metric(out: &mut String, metric: &Metric<'_>) -> Result<(), DecodeError> {
             for point in points {
                 let point = point?;
                 let mut value = summary_of(point.count, point.sum, point.min, point.max);
-                let base = 2_f64.powf(2_f64.powf(-f64::from(point.scale)));
-                exponential_buckets(&mut value, base, &point.negative)?;
-                exponential_buckets(&mut value, base, &point.positive)?;
-                if point.zero_count > 0 {
-                    let threshold = shortest(point.zero_threshold);
-                    write!(value, " zero_count{threshold}={}", point.zero_count).expect(NO_FAILURE);
-                }
+                exponential_buckets(&mut value, &point)?;
                 line(&point.attributes, value)?;
             }
         }
@@ -172,10 +169,19 @@ fn summary_of(count: u64, sum: Option<f64>, min: Option<f64>, max: Option<f64>) 
     text
 }
 
-fn exponential_buckets(out: &mut String, base: f64, buckets: &Buckets<'_>) -> Result<(), DecodeError> {
-    for (index, count) in buckets.counts().enumerate() {
-        let bound = base.powf(f64::from(buckets.offset) + index as f64);
-        write!(out, " le{}={}", shortest(bound), count?).expect(NO_FAILURE);
+/// Buckets from the lowest values to the highest, each with its upper bound.
+fn exponential_buckets(out: &mut String, point: &ExponentialHistogramPoint<'_>) -> Result<(), DecodeError> {
+    let factor = std::f64::consts::LN_2 * 2_f64.powi(point.scale.saturating_neg());
+    let bound = |offset: i32, index: usize| ((f64::from(offset) + index as f64) * factor).exp();
+    let negative: Vec<u64> = point.negative.counts().collect::<Result<_, _>>()?;
+    for (index, count) in negative.iter().enumerate().rev() {
+        write!(out, " le{}={count}", shortest(-bound(point.negative.offset, index))).expect(NO_FAILURE);
+    }
+    if point.zero_count > 0 {
+        write!(out, " zero={}", point.zero_count).expect(NO_FAILURE);
+    }
+    for (index, count) in point.positive.counts().enumerate() {
+        write!(out, " le{}={}", shortest(bound(point.positive.offset, index + 1)), count?).expect(NO_FAILURE);
     }
     Ok(())
 }

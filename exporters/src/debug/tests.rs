@@ -242,9 +242,35 @@ fn every_kind_of_metric_reads_as_the_collector_writes_it() {
 }
 
 #[test]
+fn exponential_buckets_have_the_bounds_that_the_collector_gives_them() {
+    let point = ExponentialHistogramDataPoint {
+        count: 9,
+        scale: 3,
+        zero_count: 2,
+        positive: Some(Buckets { offset: -2, bucket_counts: vec![1, 0, 3] }),
+        negative: Some(Buckets { offset: 4, bucket_counts: vec![2, 1] }),
+        ..ExponentialHistogramDataPoint::default()
+    };
+    let data = ExponentialHistogram { data_points: vec![point], aggregation_temporality: 2 };
+    let metrics = vec![metric("e", Data::ExponentialHistogram(data))];
+    let scope_metrics = vec![ScopeMetrics { metrics, ..Default::default() }];
+    let group = ResourceMetrics { scope_metrics, ..Default::default() };
+    let request = ExportMetricsServiceRequest { resource_metrics: vec![group] }.encode_to_vec();
+    // The last line as otelcol 0.155 wrote it for this point.
+    assert_eq!(
+        normal::text(Signal::Metrics, &request).expect("well-formed"),
+        "ResourceMetrics #0\nScopeMetrics #0\ne{} count=9 le-1.5422108254079407=1 le-1.414213562373095=2 zero=2 \
+         le0.9170040432046712=1 le1=0 le1.0905077326652577=3\n"
+    );
+}
+
+#[test]
 fn numbers_and_times_are_written_in_gos_notation() {
     let check = |have: String, want: &str| assert_eq!(have, want);
     check(go_format::shortest(1e21), "1e+21");
+    check(go_format::shortest(1_000_000.0), "1e+06");
+    check(go_format::shortest(123_456_789.0), "1.23456789e+08");
+    check(go_format::shortest(999_999.5), "999999.5");
     check(go_format::shortest(0.00001), "1e-05");
     check(go_format::shortest(0.0001), "0.0001");
     check(go_format::shortest(f64::INFINITY), "+Inf");

@@ -1,7 +1,10 @@
 use http::{HeaderMap, HeaderValue};
 use std::time::Duration;
 
-use super::{percent_decode, status};
+use bytes::Bytes;
+use wire::compression::Encoding;
+
+use super::{message, percent_decode, status};
 
 #[test]
 fn messages_of_servers_are_percent_decoded() {
@@ -29,4 +32,26 @@ fn retry_info_is_read_from_the_details_with_and_without_padding_and_broken_detai
     assert_eq!(with("!!! not base64 !!!").retry_delay, None);
     assert_eq!(with("/////w==").code, 14);
     assert!(status(&HeaderMap::new()).is_none());
+}
+
+#[test]
+fn answers_are_read_plain_and_compressed_and_broken_ones_are_noticed() {
+    let framed = |flag: u8, len: usize, body: &[u8]| {
+        let mut bytes = vec![flag];
+        bytes.extend_from_slice(&u32::try_from(len).expect("small").to_be_bytes());
+        bytes.extend_from_slice(body);
+        Bytes::from(bytes)
+    };
+    let check = |framed: Bytes, encoding: &str, want: Option<&[u8]>| {
+        assert_eq!(message(&framed, encoding).as_deref(), want);
+    };
+    check(Bytes::new(), "", Some(b""));
+    check(framed(0, 2, b"ok"), "gzip", Some(b"ok"));
+    let zipped = Encoding::Gzip.encode(None, b"ok");
+    check(framed(1, zipped.len(), &zipped), "gzip", Some(b"ok"));
+    check(framed(1, zipped.len(), &zipped), "unheard-of", None);
+    check(framed(1, 2, b"ok"), "gzip", None);
+    check(framed(0, 3, b"ok"), "", None);
+    check(framed(7, 2, b"ok"), "", None);
+    check(Bytes::from_static(b"\0\0"), "", None);
 }
