@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use model::{ErrorKind, Sample, TenantId};
 use runtime::Tasks;
 use storage_api::{MetricsQuerier, MetricsSelect, Series};
+use tokio::sync::Semaphore;
 
 use crate::error::{PromqlError, PromqlResult};
 use crate::exec::column::{Cell, Column, SeriesColumn};
@@ -29,6 +30,8 @@ pub struct EngineSettings {
     pub lookback_delta: Duration,
     /// Step of subqueries that name none (the global evaluation interval). Default 1 m.
     pub subquery_step: Duration,
+    /// Queries that run at the same time; others wait (`query.max-concurrency`). Default 20.
+    pub concurrency_max: usize,
     /// Threads that one query may use. Default: all cores.
     pub threads: usize,
     /// Metric names are dropped at the end of a query only (`promql-delayed-name-removal`). Default off.
@@ -47,6 +50,7 @@ impl Default for EngineSettings {
             memory_bytes_max: 2 << 30,
             lookback_delta: Duration::from_secs(300),
             subquery_step: Duration::from_secs(60),
+            concurrency_max: 20,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             delayed_name_removal: false,
             type_and_unit_labels: false,
@@ -60,6 +64,7 @@ impl Default for EngineSettings {
 pub struct Engine {
     settings: Arc<EngineSettings>,
     tasks: Tasks,
+    running: Arc<Semaphore>,
 }
 
 /// What a single query asks beside its text and time.
@@ -98,7 +103,8 @@ impl Drop for CancelOnDrop {
 impl Engine {
     /// An engine that runs its evaluations as tasks of `tasks`.
     pub fn new(settings: EngineSettings, tasks: Tasks) -> Self {
-        Self { settings: Arc::new(settings), tasks }
+        let running = Arc::new(Semaphore::new(settings.concurrency_max.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { settings: Arc::new(settings), tasks, running }
     }
 
     /// The settings.
@@ -183,11 +189,18 @@ impl Engine {
             type_and_unit_labels: settings.type_and_unit_labels,
         });
         let _cancel = CancelOnDrop(options.cancel);
+        let queued =
+            tokio::time::timeout_at(deadline.into(), Arc::clone(&self.running).acquire_owned()).await;
+        let Ok(Ok(permit)) = queued else {
+            return Err(PromqlError::of_kind(ErrorKind::Timeout, "query timed out in query queue"));
+        };
         let selected = select(&plan, querier, &options.tenant, deadline).await?;
         context.check()?;
         let query = query.to_owned();
         let is_instant = times.step_ms.is_none();
         let work = move || {
+            // Held until the evaluation really ended, even if nobody waits for it any more.
+            let _permit = permit;
             let evaluate = || evaluate(&query, &plan, grid, is_instant, expr_type, &context, &selected);
             if depth(&plan.expr) <= SHALLOW_DEPTH { evaluate() } else { on_large_stack(evaluate) }
         };
