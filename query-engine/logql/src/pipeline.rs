@@ -110,6 +110,7 @@ impl Pipeline {
             line_changed |= changes_line(&stage.kind);
             compiled.push(compile_stage(stage).map_err(stage_error)?);
         }
+        give_early_filters(&mut compiled);
         Ok(Self { search: LineSearch::new(leading), stages: compiled, now_ns })
     }
 
@@ -121,6 +122,25 @@ impl Pipeline {
     /// Whether nothing is left to do for a line that the search found.
     pub(crate) fn is_search_only(&self) -> bool {
         self.stages.is_empty()
+    }
+}
+
+/// Hands each label filter to the parser before it, so that a line is dropped as soon as the label is read. Sound while
+/// nothing between the two can change the label: only filters may lie there.
+fn give_early_filters(stages: &mut [CompiledStage]) {
+    for parser in 0..stages.len() {
+        let (before, after) = stages.split_at_mut(parser + 1);
+        let conditions = after.iter().map_while(|stage| match stage {
+            CompiledStage::LabelFilter(filter) => Some(filter.conditions()),
+            CompiledStage::LineFilter(_) => Some(Vec::new()),
+            _ => None,
+        });
+        let early: Vec<CompiledLabelFilter> = conditions.flatten().collect();
+        match &mut before[parser] {
+            CompiledStage::Json(parser) => parser.set_early_filters(early),
+            CompiledStage::Logfmt(parser) => parser.set_early_filters(early),
+            _ => {}
+        }
     }
 }
 
@@ -210,6 +230,18 @@ impl PipelineRun {
                     }
                     false
                 }
+                CompiledStage::Json(parser) => {
+                    if !parser.parse(current, &mut self.labels) {
+                        return false;
+                    }
+                    false
+                }
+                CompiledStage::Logfmt(parser) => {
+                    if !parser.parse(current, &mut self.labels) {
+                        return false;
+                    }
+                    false
+                }
                 other => {
                     let entry = Entry { line: current, timestamp_ns, now_ns: self.now_ns };
                     other.transform(&entry, &mut self.labels, &mut self.spare)
@@ -242,9 +274,7 @@ impl CompiledStage {
     fn transform(&mut self, entry: &Entry<'_>, labels: &mut EntryLabels, out: &mut String) -> bool {
         let line = entry.line;
         match self {
-            Self::Json(parser) => parser.parse(line, labels),
             Self::JsonExpressions(parser) => parser.parse(line, labels),
-            Self::Logfmt(parser) => parser.parse(line, labels),
             Self::Regexp(parser) => parser.parse(line, labels),
             Self::Pattern(pattern) => {
                 if !labels.needs_nothing() {
@@ -257,7 +287,7 @@ impl CompiledStage {
             Self::LineFormat(formatter) => return formatter.format(entry, labels, out),
             Self::LabelFormat(formatter) => formatter.format(entry, labels),
             Self::Decolorize(decolorizer) => return decolorizer.strip(line, out),
-            Self::LineFilter(_) | Self::LabelFilter(_) => {}
+            Self::LineFilter(_) | Self::LabelFilter(_) | Self::Json(_) | Self::Logfmt(_) => {}
         }
         false
     }
@@ -288,11 +318,7 @@ fn keep_labels(names: &[CompiledNamedMatch], labels: &mut EntryLabels) {
                 CompiledNamedMatch::Match(matcher) => matcher.name == name && matcher.matches(value),
             })
     };
-    let gone: Vec<String> =
-        labels.all().filter(|(name, value)| !kept(name, value)).map(|(name, _)| name.to_owned()).collect();
-    for name in gone {
-        labels.delete(&name);
-    }
+    labels.retain(kept);
 }
 
 #[cfg(test)]

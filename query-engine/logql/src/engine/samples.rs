@@ -90,6 +90,9 @@ pub(super) async fn collect(
     Ok(all)
 }
 
+/// What remembering an entry that may come again costs.
+const CONTESTED_ENTRY_BYTES: usize = 32;
+
 struct Visitor {
     spec: Arc<SampleSpec>,
     budget: Arc<Budget>,
@@ -188,8 +191,11 @@ impl Visitor {
         for &hit in hits {
             let at = hit as usize;
             let time = entries.timestamps_ns()[at];
-            if !page.contested.is_empty() && !page.contested.is_first(entries, at) {
-                continue;
+            if !page.contested.is_empty() {
+                self.table.held_bytes += CONTESTED_ENTRY_BYTES;
+                if !page.contested.is_first(entries, at) {
+                    continue;
+                }
             }
             let line = entries.line(at);
             if !self.run.process(time, line, entries.metadata(at)) {

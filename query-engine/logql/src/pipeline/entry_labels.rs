@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use model::{Labels, MetadataPairs};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::wanted::Wanted;
 use crate::template::Fields;
@@ -55,6 +57,9 @@ struct Pair {
     value: Piece,
 }
 
+/// From this many parsed labels on they are found by hash.
+const INDEX_FROM: usize = 32;
+
 /// Labels of one entry.
 #[derive(Clone, Debug)]
 pub(crate) struct EntryLabels {
@@ -66,6 +71,9 @@ pub(crate) struct EntryLabels {
     deleted: Vec<Piece>,
     /// Names that a parser once set and a later stage deleted: they count as extracted and are not parsed again.
     forgotten: Vec<Piece>,
+    /// Positions in `parsed` by hash of the name, for lines with many members; valid while `indexed` equals its length.
+    index: HashMap<u64, u32>,
+    indexed: usize,
     required_found: usize,
     /// Empty when there is none; not always a [`StageError`], because metadata may be named `__error__`.
     error: String,
@@ -82,6 +90,8 @@ impl EntryLabels {
             parsed: Vec::new(),
             deleted: Vec::new(),
             forgotten: Vec::new(),
+            index: HashMap::new(),
+            indexed: 0,
             required_found: 0,
             error: String::new(),
             error_details: String::new(),
@@ -100,6 +110,7 @@ impl EntryLabels {
         self.parsed.clear();
         self.deleted.clear();
         self.forgotten.clear();
+        self.forget_index();
         self.required_found = 0;
         self.error.clear();
         self.error_details.clear();
@@ -174,7 +185,45 @@ impl EntryLabels {
 
     /// Whether an earlier parser, or an earlier pair of the same line, already gave `name`.
     pub(crate) fn is_extracted(&self, name: &str) -> bool {
-        self.find(&self.parsed, name).is_some() || self.forgotten.iter().any(|piece| self.str(*piece) == name)
+        self.find_parsed(name).is_some() || self.forgotten.iter().any(|piece| self.str(*piece) == name)
+    }
+
+    /// Position of a parsed label.
+    fn find_parsed(&self, name: &str) -> Option<usize> {
+        if self.indexed == 0 || self.indexed != self.parsed.len() {
+            return self.find(&self.parsed, name);
+        }
+        let position = *self.index.get(&xxh3_64(name.as_bytes()))? as usize;
+        // Names whose hashes collide share a place in the index: look at all of them then.
+        if self.str(self.parsed[position].name) == name {
+            Some(position)
+        } else {
+            self.find(&self.parsed, name)
+        }
+    }
+
+    /// Keeps the index up with one more parsed label.
+    fn index_last(&mut self) {
+        let length = self.parsed.len();
+        if length < INDEX_FROM {
+            return;
+        }
+        if self.indexed + 1 != length {
+            self.index.clear();
+            self.indexed = 0;
+        }
+        for position in self.indexed..length {
+            let hash = xxh3_64(self.str(self.parsed[position].name).as_bytes());
+            self.index.insert(hash, u32::try_from(position).expect("a line has fewer members than bytes"));
+        }
+        self.indexed = length;
+    }
+
+    fn forget_index(&mut self) {
+        if self.indexed > 0 {
+            self.index.clear();
+            self.indexed = 0;
+        }
     }
 
     fn find(&self, pairs: &[Pair], name: &str) -> Option<usize> {
@@ -186,7 +235,7 @@ impl EntryLabels {
         if let Some(index) = self.find(&self.metadata, name) {
             return Some(self.str(self.metadata[index].value));
         }
-        if let Some(index) = self.find(&self.parsed, name) {
+        if let Some(index) = self.find_parsed(name) {
             return Some(self.str(self.parsed[index].value));
         }
         if self.is_deleted(name) {
@@ -205,13 +254,14 @@ impl EntryLabels {
             self.metadata.remove(index);
         }
         let value = self.store(value);
-        if let Some(index) = self.find(&self.parsed, name) {
+        if let Some(index) = self.find_parsed(name) {
             self.parsed[index].value = value;
             return;
         }
         let newly = !self.is_extracted(name);
         let piece = self.store(name);
         self.parsed.push(Pair { name: piece, value });
+        self.index_last();
         if newly && self.wanted.is_required(name) {
             self.required_found += 1;
         }
@@ -222,12 +272,37 @@ impl EntryLabels {
         if let Some(index) = self.find(&self.metadata, name) {
             self.metadata.remove(index);
         }
-        if let Some(index) = self.find(&self.parsed, name) {
+        if let Some(index) = self.find_parsed(name) {
             let pair = self.parsed.remove(index);
             self.forgotten.push(pair.name);
+            self.forget_index();
         }
         let piece = self.store(name);
         self.deleted.push(piece);
+    }
+
+    /// Removes all labels but those that `kept` holds for.
+    pub(crate) fn retain(&mut self, kept: impl Fn(&str, &str) -> bool) {
+        let gone_from_base: Vec<String> = self
+            .stream_labels()
+            .filter(|(name, value)| !kept(name, value))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let text = std::mem::take(&mut self.text);
+        let str = |piece: Piece| &text[piece.start as usize..piece.end as usize];
+        let keeps = |pair: &Pair| kept(str(pair.name), str(pair.value));
+        // A removed label hides a stream label of the same name too.
+        let removed = self.metadata.iter().chain(&self.parsed).filter(|pair| !keeps(pair));
+        self.deleted.extend(removed.map(|pair| pair.name).filter(|name| self.base.get(str(*name)).is_some()));
+        self.forgotten.extend(self.parsed.iter().filter(|pair| !keeps(pair)).map(|pair| pair.name));
+        self.metadata.retain(keeps);
+        self.parsed.retain(keeps);
+        self.text = text;
+        self.forget_index();
+        for name in gone_from_base {
+            let piece = self.store(&name);
+            self.deleted.push(piece);
+        }
     }
 
     /// The kind of error, or "".
@@ -253,9 +328,15 @@ impl EntryLabels {
         self.error_details.push_str(details);
     }
 
-    /// Records an error of a parser; a metric query that asks for errors keeps the sample.
+    /// Records an error of a parser; a metric query that asks for errors keeps the sample. Without details those of an
+    /// earlier error stay, as in Loki.
     pub(crate) fn set_parser_error(&mut self, error: StageError, details: &str) {
-        self.set_error(error, details);
+        self.error.clear();
+        self.error.push_str(error.as_str());
+        if !details.is_empty() {
+            self.error_details.clear();
+            self.error_details.push_str(details);
+        }
         if self.wanted.preserves_errors() {
             self.set_parsed(PRESERVE_ERROR_LABEL, "true");
         }
@@ -286,7 +367,7 @@ impl EntryLabels {
         self.base.iter().filter(|(name, _)| {
             !self.is_deleted(name)
                 && self.find(&self.metadata, name).is_none()
-                && self.find(&self.parsed, name).is_none()
+                && self.find_parsed(name).is_none()
         })
     }
 

@@ -5,6 +5,7 @@
 //! `__error_details__`. Depth is bounded (JSON-1), because a line may be nothing but braces.
 
 use super::entry_labels::{CLASH_SUFFIX, EntryLabels, StageError};
+use super::label_filter::CompiledLabelFilter;
 use super::names::push_sanitized;
 
 /// Members below this depth are skipped, as arrays are.
@@ -29,6 +30,8 @@ pub(super) enum JsonStop {
     Malformed(&'static str),
     /// Nothing more is needed.
     Enough,
+    /// A filter drops the line.
+    Refused,
 }
 
 pub(super) const MALFORMED: JsonStop = JsonStop::Malformed("Malformed JSON error");
@@ -42,22 +45,30 @@ const BAD_ESCAPE: JsonStop = JsonStop::Malformed("Encountered an invalid escape 
 /// Buffers of the parser, reused from line to line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JsonParser {
+    early: Vec<CompiledLabelFilter>,
     name: String,
     value: String,
     key: String,
 }
 
 impl JsonParser {
-    /// Adds the line's members to `labels`.
-    pub(crate) fn parse(&mut self, line: &str, labels: &mut EntryLabels) {
+    /// Conditions that later stages check anyway.
+    pub(crate) fn set_early_filters(&mut self, early: Vec<CompiledLabelFilter>) {
+        self.early = early;
+    }
+
+    /// Adds the line's members to `labels`; `false` when an early filter drops the line.
+    pub(crate) fn parse(&mut self, line: &str, labels: &mut EntryLabels) -> bool {
         if labels.needs_nothing() {
-            return;
+            return true;
         }
         self.name.clear();
-        let outcome = self.object(line, labels, 0);
-        if let Err(JsonStop::Malformed(reason)) = outcome {
-            labels.set_parser_error(StageError::Json, reason);
+        match self.object(line, labels, 0) {
+            Err(JsonStop::Refused) => return false,
+            Err(JsonStop::Malformed(reason)) => labels.set_parser_error(StageError::Json, reason),
+            Ok(()) | Err(JsonStop::Enough) => {}
         }
+        true
     }
 
     fn object(&mut self, object: &str, labels: &mut EntryLabels, depth: usize) -> Result<(), JsonStop> {
@@ -105,6 +116,9 @@ impl JsonParser {
                             JsonKind::String => string_value(value, &mut self.value),
                             _ => value,
                         };
+                        if self.early.iter().any(|filter| filter.refuses(&self.name, text)) {
+                            return Err(JsonStop::Refused);
+                        }
                         labels.set_parsed(&self.name, text);
                     }
                 }

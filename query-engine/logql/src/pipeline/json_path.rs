@@ -155,7 +155,7 @@ pub(crate) fn unpack(line: &str, labels: &mut EntryLabels, out: &mut String) -> 
     }
     match unpack_members(line, labels, out) {
         Ok(packed) => packed,
-        Err(JsonStop::Enough) => false,
+        Err(JsonStop::Enough | JsonStop::Refused) => false,
         Err(JsonStop::Malformed(reason)) => {
             labels.set_parser_error(StageError::Json, reason);
             false

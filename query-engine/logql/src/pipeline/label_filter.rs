@@ -77,6 +77,27 @@ impl CompiledLabelFilter {
         })
     }
 
+    /// The conditions on single labels that all must hold, for parsers to drop a line by early.
+    pub(crate) fn conditions(&self) -> Vec<Self> {
+        match self {
+            Self::And(left, right) => [left.conditions(), right.conditions()].concat(),
+            Self::Text(matcher) if matches!(matcher.name.as_str(), ERROR_LABEL | ERROR_DETAILS_LABEL) => {
+                Vec::new()
+            }
+            Self::Text(_) | Self::Compare { .. } => vec![self.clone()],
+            Self::Or(..) | Self::Ip { .. } => Vec::new(),
+        }
+    }
+
+    /// Whether a line is certainly dropped once label `name` has this value.
+    pub(crate) fn refuses(&self, label: &str, text: &str) -> bool {
+        match self {
+            Self::Text(matcher) => matcher.name == label && !matcher.matches(text),
+            Self::Compare { name, op, value } => name == label && compare(text, *op, *value) == Ok(false),
+            Self::And(..) | Self::Or(..) | Self::Ip { .. } => false,
+        }
+    }
+
     /// Whether the entry stays. Like Loki's, both sides of `and` run even if the first fails, so that an error in the
     /// second is the same.
     pub(crate) fn keeps(&self, labels: &mut EntryLabels) -> bool {

@@ -4,6 +4,7 @@
 //! reported in strict mode.
 
 use super::entry_labels::{CLASH_SUFFIX, EntryLabels, StageError};
+use super::label_filter::CompiledLabelFilter;
 use super::names::push_sanitized;
 
 /// Settings and buffers of the parser.
@@ -13,19 +14,26 @@ pub(crate) struct LogfmtParser {
     keep_empty: bool,
     /// `(label, key)`; empty: every pair.
     extractions: Vec<(String, String)>,
+    early: Vec<CompiledLabelFilter>,
     name: String,
     value: String,
 }
 
 impl LogfmtParser {
     pub(crate) fn new(strict: bool, keep_empty: bool, extractions: Vec<(String, String)>) -> Self {
-        Self { strict, keep_empty, extractions, name: String::new(), value: String::new() }
+        Self { strict, keep_empty, extractions, early: Vec::new(), name: String::new(), value: String::new() }
     }
 
-    /// Adds the line's pairs to `labels`.
-    pub(crate) fn parse(&mut self, line: &str, labels: &mut EntryLabels) {
+    /// Conditions that later stages check anyway. With a list of labels later pairs replace earlier ones, so that no
+    /// value is certain before the end.
+    pub(crate) fn set_early_filters(&mut self, early: Vec<CompiledLabelFilter>) {
+        self.early = if self.extractions.is_empty() { early } else { Vec::new() };
+    }
+
+    /// Adds the line's pairs to `labels`; `false` when an early filter drops the line.
+    pub(crate) fn parse(&mut self, line: &str, labels: &mut EntryLabels) -> bool {
         if labels.needs_nothing() {
-            return;
+            return true;
         }
         for (label, _) in &self.extractions {
             if !labels.clashes(label) {
@@ -35,7 +43,8 @@ impl LogfmtParser {
         let mut decoder = Decoder { line, position: 0, error: None };
         let mut name = std::mem::take(&mut self.name);
         let mut value = std::mem::take(&mut self.value);
-        while decoder.position < line.len() {
+        let mut kept = true;
+        while kept && decoder.position < line.len() {
             let Some((key, raw)) = decoder.pair(&mut value) else {
                 if self.strict {
                     break;
@@ -48,7 +57,7 @@ impl LogfmtParser {
                 continue;
             }
             if self.extractions.is_empty() {
-                self.take_any(&mut name, raw, labels);
+                kept = self.take_any(&mut name, raw, labels);
             } else {
                 self.take_listed(&mut name, raw, labels);
             }
@@ -58,25 +67,37 @@ impl LogfmtParser {
         }
         self.name = name;
         self.value = value;
+        if !kept {
+            return false;
+        }
         if let (true, Some((position, reason))) = (self.strict, decoder.error) {
             let details = format!("logfmt syntax error at pos {position} : {reason}");
             labels.set_parser_error(StageError::Logfmt, &details);
         }
+        true
     }
 
-    fn take_any(&self, name: &mut String, value: &str, labels: &mut EntryLabels) {
+    /// `false` when an early filter drops the line.
+    fn take_any(&self, name: &mut String, value: &str, labels: &mut EntryLabels) -> bool {
         if labels.clashes(name) {
             name.push_str(CLASH_SUFFIX);
         }
         let skip = !labels.wanted().should_extract(name) || labels.is_extracted(name);
         if skip || (value.is_empty() && !self.keep_empty) {
-            return;
+            return true;
         }
-        if value.contains('\u{fffd}') {
-            labels.set_parsed(name, &value.replace('\u{fffd}', " "));
+        let replaced;
+        let value = if value.contains('\u{fffd}') {
+            replaced = value.replace('\u{fffd}', " ");
+            replaced.as_str()
         } else {
-            labels.set_parsed(name, value);
+            value
+        };
+        if self.early.iter().any(|filter| filter.refuses(name, value)) {
+            return false;
         }
+        labels.set_parsed(name, value);
+        true
     }
 
     fn take_listed(&self, name: &mut String, value: &str, labels: &mut EntryLabels) {

@@ -239,3 +239,41 @@ async fn formats_change_lines_and_labels() {
         assert_eq!(error.to_string(), expected);
     }
 }
+
+#[tokio::test]
+async fn a_label_changed_after_parsing_is_filtered_by_its_new_value() {
+    let store = Store::new()
+        .stream(
+            "app=x",
+            &[(1, r#"{"level":"error","n":1}"#), (2, r#"{"level":"info","n":2}"#), (3, r#"{"level":"#)],
+        )
+        .stream("app=y", &[(4, "level=error n=1 level=info"), (5, "level=info")])
+        .done();
+    for (query, expected) in [
+        (r#"{app="x"} | json | level="error""#, 1),
+        (r#"{app="x"} | json | level!="error""#, 2),
+        (r#"{app="x"} | json | n>1 and level="info""#, 1),
+        (r#"{app="x"} | json | n>1 or level="error""#, 2),
+        (r#"{app="x"} | json | label_format level="error" | level="error""#, 3),
+        (r#"{app="x"} | json | drop level | level="error""#, 0),
+        (r#"{app="x"} | level="error" | json"#, 0),
+        (r#"{app="y"} | logfmt | level="error""#, 1),
+        (r#"{app="y"} | logfmt level | level="info""#, 2),
+    ] {
+        let found = lines(&store, query, whole()).await;
+        assert_eq!(found.len(), expected, "{query}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_with_thousands_of_members_parses_in_time() {
+    let members: Vec<String> = (0..20_000).map(|n| format!("\"key{n}\":{n}")).collect();
+    let line: &str = format!("{{{}}}", members.join(",")).leak();
+    let store = Store::new().stream("app=x", &[(1, line)]).done();
+    let started = std::time::Instant::now();
+    let output = range(&store, r#"{app="x"} | json | keep key7, key19999"#, whole()).await.expect("runs");
+    let QueryResult::Streams(streams) = output.result else { panic!("a log query") };
+    assert_eq!(streams.entries[0].all_labels().to_string(), r#"{key19999="19999", key7="7"}"#);
+    // Quadratic work would take minutes in a test build.
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
