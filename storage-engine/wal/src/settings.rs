@@ -34,6 +34,9 @@ pub struct WalSettings {
     pub queue_bytes_max: usize,
     /// Records of at least this size are compressed with LZ4 if that makes them smaller; `usize::MAX` for never.
     pub compress_bytes_min: usize,
+    /// No segment is started with less than this free on the disk: what is left is for the rest of the system, and
+    /// for getting rid of data. More than `segment_bytes_max`, so that a started segment finds room.
+    pub free_bytes_min: u64,
     /// Time between attempts to start a new segment after a failed write.
     pub retry_wait: Duration,
 }
@@ -52,6 +55,7 @@ impl Default for WalSettings {
             segment_bytes_max: 64 << 20,
             queue_bytes_max: 64 << 20,
             compress_bytes_min: usize::MAX,
+            free_bytes_min: 256 << 20,
             retry_wait: Duration::from_millis(500),
         }
     }

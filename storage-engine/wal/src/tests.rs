@@ -17,6 +17,7 @@ fn settings() -> WalSettings {
         retry_wait: Duration::from_millis(1),
         segment_bytes_max: 400,
         compress_bytes_min: 64,
+        free_bytes_min: 0,
         ..WalSettings::default()
     }
 }
@@ -239,6 +240,18 @@ async fn a_full_disk_refuses_records_and_recovers_by_itself() {
     // Record 1 failed, and still the log holds what its writer did before (WAL-3).
     assert_eq!(ids(&records), [0, 1, 2]);
     assert_eq!(report.damage, []);
+}
+
+#[tokio::test]
+async fn the_last_part_of_the_disk_is_left_free() {
+    let disk = SimulatedDisk::new(3);
+    let (wal, ..) = open(&disk, WalSettings { free_bytes_min: 10_000, ..settings() });
+    disk.set_capacity_bytes(9_999);
+    let error = wal.append(record(0).as_bytes()).await.expect_err("under the reserve");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().ends_with("the disk has 9999 bytes free, 10000 are kept free"), "{error}");
+    disk.set_capacity_bytes(20_000);
+    append_until_durable(&wal, 1).await;
 }
 
 #[tokio::test]

@@ -202,6 +202,11 @@ impl Writer {
         if !disk.exists(dir) {
             disk.create_dir_all(dir)?;
         }
+        let (free, least) = (disk.free_bytes(dir)?, self.shared.settings.free_bytes_min);
+        if free < least {
+            let text = format!("the disk has {free} bytes free, {least} are kept free");
+            return Err(std::io::Error::new(std::io::ErrorKind::StorageFull, text));
+        }
         let mut file = disk.create(path)?;
         file.append(bytes)?;
         self.timed_sync(&mut *file)?;

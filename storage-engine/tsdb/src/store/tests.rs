@@ -27,6 +27,7 @@ fn settings() -> TsdbSettings {
         group_wait: Duration::ZERO,
         retry_wait: Duration::from_millis(1),
         segment_bytes_max: 2000,
+        free_bytes_min: 0,
         ..TsdbSettings::default().wal
     };
     TsdbSettings { wal, ..TsdbSettings::default() }
