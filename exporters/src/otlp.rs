@@ -258,7 +258,7 @@ pub(crate) fn report(
     let mut report = AppendReport { stored: items, rejected: Vec::new() };
     if let Some(PartialSuccess { rejected, message }) = partial {
         let dropped = rejected.min(items);
-        tracing::warn!(exporter = %id, %signal, dropped_items = dropped, message, "partial success response");
+        tracing::warn!(exporter = %id, %signal, dropped_items = dropped, answer = message, "partial success response");
         report.stored -= dropped;
         report.reject("partial_success", dropped, || message);
     }

@@ -384,7 +384,7 @@ impl Deliveries {
             if self.told.lock().insert(rejection.reason) {
                 tracing::warn!(
                     exporter = %self.id, reason = rejection.reason, dropped_items = rejection.count, of = items,
-                    message = rejection.message, "points were not sent; further ones of this reason are only counted"
+                    example = rejection.message, "points were not sent; further ones of this reason are only counted"
                 );
             }
         }

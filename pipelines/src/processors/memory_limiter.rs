@@ -236,14 +236,41 @@ mod memory {
         status_kib(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
     }
 
-    /// Memory that this process may use: the limit of its cgroup (v2, v1), or else that of the host.
+    /// Memory that this process may use: the lowest limit of its cgroup (v2, v1) and those above it, or else that of
+    /// the host.
     pub(super) fn total_bytes() -> Option<u64> {
         let host = status_kib(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")?;
-        let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-        let cgroup =
-            limits.iter().find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
-        // cgroup v1 says "no limit" by a number near 2^63.
-        Some(cgroup.map_or(host, |limit| limit.min(host)))
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let limits = limit_files(&own);
+        let limits = limits.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+        // A file says "max" (v2) or a number near 2^63 (v1) for no limit.
+        Some(limits.fold(host, u64::min))
+    }
+
+    /// The files that may hold a limit, given the text of `/proc/self/cgroup` (lines `id:controllers:path`, see
+    /// cgroups(7)).
+    pub(super) fn limit_files(own: &str) -> Vec<String> {
+        let mut files = Vec::new();
+        for line in own.lines() {
+            let mut parts = line.splitn(3, ':');
+            let (_, Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+                continue;
+            };
+            let (root, file) = match controllers {
+                "" => ("/sys/fs/cgroup", "memory.max"),
+                _ if controllers.split(',').any(|name| name == "memory") => {
+                    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+                }
+                _ => continue,
+            };
+            let mut path = path.trim_end_matches('/');
+            loop {
+                files.push(format!("{root}{path}/{file}"));
+                let Some((parent, _)) = path.rsplit_once('/') else { break };
+                path = parent;
+            }
+        }
+        files
     }
 
     /// The value of a `Name:   123 kB` line, in bytes.

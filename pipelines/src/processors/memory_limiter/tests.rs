@@ -119,3 +119,24 @@ fn memory_is_read_from_the_texts_of_the_kernel() {
     assert!(memory::resident_bytes().is_some_and(|bytes| bytes > MIB));
     assert!(memory::total_bytes().is_some_and(|bytes| bytes > 64 * MIB));
 }
+
+#[test]
+fn the_limits_of_all_cgroups_above_this_process_are_looked_at() {
+    assert_eq!(
+        memory::limit_files("0::/user.slice/app.service\n"),
+        [
+            "/sys/fs/cgroup/user.slice/app.service/memory.max",
+            "/sys/fs/cgroup/user.slice/memory.max",
+            "/sys/fs/cgroup/memory.max",
+        ]
+    );
+    assert_eq!(
+        memory::limit_files("9:cpu,cpuacct:/x\n8:memory:/docker/abc\nbroken\n0::/\n"),
+        [
+            "/sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/docker/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory.max",
+        ]
+    );
+}
