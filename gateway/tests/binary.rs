@@ -53,7 +53,9 @@ impl Running {
                 if let Ok(text) = std::fs::read_to_string(&ports) {
                     return text;
                 }
-                if let Some(status) = running.child.as_mut().expect("runs").try_wait().expect("the child can be asked") {
+                if let Some(status) =
+                    running.child.as_mut().expect("runs").try_wait().expect("the child can be asked")
+                {
                     panic!("the gateway ended early: {status}");
                 }
             }
@@ -126,7 +128,8 @@ async fn an_acknowledged_line_survives_kill_9() {
     std::fs::remove_file(folder.path().join("ports.json")).expect("the file of the first start");
     let running = Running::start(folder.path()).await;
     let url = format!("http://{}/loki/api/v1/query_range", running.address("Loki API"));
-    let found = client.get(url).query(&[("query", r#"{service_name=~".+"}"#)]).send().await.expect("an answer");
+    let found =
+        client.get(url).query(&[("query", r#"{service_name=~".+"}"#)]).send().await.expect("an answer");
     let found: Value = found.json().await.expect("JSON");
     assert_eq!(found["data"]["result"][0]["values"][0][1], "kept", "{found}");
     assert_eq!(running.end("-INT").await.status.code(), Some(0));
@@ -154,27 +157,39 @@ fn bad_configs_are_refused_with_place_path_and_choice() {
     let pipeline = "service: {pipelines: {logs: {receivers: [otlp], exporters: [nop]}}}";
     for (yaml, want) in [
         (
-            format!("receivers: {{zipkin: null}}\nexporters: {{nop: null}}\nservice: {{pipelines: {{traces: {{receivers: [zipkin], exporters: [nop]}}}}}}"),
+            format!(
+                "receivers: {{zipkin: null}}\nexporters: {{nop: null}}\nservice: {{pipelines: {{traces: {{receivers: [zipkin], exporters: [nop]}}}}}}"
+            ),
             "receivers::zipkin: unknown type: \"zipkin\" for id: \"zipkin\" (valid values: [loki otlp])",
         ),
         (
-            format!("receivers: {{otlp: {{protocols: {{grpc: null}}}}}}\nexporters: {{nop: null, elastic: null}}\n{pipeline}"),
+            format!(
+                "receivers: {{otlp: {{protocols: {{grpc: null}}}}}}\nexporters: {{nop: null, elastic: null}}\n{pipeline}"
+            ),
             "unknown type: \"elastic\"",
         ),
         (
-            format!("receivers:\n  otlp:\n    protocols: {{http: {{endpont: x}}}}\nexporters: {{nop: null}}\n{pipeline}"),
-            "yaml::3:23: receivers::otlp::protocols::http::endpont: unknown field `endpont`",
+            format!(
+                "receivers:\n  otlp:\n    protocols: {{http: {{endpont: x}}}}\nexporters: {{nop: null}}\n{pipeline}"
+            ),
+            "yaml::3:24: receivers::otlp::protocols::http::endpont: unknown field `endpont`",
         ),
         (
-            format!("receivers: {{otlp: {{protocols: {{grpc: null}}}}}}\nexporters: {{debug: null}}\n{pipeline}"),
+            format!(
+                "receivers: {{otlp: {{protocols: {{grpc: null}}}}}}\nexporters: {{debug: null}}\n{pipeline}"
+            ),
             "service::pipelines::logs: references exporter \"nop\" which is not configured",
         ),
         (
-            format!("receivers: {{loki: null}}\nexporters: {{nop: null}}\nservice: {{pipelines: {{metrics: {{receivers: [loki], exporters: [nop]}}}}}}"),
+            format!(
+                "receivers: {{loki: null}}\nexporters: {{nop: null}}\nservice: {{pipelines: {{metrics: {{receivers: [loki], exporters: [nop]}}}}}}"
+            ),
             "receiver \"loki\" does not produce metrics",
         ),
         (
-            format!("receivers: {{loki: null, loki/2: null}}\nexporters: {{nop: null}}\nservice: {{pipelines: {{logs: {{receivers: [loki, loki/2], exporters: [nop]}}}}}}"),
+            format!(
+                "receivers: {{loki: null, loki/2: null}}\nexporters: {{nop: null}}\nservice: {{pipelines: {{logs: {{receivers: [loki, loki/2], exporters: [nop]}}}}}}"
+            ),
             "another receiver already serves /loki/api/v1/push",
         ),
     ] {
@@ -190,7 +205,8 @@ fn print_config_hides_secrets_unless_told_not_to() {
     let (code, redacted, _) = output(&["print-config", "--config", yaml]);
     assert_eq!(code, Some(0));
     assert!(redacted.contains("[REDACTED]") && !redacted.contains("hunter2"), "{redacted}");
-    let (_, open, _) = output(&["print-config", "--mode", "unredacted", "--format", "json", "--config", yaml]);
+    let (_, open, _) =
+        output(&["print-config", "--mode", "unredacted", "--format", "json", "--config", yaml]);
     let open: Value = serde_json::from_str(&open).expect("JSON");
     assert_eq!(open["exporters"]["otlphttp"]["headers"]["Authorization"], "hunter2");
 }

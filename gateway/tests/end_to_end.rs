@@ -29,7 +29,10 @@ async fn a_counter_comes_back_through_promql() {
         ("/api/v1/label/job/values", json!(["shop"])),
         ("/api/v1/label/U__job/values", json!(["shop"])),
         ("/api/v1/series?match[]=orders_total", json!([{"__name__": "orders_total", "job": "shop"}])),
-        ("/api/v1/metadata?metric=orders_total", json!({"orders_total": [{"type": "counter", "help": "", "unit": ""}]})),
+        (
+            "/api/v1/metadata?metric=orders_total",
+            json!({"orders_total": [{"type": "counter", "help": "", "unit": ""}]}),
+        ),
         ("/api/v1/rules", json!({"groups": []})),
         ("/api/v1/query_exemplars?query=test&start=1700000000000&end=1700000060000", json!([])),
     ] {
@@ -47,9 +50,9 @@ async fn a_counter_comes_back_through_promql() {
 #[tokio::test]
 async fn grafana_can_check_both_data_sources() {
     let rig = Rig::start(&[]).await;
-    let form = [("query", "1+1"), ("time", "4")];
-    let post = rig.client.post(rig.url("Prometheus API", "/api/v1/query")).form(&form).send().await;
-    let answer: serde_json::Value = post.expect("an answer").json().await.expect("JSON");
+    let post = rig.client.post(rig.url("Prometheus API", "/api/v1/query"));
+    let post = post.header("content-type", "application/x-www-form-urlencoded").body("query=1%2B1&time=4");
+    let answer: serde_json::Value = post.send().await.expect("an answer").json().await.expect("JSON");
     assert_eq!(answer["data"], json!({"resultType": "scalar", "result": [4, "2"]}));
     let (_, buildinfo) = rig.prometheus("/api/v1/status/buildinfo").await;
     assert!(buildinfo["data"]["version"].as_str().is_some_and(|version| version.starts_with("3.")));
@@ -68,7 +71,8 @@ async fn a_log_line_comes_back_through_logql_whoever_sent_it() {
     let rig = Rig::start(&[]).await;
     let now = now_ns();
     assert_eq!(rig.send_line(now - 2, "order 4711 failed").await, StatusCode::OK);
-    let push = json!({"streams": [{"stream": {"app": "till"}, "values": [[(now - 1).to_string(), "pushed 4711"]]}]});
+    let push =
+        json!({"streams": [{"stream": {"app": "till"}, "values": [[(now - 1).to_string(), "pushed 4711"]]}]});
     let url = rig.url("Loki API", "/loki/api/v1/push");
     let pushed = rig.client.post(url).json(&push).send().await.expect("an answer");
     assert_eq!(pushed.status(), StatusCode::NO_CONTENT);
@@ -81,7 +85,10 @@ async fn a_log_line_comes_back_through_logql_whoever_sent_it() {
         .iter()
         .map(|stream| (stream["stream"]["service_name"].clone(), stream["values"][0].clone()))
         .collect();
-    assert!(lines.contains(&(json!("shop"), json!([(now - 2).to_string(), "order 4711 failed"]))), "{answer}");
+    assert!(
+        lines.contains(&(json!("shop"), json!([(now - 2).to_string(), "order 4711 failed"]))),
+        "{answer}"
+    );
     assert!(lines.contains(&(json!("till"), json!([(now - 1).to_string(), "pushed 4711"]))), "{answer}");
     let (_, values) = rig.loki("/loki/api/v1/label/service_name/values").await;
     assert_eq!(values, json!({"status": "success", "data": ["shop", "till"]}));

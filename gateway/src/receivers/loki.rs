@@ -154,7 +154,7 @@ fn push_routes(push: Arc<Push>) -> Router {
                 match handle(&push, &head, &mut body).await {
                     Ok(()) => StatusCode::NO_CONTENT.into_response(),
                     Err(refused) => {
-                        body::discard(head.version, &mut body, BODY_BYTES_MAX).await;
+                        body::discard(&head, &mut body, BODY_BYTES_MAX).await;
                         refused.into_response()
                     }
                 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Version};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Version, request};
 use http_body_util::BodyExt;
 use runtime::{MemoryBudget, Reservation};
 
@@ -145,8 +145,9 @@ impl Collected {
 
 /// Reads what is left of a refused HTTP/1.1 request and throws it away, so that the client, which may not look for the
 /// answer before it has sent everything, reads the refusal and not a reset connection.
-pub async fn discard(version: Version, body: &mut Body, limit: u64) {
-    if version >= Version::HTTP_2 {
+/// A client that waits for `100 Continue` has sent nothing and reads the answer at once.
+pub async fn discard(head: &request::Parts, body: &mut Body, limit: u64) {
+    if head.version >= Version::HTTP_2 || head.headers.contains_key(EXPECT) {
         return;
     }
     let drain = async {

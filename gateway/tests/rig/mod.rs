@@ -1,5 +1,7 @@
 //! A gateway inside the test's own process, on free ports, with its data in a folder of its own.
 
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the rig")]
+
 use std::net::SocketAddr;
 
 use reqwest::{Client, Response, StatusCode};

@@ -91,7 +91,7 @@ async fn handle(
         },
     };
     if !answer.status().is_success() {
-        body::discard(head.version, &mut body, settings.body_bytes_max).await;
+        body::discard(&head, &mut body, settings.body_bytes_max).await;
     }
     for (name, value) in &settings.response_headers {
         answer.headers_mut().insert(name.clone(), value.clone());
