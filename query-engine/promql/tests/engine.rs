@@ -94,10 +94,46 @@ async fn a_query_over_its_limits_fails_with_the_text_of_prometheus() {
 #[tokio::test]
 async fn a_huge_subquery_is_refused_and_not_allocated() {
     let storage = storage(100);
-    let error = engine(|_| ())
-        .instant("sum(max_over_time(requests_total[30y:1ms]))", 0, &storage, QueryOptions::default())
-        .await
-        .expect_err("a trillion steps");
+    for inner in [
+        "max_over_time(requests_total[5m])",
+        "requests_total",
+        "sum(requests_total)",
+        "absent(nothing)",
+        "absent_over_time(nothing[5m])",
+        "vector(1)",
+        "hour()",
+        "requests_total + requests_total",
+        "requests_total or requests_total",
+        "topk(1, requests_total)",
+        "quantile(0.5, requests_total)",
+        "histogram_quantile(0.5, requests_total)",
+        "label_replace(requests_total, \"a\", \"b\", \"c\", \"\")",
+        "vector(scalar(nothing))",
+        "clamp(requests_total, 0, 1)",
+        "vector(time() + 1)",
+        "requests_total @ 0",
+        "nothing > bool 1",
+    ] {
+        let query = format!("sum(max_over_time(({inner})[30y:1ms]))");
+        let error = engine(|_| ())
+            .instant(&query, 0, &storage, QueryOptions::default())
+            .await
+            .map(|output| format!("{:?}", output.value));
+        match error {
+            Err(error) => assert!(error.to_string().contains("bytes of memory"), "{query}: {error}"),
+            // Without series nothing is allocated.
+            Ok(value) => assert!(inner.contains("nothing"), "{query}: {value}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn count_values_of_many_values_is_refused_and_not_allocated() {
+    let storage = storage(100);
+    let engine = engine(|settings| settings.memory_bytes_max = 2 << 20);
+    // 2 MiB hold the 100 series, and not a series for each of their 12,000 values.
+    assert!(range(&engine, &storage, "requests_total").await.is_ok());
+    let error = range(&engine, &storage, "count_values(\"v\", requests_total)").await.expect_err("too many");
     assert!(error.to_string().contains("bytes of memory"), "{error}");
 }
 

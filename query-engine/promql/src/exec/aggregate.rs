@@ -74,10 +74,11 @@ impl<'q> Evaluator<'q> {
         let mut cells = Accumulator::new(aggregate.op, count, grid.steps);
         let mut histograms =
             HistogramAccumulator::new(aggregate.op, grid.steps, aggregate.expr.span, self.context);
-        let batch = (BATCH_CELLS / grid.steps.max(1)).clamp(64, 8192);
+        let batch = (BATCH_CELLS / grid.steps.max(1)).clamp(1, 8192);
         for start in (0..source.keys.len()).step_by(batch) {
             let end = (start + batch).min(source.keys.len());
             let held = self.context.held();
+            self.context.hold_columns(end - start, grid.steps)?;
             for (index, column) in (start..end).zip(source.batch(start..end, self.context, grid)?) {
                 let key = &source.keys[index];
                 drop_name[groups.of[index]] |= key.drop_name;

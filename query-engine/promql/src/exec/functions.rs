@@ -61,6 +61,7 @@ impl<'q> Evaluator<'q> {
     /// One series of ones where `source` has no sample at all.
     fn absent(&self, source: Source<'q>, arg: &Expr, grid: Grid) -> PromqlResult<Source<'q>> {
         let series = source.collect(self.context, grid)?;
+        self.context.hold_columns(1, grid.steps)?;
         let mut column = Column::floats(vec![1.0; grid.steps]);
         for series in &series {
             for (step, value) in column.values.iter_mut().enumerate() {

@@ -59,6 +59,7 @@ impl<'q> Evaluator<'q> {
                     let place = match by_value.iter().position(|(known, _)| *known == text) {
                         Some(place) => place,
                         None => {
+                            self.context.hold_columns(1, grid.steps)?;
                             by_value.push((text, Column::absent(grid.steps)));
                             by_value.len() - 1
                         }

@@ -9,6 +9,7 @@ use model::{Labels, LabelsBuilder, METRIC_NAME, Matcher};
 
 use super::Evaluator;
 use super::column::{Column, Key, SeriesColumn, is_absent};
+use super::context::Context;
 use super::grid::Grid;
 use super::merge::{Duplicates, merge};
 use super::selector::Select;
@@ -31,7 +32,7 @@ impl<'q> Evaluator<'q> {
             names.iter().all(|matcher| matcher.matches(name))
         };
         let infos = self.info_series(selector, grid)?;
-        let joiner = Joiner { infos: &infos, data: &data, grid };
+        let joiner = Joiner { context: self.context, infos: &infos, data: &data, grid };
         let mut result = Vec::new();
         for series in &base {
             if is_info(&series.key.labels) {
@@ -50,6 +51,7 @@ impl<'q> Evaluator<'q> {
 }
 
 struct Joiner<'j> {
+    context: &'j Context,
     infos: &'j [SeriesColumn],
     data: &'j [&'j Matcher],
     grid: Grid,
@@ -75,6 +77,7 @@ impl Joiner<'_> {
             let place = match outputs.get(&chosen) {
                 Some(place) => *place,
                 None => {
+                    self.context.hold_columns(1, self.grid.steps)?;
                     let place = self.labels(series, &chosen)?.map(|labels| {
                         let key = Key { labels, drop_name: series.key.drop_name };
                         let column = Column::absent(self.grid.steps);

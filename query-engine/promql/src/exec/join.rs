@@ -115,9 +115,9 @@ impl<'q> Evaluator<'q> {
         join.check_one_side()?;
         let pairs = join.pairs();
         let keys: Vec<Key> = pairs.iter().map(|pair| join.key(*pair)).collect();
-        join.check_many_side(&pairs, &keys)?;
         let context = self.context;
         context.hold_columns(pairs.len(), grid.steps)?;
+        join.check_many_side(&pairs, &keys)?;
         let columns = parallel::map(context, pairs.len(), grid.steps, |index, _| {
             let mut column = Column::absent(join.steps);
             for note in join.fill_column(pairs[index], &mut column) {

@@ -51,6 +51,7 @@ impl<'q> Evaluator<'q> {
                 for &index in &chosen {
                     let column = &mut columns[index];
                     if column.values.is_empty() {
+                        self.context.hold_columns(1, grid.steps)?;
                         *column = Column::absent(grid.steps);
                     }
                     if let Some(cell) = series[index].column.get(step) {
@@ -226,11 +227,17 @@ impl<'q> Evaluator<'q> {
                 let labels = series.key.labels.to_builder().set(label, &text).build();
                 let key = Key { labels, drop_name: false };
                 let labels = Groups::new(&[key], &grouping).labels.remove(0);
-                let place = *places.entry(labels).or_insert_with_key(|labels| {
-                    let key = Key { labels: labels.clone(), drop_name: false };
-                    result.push(SeriesColumn { key, column: Column::absent(grid.steps) });
-                    result.len() - 1
-                });
+                let place = match places.get(&labels) {
+                    Some(place) => *place,
+                    None => {
+                        // Every value makes a series: this can be far more than came in.
+                        self.context.hold_columns(1, grid.steps)?;
+                        let key = Key { labels: labels.clone(), drop_name: false };
+                        result.push(SeriesColumn { key, column: Column::absent(grid.steps) });
+                        places.insert(labels, result.len() - 1);
+                        result.len() - 1
+                    }
+                };
                 let count = &mut result[place].column.values[step];
                 *count = if is_absent(*count) { 1.0 } else { *count + 1.0 };
             }

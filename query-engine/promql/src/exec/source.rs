@@ -9,10 +9,15 @@ use crate::error::PromqlResult;
 
 type Compute<'q> = Box<dyn Fn(usize, &mut Scratch, &mut Column) -> PromqlResult<()> + Send + Sync + 'q>;
 
-/// Series whose values are computed when asked for.
+/// Series whose values are there or are computed when asked for.
 pub(crate) struct Source<'q> {
     pub(crate) keys: Vec<Key>,
-    compute: Compute<'q>,
+    values: Values<'q>,
+}
+
+enum Values<'q> {
+    Ready(Vec<Column>),
+    Computed(Compute<'q>),
 }
 
 impl<'q> Source<'q> {
@@ -21,34 +26,29 @@ impl<'q> Source<'q> {
         keys: Vec<Key>,
         compute: impl Fn(usize, &mut Scratch, &mut Column) -> PromqlResult<()> + Send + Sync + 'q,
     ) -> Self {
-        Self { keys, compute: Box::new(compute) }
+        Self { keys, values: Values::Computed(Box::new(compute)) }
     }
 
     /// Columns that are there already.
     pub(crate) fn ready(series: Vec<SeriesColumn>) -> Self {
-        let (keys, columns): (Vec<Key>, Vec<Column>) = series.into_iter().map(|s| (s.key, s.column)).unzip();
-        Self::new(keys, move |index, _, out| {
-            out.values.clone_from(&columns[index].values);
-            out.histograms.clone_from(&columns[index].histograms);
-            Ok(())
-        })
+        let (keys, columns) = series.into_iter().map(|s| (s.key, s.column)).unzip();
+        Self { keys, values: Values::Ready(columns) }
     }
 
     /// The same keys with changed values.
     pub(crate) fn map_columns(self, change: impl Fn(&mut Column) + Send + Sync + 'q) -> Self {
-        let compute = self.compute;
-        Self::new(self.keys, move |index, scratch, out| {
-            compute(index, scratch, out)?;
-            change(out);
-            Ok(())
-        })
-    }
-
-    /// Computes one series.
-    pub(crate) fn column(&self, index: usize, grid: Grid, scratch: &mut Scratch) -> PromqlResult<Column> {
-        let mut column = Column::absent(grid.steps);
-        (self.compute)(index, scratch, &mut column)?;
-        Ok(column)
+        let values = match self.values {
+            Values::Ready(mut columns) => {
+                columns.iter_mut().for_each(change);
+                Values::Ready(columns)
+            }
+            Values::Computed(compute) => Values::Computed(Box::new(move |index, scratch, out| {
+                compute(index, scratch, out)?;
+                change(out);
+                Ok(())
+            })),
+        };
+        Self { keys: self.keys, values }
     }
 
     /// Computes the series `range`, on all cores.
@@ -58,22 +58,35 @@ impl<'q> Source<'q> {
         context: &Context,
         grid: Grid,
     ) -> PromqlResult<Vec<Column>> {
-        parallel::map(context, range.len(), grid.steps, |index, scratch| {
-            self.column(range.start + index, grid, scratch)
-        })
+        match &self.values {
+            Values::Ready(columns) => Ok(columns[range].to_vec()),
+            Values::Computed(compute) => parallel::map(context, range.len(), grid.steps, |index, scratch| {
+                let mut column = Column::absent(grid.steps);
+                compute(range.start + index, scratch, &mut column)?;
+                Ok(column)
+            }),
+        }
     }
 
-    /// Computes everything; series without a sample are left out.
+    /// Everything; series without a sample are left out.
     pub(crate) fn collect(self, context: &Context, grid: Grid) -> PromqlResult<Vec<SeriesColumn>> {
         context.hold_columns(self.keys.len(), grid.steps)?;
-        let columns = parallel::map(context, self.keys.len(), grid.steps, |index, scratch| {
-            let column = self.column(index, grid, scratch)?;
-            if column.is_empty() {
-                return Ok(None);
+        let columns = match self.values {
+            Values::Ready(columns) => {
+                columns.into_iter().map(|column| (!column.is_empty()).then_some(column)).collect()
             }
-            context.hold_samples(column.samples())?;
-            Ok(Some(column))
-        })?;
+            Values::Computed(compute) => {
+                parallel::map(context, self.keys.len(), grid.steps, |index, scratch| {
+                    let mut column = Column::absent(grid.steps);
+                    compute(index, scratch, &mut column)?;
+                    if column.is_empty() {
+                        return Ok(None);
+                    }
+                    context.hold_samples(column.samples())?;
+                    Ok(Some(column))
+                })?
+            }
+        };
         let series = self.keys.into_iter().zip(columns);
         Ok(series.filter_map(|(key, column)| Some(SeriesColumn { key, column: column? })).collect())
     }
