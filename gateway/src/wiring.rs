@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use axum::Router;
 use exporters::{EXPORTERS, Stores};
+use model::Signal;
 use pipelines::{
     ComponentConfig, ComponentId, ConfigError, Graph, GraphContext, PROCESSORS, PipelinesConfig, Registries,
 };
@@ -89,13 +90,12 @@ fn receivers(
                 format!("unknown type: {:?} for id: \"{id}\" (valid values: [{}])", id.kind, known.join(" "));
             return Err(at(ConfigError::at("", message)));
         };
-        for (signal, _) in
-            graph.receivers().filter(|(signal, named)| **named == id && !row.signals.contains(signal))
-        {
-            return Err(at(ConfigError::at(
-                "",
-                format!("receiver \"{id}\" does not produce {signal}: telemetry type is not supported"),
-            )));
+        let unknown =
+            |(signal, named): &(Signal, &ComponentId)| **named == id && !row.signals.contains(signal);
+        if let Some((signal, _)) = graph.receivers().find(unknown) {
+            let message =
+                format!("receiver \"{id}\" does not produce {signal}: telemetry type is not supported");
+            return Err(at(ConfigError::at("", message)));
         }
         let entries = Entries::new(|signal| graph.entry(signal, &id));
         let receiver_context =

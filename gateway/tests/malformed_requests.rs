@@ -475,6 +475,9 @@ async fn each_gets_its_status_and_text_and_the_next_good_request_works() {
     rig.stop().await;
 }
 
+/// Name, path, body, grpc-encoding, expected code.
+type GrpcCase = (&'static str, &'static str, Vec<u8>, Option<&'static str>, &'static str);
+
 #[tokio::test]
 async fn bad_grpc_requests_get_their_codes_and_the_next_good_one_works() {
     const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -485,7 +488,7 @@ async fn bad_grpc_requests_get_their_codes_and_the_next_good_one_works() {
         [&[flag], &length[..], message].concat()
     };
     let bomb = encode("gzip", &vec![0; 8 << 20]);
-    let cases: [(&str, &str, Vec<u8>, Option<&str>, &str); 12] = [
+    let cases: [GrpcCase; 12] = [
         ("an unknown service", "/x.Y/Export", framed(0, b""), None, "12"),
         (
             "an unknown method",

@@ -120,7 +120,7 @@ pub fn timestamp(out: &mut Vec<u8>, timestamp_ms: i64) {
         out.push(b'-');
     }
     integer(out, magnitude / 1000);
-    if magnitude % 1000 != 0 {
+    if !magnitude.is_multiple_of(1000) {
         write!(out, ".{:03}", magnitude % 1000).expect("a Vec takes all that is written");
     }
 }

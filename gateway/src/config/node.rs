@@ -220,14 +220,14 @@ fn number(text: &str) -> Option<Number> {
     } else {
         (10, lower.as_str())
     };
-    if !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        if let Ok(magnitude) = u64::from_str_radix(body, radix) {
-            if !negative {
-                return Some(Number::from(magnitude));
-            }
-            if let Ok(value) = i64::from_str_radix(&format!("-{body}"), radix) {
-                return Some(Number::from(value));
-            }
+    if body.bytes().all(|b| b.is_ascii_alphanumeric())
+        && let Ok(magnitude) = u64::from_str_radix(body, radix)
+    {
+        if !negative {
+            return Some(Number::from(magnitude));
+        }
+        if let Ok(value) = i64::from_str_radix(&format!("-{body}"), radix) {
+            return Some(Number::from(value));
         }
     }
     if !is_float(digits) {

@@ -39,13 +39,13 @@ impl IntoResponse for LokiError {
 /// A point in time in nanoseconds: seconds with decimals if there is a dot, whole seconds up to ten characters,
 /// nanoseconds above, or RFC 3339.
 fn parse_time(text: &str) -> Option<i64> {
-    if text.contains('.') {
-        if let Ok(seconds) = text.parse::<f64>() {
-            let nanos = (seconds.fract() * 1000.0).round() * 1e6;
-            let total = seconds.trunc() * 1e9 + nanos;
-            return (total.is_finite() && total.abs() < 9.2e18)
-                .then(|| (seconds.trunc() as i64).saturating_mul(SECOND_NS).saturating_add(nanos as i64));
-        }
+    if text.contains('.')
+        && let Ok(seconds) = text.parse::<f64>()
+    {
+        let nanos = (seconds.fract() * 1000.0).round() * 1e6;
+        let total = seconds.trunc() * 1e9 + nanos;
+        return (total.is_finite() && total.abs() < 9.2e18)
+            .then(|| (seconds.trunc() as i64).saturating_mul(SECOND_NS).saturating_add(nanos as i64));
     }
     match text.parse::<i64>() {
         Ok(seconds) if text.len() <= 10 => seconds.checked_mul(SECOND_NS),

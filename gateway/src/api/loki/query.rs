@@ -51,7 +51,8 @@ pub(super) async fn instant(State(api): Shared, request: Request<Body>) -> Respo
         let query = query_text(form.get("query"))?;
         let time_ns = time_or(&form, "time", api.clock.now_ns())?;
         // Not used by metric queries, which are the only ones here, and checked all the same.
-        (limit(&form)?, direction(&form)?);
+        limit(&form)?;
+        direction(&form)?;
         let arrived = Instant::now();
         let _slot = slot(&api).await?;
         let queued = arrived.elapsed();

@@ -45,7 +45,7 @@ fn hostile_documents_are_refused_without_growth() {
     for level in 1..200 {
         let below = format!("*a{}", level - 1);
         if level < 12 {
-            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![below.as_str(); 10].join(", ")));
+            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [below.as_str(); 10].join(", ")));
         }
         ladder.push_str(&format!("a{level}: &a{level} [{below}]\n"));
     }

@@ -119,10 +119,11 @@ fn loki_refusal(refusal: &Refusal) -> Response {
     response
 }
 
+/// A status, a header and a text.
+type PlainAnswer = (StatusCode, [(HeaderName, &'static str); 1], &'static str);
+
 /// The encoding that a request speaks, or the plain-text answer for one that speaks none.
-fn encoding_of(
-    head: &request::Parts,
-) -> Result<Encoding, (StatusCode, [(HeaderName, &'static str); 1], &'static str)> {
+fn encoding_of(head: &request::Parts) -> Result<Encoding, PlainAnswer> {
     let plain = [(CONTENT_TYPE, "text/plain")];
     if head.method != Method::POST {
         return Err((StatusCode::METHOD_NOT_ALLOWED, plain, "405 method not allowed, supported: [POST]"));
