@@ -157,9 +157,7 @@ fn bad_configs_are_refused_with_place_path_and_choice() {
     let pipeline = "service: {pipelines: {logs: {receivers: [otlp], exporters: [nop]}}}";
     for (yaml, want) in [
         (
-            format!(
-                "receivers: {{zipkin: null}}\nexporters: {{nop: null}}\nservice: {{pipelines: {{traces: {{receivers: [zipkin], exporters: [nop]}}}}}}"
-            ),
+            "receivers: {zipkin: null}\nexporters: {nop: null}\nservice: {pipelines: {traces: {receivers: [zipkin], exporters: [nop]}}}".to_owned(),
             "receivers::zipkin: unknown type: \"zipkin\" for id: \"zipkin\" (valid values: [loki otlp])",
         ),
         (
@@ -181,15 +179,11 @@ fn bad_configs_are_refused_with_place_path_and_choice() {
             "service::pipelines::logs: references exporter \"nop\" which is not configured",
         ),
         (
-            format!(
-                "receivers: {{loki: null}}\nexporters: {{nop: null}}\nservice: {{pipelines: {{metrics: {{receivers: [loki], exporters: [nop]}}}}}}"
-            ),
+            "receivers: {loki: null}\nexporters: {nop: null}\nservice: {pipelines: {metrics: {receivers: [loki], exporters: [nop]}}}".to_owned(),
             "receiver \"loki\" does not produce metrics",
         ),
         (
-            format!(
-                "receivers: {{loki: null, loki/2: null}}\nexporters: {{nop: null}}\nservice: {{pipelines: {{logs: {{receivers: [loki, loki/2], exporters: [nop]}}}}}}"
-            ),
+            "receivers: {loki: null, loki/2: null}\nexporters: {nop: null}\nservice: {pipelines: {logs: {receivers: [loki, loki/2], exporters: [nop]}}}".to_owned(),
             "another receiver already serves /loki/api/v1/push",
         ),
     ] {
