@@ -553,7 +553,7 @@ impl Parser {
         self.expect_symbol(")", &[")"])?;
         let [destination, replacement, source, regex]: [String; 4] =
             texts.try_into().expect("the loop pushes four texts");
-        if let Err(reason) = crate::go_regex::compile_anchored(&regex) {
+        if let Err(reason) = crate::go_regex::compile(&format!("^(?:{regex})$")) {
             let span = self.span_from(start);
             self.defer(span, LogqlError::parse(format_args!("invalid regex in label_replace: {reason}")));
         }

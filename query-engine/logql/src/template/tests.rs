@@ -117,7 +117,10 @@ fn templates_print_what_go_prints() {
             r#"{{unixToTime "1709618828" | date "2006"}} {{unixToTime "19787" | date "2006-01-02"}}"#,
             "2024 2024-03-05",
         ),
-        ("{{ 1e21 }} {{ 100000.0 }} {{ 'a' }} {{ 0x10 }}", "1e+21 100000 97 16"),
+        (
+            "{{ 1e21 }} {{ 100000.0 }} {{ 'a' }} {{ 0x10 }} {{ bytes `2MiB` }}",
+            "1e+21 100000 97 16 2.097152e+06",
+        ),
     ] {
         assert_eq!(render(template).as_deref(), Ok(expected), "{template}");
     }

@@ -115,7 +115,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A float as Go's `%v`: shortest digits, an exponent below 1e-4 and from 1e21.
+/// A float as Go's `%v`: shortest digits, an exponent below 1e-4 and from 1e6.
 pub(super) fn format_float(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -124,7 +124,7 @@ pub(super) fn format_float(value: f64) -> String {
         return if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
     }
     let magnitude = value.abs();
-    if value == 0.0 || (1e-4..1e21).contains(&magnitude) {
+    if value == 0.0 || (1e-4..1e6).contains(&magnitude) {
         return value.to_string();
     }
     go_exponent(&format!("{value:e}"))
