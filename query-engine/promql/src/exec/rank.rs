@@ -139,27 +139,17 @@ impl<'q> Evaluator<'q> {
             chosen.extend(present.take(k));
             return;
         }
-        let is_top = op == AggregateOp::Topk;
-        let value = |index: usize| series[index].column.values[step];
-        // Better than what is there: NaN is worst, equal values keep their order.
-        let beats = |a: f64, b: f64| {
-            if is_top { a > b || (b.is_nan() && !a.is_nan()) } else { a < b || (b.is_nan() && !a.is_nan()) }
-        };
+        let mut heap = Heap { is_top: op == AggregateOp::Topk, items: Vec::with_capacity(k.min(64)) };
         for index in present {
-            if !is_float(value(index)) {
+            let value = series[index].column.values[step];
+            if is_float(value) {
+                heap.offer(k, value, index);
+            } else {
                 let note = Annotation::histogram_ignored_in_aggregation(span, op.name());
                 self.context.annotate(note);
-                continue;
             }
-            if chosen.len() == k && !beats(value(index), value(chosen[k - 1])) {
-                continue;
-            }
-            let place = chosen.partition_point(|&other| !beats(value(index), value(other)));
-            if chosen.len() == k {
-                chosen.pop();
-            }
-            chosen.insert(place, index);
         }
+        chosen.extend(heap.into_ranked());
     }
 
     pub(super) fn quantile_of_groups(
@@ -244,6 +234,74 @@ impl<'q> Evaluator<'q> {
             self.context.check()?;
         }
         Ok(Source::ready(result))
+    }
+}
+
+/// The best values so far, the worst of them in front.
+///
+/// Which of several equal values stays is decided by how Go's container/heap moves them; the same moves here keep the
+/// same series as Prometheus.
+struct Heap {
+    is_top: bool,
+    /// Value, and position of its series.
+    items: Vec<(f64, usize)>,
+}
+
+impl Heap {
+    /// Whether `a` is worse than `b`; NaN is worse than everything.
+    fn is_worse(&self, a: f64, b: f64) -> bool {
+        a.is_nan() || if self.is_top { a < b } else { a > b }
+    }
+
+    fn offer(&mut self, k: usize, value: f64, index: usize) {
+        if self.items.len() < k {
+            self.items.push((value, index));
+            let mut at = self.items.len() - 1;
+            while at > 0 {
+                let parent = (at - 1) / 2;
+                if !self.is_worse(self.items[at].0, self.items[parent].0) {
+                    break;
+                }
+                self.items.swap(at, parent);
+                at = parent;
+            }
+            return;
+        }
+        let worst = self.items[0].0;
+        let is_better = if self.is_top { worst < value } else { worst > value };
+        if is_better || (worst.is_nan() && !value.is_nan()) {
+            self.items[0] = (value, index);
+            self.sink();
+        }
+    }
+
+    fn sink(&mut self) {
+        let mut at = 0;
+        loop {
+            let left = 2 * at + 1;
+            if left >= self.items.len() {
+                return;
+            }
+            let right = left + 1;
+            let is_right = right < self.items.len() && self.is_worse(self.items[right].0, self.items[left].0);
+            let child = if is_right { right } else { left };
+            if !self.is_worse(self.items[child].0, self.items[at].0) {
+                return;
+            }
+            self.items.swap(at, child);
+            at = child;
+        }
+    }
+
+    /// Positions, best first; equal values as they lie in the heap.
+    fn into_ranked(mut self) -> impl Iterator<Item = usize> {
+        let is_top = self.is_top;
+        self.items.sort_by(|(a, _), (b, _)| match (a.is_nan(), b.is_nan()) {
+            (false, false) if is_top => b.partial_cmp(a).expect("neither is NaN"),
+            (false, false) => a.partial_cmp(b).expect("neither is NaN"),
+            (a, b) => a.cmp(&b),
+        });
+        self.items.into_iter().map(|(_, index)| index)
     }
 }
 
