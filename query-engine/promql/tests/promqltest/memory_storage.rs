@@ -67,7 +67,7 @@ impl MetricsQuerier for MemoryStorage {
     fn select<'a>(&'a self, select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<Series>>> {
         let matching = self.series.iter().filter(|(labels, samples)| {
             select.matchers.iter().all(|matcher| matcher.matches_labels(labels))
-                && samples.0.timestamps_ms.iter().any(|time| select.range.contains(*time))
+                && samples.has_samples(select.range)
         });
         let series = matching
             .map(|(labels, samples)| Series {
@@ -105,6 +105,14 @@ impl MetricsQuerier for MemoryStorage {
 
 fn unused() -> StorageError {
     StorageError::new(ErrorKind::Internal, "the engine only selects")
+}
+
+impl Samples {
+    fn has_samples(&self, range: TimeRange) -> bool {
+        let times = &self.0.timestamps_ms;
+        let first = times.partition_point(|time| *time < range.min);
+        times.get(first).is_some_and(|time| *time <= range.max)
+    }
 }
 
 impl SeriesChunks for Samples {

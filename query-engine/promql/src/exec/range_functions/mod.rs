@@ -195,8 +195,13 @@ impl<'q> Evaluator<'q> {
         let arg = &call.args[position];
         let (windows, input) = self.range_input(arg, call, grid)?;
         check_parameters(function, &args)?;
-        let range_call =
-            RangeCall { function, windows, args, first_span: call.args[0].span, context: self.context };
+        let range_call = RangeCall {
+            function,
+            windows,
+            args,
+            first_span: annotation_span(&call.args[0]),
+            context: self.context,
+        };
         let keys: Vec<Key> = match &input {
             Input::Stored { series, .. } => keys(series),
             Input::Computed { series, .. } => series.iter().map(|s| s.key.clone()).collect(),
@@ -259,6 +264,15 @@ impl<'q> Evaluator<'q> {
             }
             _ => Err(PromqlError::execution(format!("{arg} is no range vector"))),
         }
+    }
+}
+
+/// Where annotations about an argument point to. Prometheus has put the result of a subquery in the place of the
+/// subquery by then, and forgotten where it stood: such annotations point to the start of the query.
+fn annotation_span(arg: &Expr) -> Span {
+    match &arg.kind {
+        ExprKind::Subquery(_) => Span::default(),
+        _ => arg.span,
     }
 }
 
