@@ -25,7 +25,7 @@ def test_json_metrics_and_logs_come_back_exactly(gateway):
     found = {line: labels for labels, _, line in gateway.lines('{service_name="frontend"}')}
     assert len(found) == 2, found
     hello = found["hello from node"]
-    assert float(hello["big"]) == 1e21 and hello["flag"] == "false" and hello["list"] == '[1,"two"]'
+    assert hello["big"] == "9007199254740991" and hello["half"] == "0.5" and hello["flag"] == "false" and hello["list"] == '[1,"two"]'
     [body] = [line for line in found if line != "hello from node"]
     assert json.loads(body) == {"a": {"b": [1, None, "x"]}}
     assert found[body]["detected_level"] == "error"

@@ -31,7 +31,7 @@ const loggerProvider = new LoggerProvider({
   processors: [new SimpleLogRecordProcessor({ exporter: new OTLPLogExporter({ url: `${base}/v1/logs` }) })],
 });
 const logger = loggerProvider.getLogger("interop");
-logger.emit({ body: "hello from node", severityNumber: 9, attributes: { big: 1e21, flag: false, list: [1, "two"] } });
+logger.emit({ body: "hello from node", severityNumber: 9, attributes: { big: 9007199254740991, half: 0.5, flag: false, list: [1, "two"] } });
 logger.emit({ body: { a: { b: [1, null, "x"] } }, severityNumber: 17, attributes: { "naïve": "ünïcode 🎉" } });
 await loggerProvider.forceFlush();
 await loggerProvider.shutdown();
