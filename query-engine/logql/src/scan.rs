@@ -58,11 +58,11 @@ impl Budget {
         let bytes = self.bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         let lines = self.lines.fetch_add(lines as u64, Ordering::Relaxed) + lines as u64;
         if bytes > self.bytes_max {
-            let message =
-                "the query would read too many bytes (query: over {}); consider adding more specific \
-                           stream selectors or reduce the time range of the query"
-                    .replace("{}", &format!("the limit of {} bytes", self.bytes_max));
-            return Err(LogqlError::limit(message));
+            return Err(LogqlError::limit(format!(
+                "the query would read more than {} bytes; consider adding more specific stream selectors or reduce \
+                 the time range of the query",
+                self.bytes_max
+            )));
         }
         if lines > self.lines_max {
             return Err(LogqlError::limit(format!(

@@ -115,7 +115,7 @@ async fn a_cancelled_query_ends_with_its_own_kind() {
 async fn a_query_over_its_budget_is_refused_by_name() {
     let store = Store::new().stream("app=x", &[(1, "aaaaaaaaaa"), (2, "bbbbbbbbbb")]).done();
     for (settings, expected) in [
-        (EngineSettings { bytes_max: 15, ..EngineSettings::default() }, "limit of 15 bytes"),
+        (EngineSettings { bytes_max: 15, ..EngineSettings::default() }, "more than 15 bytes"),
         (EngineSettings { lines_max: 1, ..EngineSettings::default() }, "more than 1 lines"),
         (EngineSettings { memory_max: 10, ..EngineSettings::default() }, "more than 10 bytes of results"),
     ] {
