@@ -90,13 +90,20 @@ pub(super) fn quantiles(call: &RangeCall<'_>, points: &Points, sorted: &mut Vec<
     sorted.clear();
     let (mut first, mut behind) = (0, 0);
     call.windows.for_each(&points.times, |step, low, high| {
-        for value in &values[first.min(behind)..low.min(behind)] {
-            let at = sorted.partition_point(|other| nan_first(other, value).is_lt());
-            sorted.remove(at);
-        }
-        for value in &values[low.max(behind)..high] {
-            let at = sorted.partition_point(|other| nan_first(other, value).is_lt());
-            sorted.insert(at, *value);
+        if low >= behind {
+            // Nothing is left of the window before.
+            sorted.clear();
+            sorted.extend_from_slice(&values[low..high]);
+            sorted.sort_unstable_by(nan_first);
+        } else {
+            for value in &values[first..low] {
+                let at = sorted.partition_point(|other| nan_first(other, value).is_lt());
+                sorted.remove(at);
+            }
+            for value in &values[behind..high] {
+                let at = sorted.partition_point(|other| nan_first(other, value).is_lt());
+                sorted.insert(at, *value);
+            }
         }
         (first, behind) = (low, high);
         let q = call.args[0][step];
