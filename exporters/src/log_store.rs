@@ -20,6 +20,7 @@ use wire::otlp_to_loki::{Settings, Translated, Translator};
 
 use crate::Stores;
 use crate::metrics_store::pipeline_error;
+use crate::store_gate::StoreGate;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "log_store",
@@ -68,6 +69,7 @@ fn create(
         clock: Arc::clone(&context.clock),
         settings,
         translators: Mutex::default(),
+        gate: StoreGate::new(&context.budget),
         metrics,
     };
     Ok(Arc::new(LogStore { shared: Arc::new(shared), tasks: context.tasks.clone() }))
@@ -91,11 +93,13 @@ struct Shared {
     clock: Arc<dyn Clock>,
     settings: Settings,
     translators: Mutex<Vec<Translator>>,
+    gate: StoreGate,
     metrics: ExporterMetrics,
 }
 
 impl LogStore {
     async fn store(&self, batch: Batch) -> PipelineResult<AppendReport> {
+        let _room = self.shared.gate.enter(batch.payload.len()).await;
         let Translated { streams, mut report } = self.translate(&batch).await?;
         report.stored = 0;
         if streams.is_empty() {

@@ -27,6 +27,7 @@ use wire::prometheus_names::Strategy;
 use self::columns::{Columns, Resend, Sink};
 use self::series_cache::{ResolveError, SeriesCache, StoreResolver};
 use crate::Stores;
+use crate::store_gate::StoreGate;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "metrics_store",
@@ -137,6 +138,7 @@ fn create(
         cache: SeriesCache::new(REFS_CACHED_MAX),
         settings,
         translators: Mutex::default(),
+        gate: StoreGate::new(&context.budget),
         metrics,
     };
     Ok(Arc::new(MetricsStore { shared: Arc::new(shared), tasks: context.tasks.clone() }))
@@ -166,12 +168,14 @@ struct Shared {
     cache: SeriesCache,
     settings: Settings,
     translators: Mutex<Vec<Translator>>,
+    gate: StoreGate,
     metrics: ExporterMetrics,
 }
 
 impl MetricsStore {
     async fn store(&self, batch: Batch) -> PipelineResult<AppendReport> {
         let shared = &self.shared;
+        let _room = shared.gate.enter(batch.payload.len()).await;
         let (mut columns, mut report) = self.translate(&batch, None).await?;
         let points = columns.points;
         let mut refused = Vec::new();

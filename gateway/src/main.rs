@@ -1,16 +1,14 @@
 //! The `tidegate` binary: arguments in, an exit code out. Everything else is in the library.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use clap::Parser;
 use tidegate::cli::{self, Arguments, Command};
 
-/// Telemetry decoding and queries allocate a lot in short bursts: mimalloc took a third of the time of glibc's
-/// allocator off them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::give_back_at_once();
     tidegate::install_crypto_provider();
     let arguments = Arguments::parse();
     let done = match arguments.command() {

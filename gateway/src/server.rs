@@ -71,8 +71,8 @@ impl Default for ServeSettings {
     fn default() -> Self {
         Self {
             http2_only: false,
-            stream_window_bytes: 8 << 20,
-            connection_window_bytes: 32 << 20,
+            stream_window_bytes: 512 << 10,
+            connection_window_bytes: 1 << 20,
             frame_bytes_max: 1 << 20,
             concurrent_streams_max: None,
             header_read_timeout: Some(Duration::from_secs(60)),

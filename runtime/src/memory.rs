@@ -67,6 +67,11 @@ impl MemoryBudget {
         self.ceiling_bytes.fetch_min(bytes, Ordering::Relaxed).min(bytes)
     }
 
+    /// The lowest limit that was ever asked for, by which those who hold memory for long size themselves.
+    pub fn ceiling_bytes(&self) -> u64 {
+        self.ceiling_bytes.load(Ordering::Relaxed)
+    }
+
     /// The limit.
     pub fn limit_bytes(&self) -> u64 {
         self.limit_bytes.load(Ordering::Relaxed)

@@ -12,7 +12,6 @@
 
 mod as_string;
 mod check;
-mod common;
 pub mod edit;
 pub mod json;
 mod logs;
@@ -22,12 +21,9 @@ mod scalars;
 mod schema;
 mod split;
 mod traces;
+mod views;
 
 pub use check::{Checked, check};
-pub use common::{
-    ANY_VALUE_DEPTH_MAX, AnyValue, ArrayIter, ArrayValue, Attributes, AttributesIter, EncodedMessages,
-    KeyValue, Resource, Scope, View, Views,
-};
 pub use logs::LogRecord;
 pub use metrics::{
     Buckets, Exemplar, ExponentialHistogramPoint, HistogramPoint, Metric, MetricData, NumberPoint,
@@ -39,6 +35,10 @@ pub use response::{
 pub use scalars::{Doubles, Fixed64s, Varints};
 pub use split::{item_count, merge, split};
 pub use traces::{Span, SpanEvent, SpanLink, SpanStatus};
+pub use views::{
+    ANY_VALUE_DEPTH_MAX, AnyValue, ArrayIter, ArrayValue, Attributes, AttributesIter, EncodedMessages,
+    KeyValue, Resource, Scope, View, Views,
+};
 
 use crate::DecodeError;
 use crate::protobuf::{Fields, text};

@@ -10,8 +10,8 @@
 use bytes::Bytes;
 use model::{AppendReport, Signal};
 
-use super::common::{ANY_VALUE_DEPTH_MAX, plain_key_value, plain_string, too_deep};
 use super::schema::{self, Field, Kind, Label, Message, Role};
+use super::views::{ANY_VALUE_DEPTH_MAX, plain_key_value, plain_string, too_deep};
 use crate::DecodeError;
 use crate::protobuf::{Fields, Value, begin_message, read_varint, text};
 

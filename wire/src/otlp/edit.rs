@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use super::common::{AnyValue, Attributes};
+use super::views::{AnyValue, Attributes};
 use crate::DecodeError;
 use crate::protobuf::{
     Fields, len_delimited_len, put_bytes_field, put_double_field, put_len_header, put_varint_field,

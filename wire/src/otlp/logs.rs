@@ -1,6 +1,6 @@
 //! Views of log records (`opentelemetry/proto/logs/v1/logs.proto`).
 
-use super::common::{AnyValue, Attributes, Run, View};
+use super::views::{AnyValue, Attributes, Run, View};
 use crate::DecodeError;
 use crate::protobuf::{Fields, text};
 

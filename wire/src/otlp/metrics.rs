@@ -1,7 +1,7 @@
 //! Views of metrics and their data points (`opentelemetry/proto/metrics/v1/metrics.proto`).
 
-use super::common::{Attributes, Run, View, Views};
 use super::scalars::{Doubles, Fixed64s, ScalarRun, Varints};
+use super::views::{Attributes, Run, View, Views};
 use crate::DecodeError;
 use crate::protobuf::{Fields, text, zigzag_decode};
 

@@ -1,6 +1,6 @@
 //! Repeated numbers, packed or not or both in one message: walked in place, never collected.
 
-use super::common::Run;
+use super::views::Run;
 use crate::DecodeError;
 use crate::protobuf::{Field, Fields, Value, read_varint};
 

@@ -1,6 +1,6 @@
 //! Views of spans (`opentelemetry/proto/trace/v1/trace.proto`).
 
-use super::common::{Attributes, Run, View, Views};
+use super::views::{Attributes, Run, View, Views};
 use crate::DecodeError;
 use crate::protobuf::{Fields, text};
 

@@ -53,10 +53,21 @@ impl Inner {
         report.stored += entries;
         self.metrics.appended_entries.increment(entries);
         self.metrics.appended_bytes.increment(bytes);
-        if guard.generation().bytes() >= self.settings.flush_bytes {
+        if guard.generation().bytes() >= self.flush_bytes() {
             self.flush_wanted.notify_one();
         }
         Ok(report)
+    }
+
+    /// Bytes in memory at which a flush begins: at most an eighth of the process' memory limit, because writing files
+    /// needs about as much again.
+    fn flush_bytes(&self) -> u64 {
+        self.settings.flush_bytes.min(self.budget.ceiling_bytes() / 8)
+    }
+
+    /// Bytes in memory at which appends wait.
+    fn memory_bytes_max(&self) -> u64 {
+        self.settings.memory_bytes_max.min(self.budget.ceiling_bytes() / 4)
     }
 
     fn enter(&self) -> WriterGuard {
@@ -68,8 +79,7 @@ impl Inner {
         let wait = async {
             loop {
                 let room = self.room.notified();
-                if self.closed.load(Ordering::Acquire) || self.memory_bytes() < self.settings.memory_bytes_max
-                {
+                if self.closed.load(Ordering::Acquire) || self.memory_bytes() < self.memory_bytes_max() {
                     return;
                 }
                 self.flush_wanted.notify_one();
@@ -85,7 +95,7 @@ impl Inner {
             let message = format!(
                 "log store: {} bytes of entries wait in memory to be written to files, at most {} are allowed (tenant {tenant})",
                 self.memory_bytes(),
-                self.settings.memory_bytes_max
+                self.memory_bytes_max()
             );
             StorageError::new(ErrorKind::Throttled, message).with_retry_after(RETRY_AFTER)
         })

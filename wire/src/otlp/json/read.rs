@@ -7,8 +7,8 @@ use model::Signal;
 
 use crate::DecodeError;
 use crate::json::{JsonError, Lexer};
-use crate::otlp::common::{ANY_VALUE_DEPTH_MAX, too_deep};
 use crate::otlp::schema::{self, Enum, Field, Kind, Label, Message, Role};
+use crate::otlp::views::{ANY_VALUE_DEPTH_MAX, too_deep};
 use crate::protobuf::{
     begin_message, put_bytes_field, put_fixed32_field, put_fixed64_field, put_varint, put_varint_field,
     zigzag_encode,

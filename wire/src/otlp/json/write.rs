@@ -6,8 +6,8 @@ use model::Signal;
 
 use crate::DecodeError;
 use crate::json::put_string;
-use crate::otlp::common::{ANY_VALUE_DEPTH_MAX, too_deep};
 use crate::otlp::schema::{self, Field, Kind, Label, Message, Role};
+use crate::otlp::views::{ANY_VALUE_DEPTH_MAX, too_deep};
 use crate::protobuf::{self, Fields, Value, text, zigzag_decode};
 
 /// Appends the JSON form of an export request of `signal` to `out`. Fields come in the order of their numbers.
