@@ -3,9 +3,11 @@
 //! Requests of one tenant (and one combination of `metadata_keys`) wait until `send_batch_size` items are there or
 //! `timeout` passed, and are then joined by concatenating their bytes. Unlike the collector's processor, which
 //! acknowledges at once and drops what it cannot deliver, a request is acknowledged when the batch that it travels in
-//! is (PIPE-1), so a sender waits up to `timeout` longer; an error goes to every request of the batch. What waits is
-//! bounded by admission: each waiting request holds its reservation. Items that a destination refuses for good cannot be
-//! told apart by request any more: their count is handed to the requests of the batch in order, so that the sum is exact.
+//! is (PIPE-1), so a sender waits up to `timeout` longer. An error that passes goes to every request of the batch. A batch
+//! that is refused for good is delivered again request by request, so that only the sender whose data is at fault is
+//! refused; where one of several destinations had taken the batch, it sees its requests twice. What waits is bounded by
+//! admission: each waiting request holds its reservation. Single items that a destination refuses for good cannot be told
+//! apart by request any more: their count is handed to the requests of the batch in order, so that the sum is exact.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -287,56 +289,95 @@ impl Shared {
     }
 
     async fn deliver(&self, requests: Vec<Request>) {
-        let counts: Vec<u64> = requests.iter().map(|request| request.batch.items).collect();
         let (batches, done): (Vec<Batch>, Vec<_>) =
             requests.into_iter().map(|request| (request.batch, request.done)).unzip();
-        let outcome = match self.join(batches) {
-            Ok(pieces) => self.deliver_pieces(pieces).await,
-            Err(error) => Err(error),
+        let outcomes = match <[Batch; 1]>::try_from(batches) {
+            Ok([batch]) => vec![self.deliver_alone(batch).await],
+            Err(batches) => self.deliver_joined(batches).await,
         };
-        for (done, outcome) in done.into_iter().zip(share(outcome, &counts)) {
+        for (done, outcome) in done.into_iter().zip(outcomes) {
             // The sender may have gone; then nobody needs the outcome.
             let _ = done.send(outcome);
         }
     }
 
-    async fn deliver_pieces(&self, pieces: Vec<Batch>) -> PipelineResult<AppendReport> {
-        let mut report = AppendReport::default();
-        for piece in pieces {
-            self.metrics.size.record(piece.items as f64);
-            self.metrics.size_bytes.record(piece.payload.len() as f64);
-            report.merge(self.next.consume(piece).await?);
+    /// Delivers several requests as one batch, or one by one when the batch is refused for good. Gives the outcome of
+    /// each.
+    async fn deliver_joined(&self, batches: Vec<Batch>) -> Vec<PipelineResult<AppendReport>> {
+        let (joined, parts) = self.join(batches);
+        let outcome = self.deliver_piece(joined).await;
+        if !outcome.as_ref().is_err_and(is_refusal) {
+            let counts: Vec<u64> = parts.iter().map(|part| part.items).collect();
+            return share(outcome, &counts);
         }
-        Ok(report)
+        let mut outcomes = Vec::with_capacity(parts.len());
+        for part in parts {
+            outcomes.push(self.deliver_piece(part).await);
+        }
+        outcomes
     }
 
-    /// The batches as one, or as several when a single one is over the maximum.
-    fn join(&self, mut batches: Vec<Batch>) -> PipelineResult<Vec<Batch>> {
+    /// Delivers one request, in pieces when it is over the maximum. What is refused for good does not keep the other
+    /// pieces back: its items are reported as refused, unless all are.
+    async fn deliver_alone(&self, batch: Batch) -> PipelineResult<AppendReport> {
         let items_max = self.config.send_batch_max_size;
-        let items: u64 = batches.iter().map(|batch| batch.items).sum();
-        if batches.len() > 1 {
-            let payloads: Vec<Bytes> = batches.iter().map(|batch| batch.payload.clone()).collect();
-            let payload = wire::otlp::merge(&payloads);
-            let client = self.client_of(&batches);
-            // The copy is counted by itself and the originals are let go, so that memory is counted once.
-            let reservation = Some(Arc::new(self.budget.reserve_unchecked(payload.len() as u64)));
-            let (signal, tenant) = (batches[0].signal, batches[0].tenant.clone());
-            batches = vec![Batch { signal, tenant, payload, items, client, reservation }];
+        if items_max == 0 || batch.items <= items_max {
+            return self.deliver_piece(batch).await;
         }
-        if items_max == 0 || items <= items_max {
-            return Ok(batches);
+        let pieces = wire::otlp::split(batch.signal, &batch.payload, items_max)
+            .map_err(|error| PipelineError::new(error.kind(), error.to_string()))?;
+        let mut report = AppendReport::default();
+        let (mut taken, mut refusal) = (0_usize, None);
+        for (payload, items) in pieces {
+            match self.deliver_piece(Batch { payload, items, ..batch.clone() }).await {
+                Ok(stored) => {
+                    taken += 1;
+                    report.merge(stored);
+                }
+                Err(error) if is_refusal(&error) => {
+                    report.reject(REFUSED, items, || error.to_string());
+                    refusal.get_or_insert(error);
+                }
+                // The sender comes again with the whole request.
+                Err(error) => return Err(error),
+            }
         }
-        let mut pieces = Vec::new();
-        for batch in batches {
-            let split = wire::otlp::split(batch.signal, &batch.payload, items_max)
-                .map_err(|error| PipelineError::new(error.kind(), error.to_string()))?;
-            pieces.extend(split.into_iter().map(|(payload, items)| Batch {
-                payload,
-                items,
-                ..batch.clone()
-            }));
+        match refusal {
+            Some(error) if taken == 0 => Err(error),
+            _ => Ok(report),
         }
-        Ok(pieces)
+    }
+
+    async fn deliver_piece(&self, piece: Batch) -> PipelineResult<AppendReport> {
+        self.metrics.size.record(piece.items as f64);
+        self.metrics.size_bytes.record(piece.payload.len() as f64);
+        self.next.consume(piece).await
+    }
+
+    /// The requests as one, and each of them as a part of it that shares its memory.
+    fn join(&self, batches: Vec<Batch>) -> (Batch, Vec<Batch>) {
+        let payloads: Vec<Bytes> = batches.iter().map(|batch| batch.payload.clone()).collect();
+        let payload = wire::otlp::merge(&payloads);
+        // The copy is counted by itself and the originals are let go, so that memory is counted once.
+        let reservation = Some(Arc::new(self.budget.reserve_unchecked(payload.len() as u64)));
+        let joined = Batch {
+            signal: batches[0].signal,
+            tenant: batches[0].tenant.clone(),
+            items: batches.iter().map(|batch| batch.items).sum(),
+            client: self.client_of(&batches),
+            payload,
+            reservation,
+        };
+        let mut start = 0;
+        let parts = batches.into_iter().map(|batch| {
+            // Joining is concatenation.
+            let end = start + batch.payload.len();
+            let payload = joined.payload.slice(start..end);
+            start = end;
+            Batch { payload, reservation: joined.reservation.clone(), ..batch }
+        });
+        let parts = parts.collect();
+        (joined, parts)
     }
 
     /// What is known about the senders of joined requests: the metadata that they have in common by configuration.
@@ -347,6 +388,14 @@ impl Shared {
         }
         Arc::new(ClientMetadata { address: None, metadata: self.metadata_of(first) })
     }
+}
+
+/// Reason under which the items of a refused piece of a request are counted.
+const REFUSED: &str = "refused_by_destination";
+
+/// Whether the data is at fault: neither will it be taken later nor is the way closed.
+fn is_refusal(error: &PipelineError) -> bool {
+    !error.kind().is_retryable() && !matches!(error.kind(), ErrorKind::Closed | ErrorKind::Canceled)
 }
 
 /// Cuts a list of requests, in order, into runs of at most `items_max` items (0 = no limit). A request that is larger

@@ -10,7 +10,7 @@ use runtime::{MemoryBudget, SystemClock, Tasks};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::testing::{Destination, unavailable};
+use crate::testing::{Destination, invalid, unavailable};
 use crate::{
     Batch, ClientMetadata, ComponentConfig, ComponentId, ConfigError, Consumer, Processor, ProcessorContext,
 };
@@ -100,6 +100,46 @@ async fn nothing_is_acknowledged_before_it_is_delivered_and_a_failure_reaches_ev
             (ErrorKind::Unavailable, Some(Duration::from_secs(3)))
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_refused_for_good_refuses_only_the_request_at_fault() {
+    let taken = || Ok(AppendReport { stored: 1, rejected: Vec::new() });
+    let next = Destination::answering([Err(invalid()), taken(), Err(invalid()), taken()]);
+    let processor = processor(json!({"send_batch_size": 3}), &next);
+    let from = |number: i32| {
+        let mut request = request(&[number]);
+        let address = Some(format!("10.0.0.{number}"));
+        request.client = Arc::new(ClientMetadata { address, metadata: Vec::new() });
+        request
+    };
+    let (first, second, third) =
+        tokio::join!(processor.consume(from(1)), processor.consume(from(2)), processor.consume(from(3)));
+    assert_eq!((first.expect("taken").stored, third.expect("taken").stored), (1, 1));
+    assert_eq!(second.expect_err("at fault").kind(), ErrorKind::Invalid);
+    assert_eq!(delivered(&next), [vec![1, 2, 3], vec![1], vec![2], vec![3]]);
+    let senders: Vec<_> = next.seen.lock()[1..].iter().map(|batch| batch.client.address.clone()).collect();
+    assert_eq!(senders, ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|address| Some(address.to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_piece_that_is_refused_for_good_does_not_keep_the_others_back() {
+    let config = json!({"send_batch_size": 2, "send_batch_max_size": 2});
+    let taken = || Ok(AppendReport { stored: 2, rejected: Vec::new() });
+    let next = Destination::answering([taken(), Err(invalid()), taken()]);
+    let report =
+        processor(config.clone(), &next).consume(request(&[1, 2, 3, 4, 5, 6])).await.expect("partly");
+    assert_eq!((report.stored, report.rejected_count()), (4, 2));
+    assert_eq!(report.rejected[0].message, "not what I take");
+    assert_eq!(delivered(&next), [[1, 2], [3, 4], [5, 6]]);
+
+    let next = Destination::answering([Err(invalid()), Err(invalid())]);
+    let error = processor(config.clone(), &next).consume(request(&[1, 2, 3])).await.expect_err("refused");
+    assert_eq!((error.kind(), delivered(&next).len()), (ErrorKind::Invalid, 2));
+
+    let next = Destination::answering([Err(invalid()), Err(unavailable())]);
+    let error = processor(config, &next).consume(request(&[1, 2, 3])).await.expect_err("comes again");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]
