@@ -319,10 +319,8 @@ impl Shared {
 
     /// All attempts for one batch.
     async fn deliver(&self, batch: Batch) -> PipelineResult<AppendReport> {
-        self.metrics.in_flight.increment(1.0);
-        let outcome = retry(&self.settings.retry, &self.give_up, || self.attempt(batch.clone())).await;
-        self.metrics.in_flight.decrement(1.0);
-        outcome
+        let _in_flight = self.metrics.enter_flight();
+        retry(&self.settings.retry, &self.give_up, || self.attempt(batch.clone())).await
     }
 
     async fn attempt(&self, batch: Batch) -> PipelineResult<AppendReport> {

@@ -106,8 +106,7 @@ pub struct ExporterMetrics {
     sent: BySignal,
     send_failed: BySignal,
     enqueue_failed: BySignal,
-    /// Requests that are being delivered now.
-    pub in_flight: Gauge,
+    in_flight: Gauge,
 }
 
 impl ExporterMetrics {
@@ -120,6 +119,12 @@ impl ExporterMetrics {
             enqueue_failed: BySignal::new("otelcol_exporter_enqueue_failed", &labels),
             in_flight: gauge!("otelcol_exporter_in_flight_requests", &labels),
         }
+    }
+
+    /// Counts a delivery as under way until the guard is dropped, which a sender that goes away does early.
+    pub(crate) fn enter_flight(&self) -> InFlight<'_> {
+        self.in_flight.increment(1.0);
+        InFlight(&self.in_flight)
     }
 
     /// Counts a delivery of `items` items by its outcome; items that the destination refused for good count as failed.
@@ -137,6 +142,15 @@ impl ExporterMetrics {
     /// Counts items that the queue had no room for.
     pub fn count_not_enqueued(&self, signal: Signal, items: u64) {
         self.enqueue_failed.add(signal, items);
+    }
+}
+
+/// A delivery under way.
+pub(crate) struct InFlight<'a>(&'a Gauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 

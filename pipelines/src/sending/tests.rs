@@ -185,3 +185,21 @@ async fn an_attempt_that_hangs_is_ended_by_the_timeout_and_tried_again() {
     assert!(error.to_string().contains("no answer within 5s"), "{error}");
     assert!(destination.seen.lock().len() > 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_goes_away_does_not_stay_counted_as_in_flight() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let destination = Destination::stalled();
+    let off = QueueConfig { enabled: false, ..QueueConfig::default() };
+    let sending = metrics::with_local_recorder(&recorder, || sending(settings(off), &destination));
+    let in_flight = |want: &str| {
+        let text = recorder.handle().render();
+        let line = format!("otelcol_exporter_in_flight_requests{{exporter=\"otlp/test\"}} {want}\n");
+        assert!(text.contains(&line), "{text}");
+    };
+    let mut delivery = sending.consume(batch("a", 1));
+    assert!(futures_util::poll!(&mut delivery).is_pending());
+    in_flight("1");
+    drop(delivery);
+    in_flight("0");
+}
