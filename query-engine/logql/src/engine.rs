@@ -223,8 +223,9 @@ impl Execution<'_> {
             );
             samples.push(self.guarded(collect).await?);
         }
+        let budget = Arc::clone(&self.budget);
         let evaluation = self.settings.tasks.spawn_blocking("logql evaluate", move || {
-            evaluate::evaluate(&plan, &grid, samples).map(|value| (value, plan.sorts))
+            evaluate::evaluate(&plan, &grid, samples, &budget).map(|value| (value, plan.sorts))
         });
         self.guarded(async {
             evaluation.await.map_err(|error| {

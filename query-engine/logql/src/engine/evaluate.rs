@@ -8,6 +8,7 @@ use super::samples::SampleSeries;
 use super::series::{Series, SeriesBuilder, SeriesSet};
 use super::{aggregate, binary, window};
 use crate::go_regex;
+use crate::scan::Budget;
 use crate::syntax::{LabelReplace, MetricExpr, MetricKind};
 use crate::{LogqlError, LogqlResult};
 
@@ -18,15 +19,26 @@ pub(super) enum Value {
 }
 
 /// Evaluates `plan` with the samples of its leaves, in the order of the leaves.
-pub(super) fn evaluate(plan: &MetricPlan, grid: &Grid, samples: Vec<SampleSeries>) -> LogqlResult<Value> {
+pub(super) fn evaluate(
+    plan: &MetricPlan,
+    grid: &Grid,
+    samples: Vec<SampleSeries>,
+    budget: &Budget,
+) -> LogqlResult<Value> {
     let mut leaves = plan.leaves.iter().zip(samples);
     let mut next_leaf = || leaves.next().expect("the plan has one leaf per range aggregation");
-    node(&plan.root, grid, &mut next_leaf)
+    node(&plan.root, grid, &mut next_leaf, budget)
 }
 
 type NextLeaf<'a, 'b> = dyn FnMut() -> (&'a Leaf, SampleSeries) + 'b;
 
-fn node<'a>(expr: &MetricExpr, grid: &Grid, next_leaf: &mut NextLeaf<'a, '_>) -> LogqlResult<Value> {
+fn node<'a>(
+    expr: &MetricExpr,
+    grid: &Grid,
+    next_leaf: &mut NextLeaf<'a, '_>,
+    budget: &Budget,
+) -> LogqlResult<Value> {
+    budget.check_time()?;
     let MetricExpr { kind, .. } = expr;
     Ok(Value::Series(match kind {
         MetricKind::Literal(value) => return Ok(Value::Number(*value)),
@@ -36,15 +48,15 @@ fn node<'a>(expr: &MetricExpr, grid: &Grid, next_leaf: &mut NextLeaf<'a, '_>) ->
         }
         MetricKind::Range(aggregation) => {
             let (leaf, samples) = next_leaf();
-            window::apply(aggregation, &leaf.spec.windows, grid.count, samples)?
+            window::apply(aggregation, &leaf.spec.windows, grid.count, samples, budget)?
         }
         MetricKind::Vector(aggregation) => {
-            let input = series(node(&aggregation.inner, grid, next_leaf)?, grid);
+            let input = series(node(&aggregation.inner, grid, next_leaf, budget)?, grid);
             aggregate::apply(aggregation, grid.count, input)
         }
         MetricKind::Binary(operation) => {
-            let left = node(&operation.left, grid, next_leaf)?;
-            let right = node(&operation.right, grid, next_leaf)?;
+            let left = node(&operation.left, grid, next_leaf, budget)?;
+            let right = node(&operation.right, grid, next_leaf, budget)?;
             match (left, right) {
                 (Value::Number(a), Value::Number(b)) => return Ok(Value::Number(operation.op.apply(a, b))),
                 (Value::Number(a), Value::Series(b)) => binary::with_number(operation, b, a, true),
@@ -53,7 +65,7 @@ fn node<'a>(expr: &MetricExpr, grid: &Grid, next_leaf: &mut NextLeaf<'a, '_>) ->
             }
         }
         MetricKind::LabelReplace(replace) => {
-            let input = series(node(&replace.inner, grid, next_leaf)?, grid);
+            let input = series(node(&replace.inner, grid, next_leaf, budget)?, grid);
             label_replace(replace, input)?
         }
     }))

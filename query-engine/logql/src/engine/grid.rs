@@ -21,7 +21,7 @@ pub(super) struct Windows {
 }
 
 /// Times beyond this cannot be shifted by intervals and offsets without overflow; it is the year 2116.
-const TIME_ABS_MAX: i64 = i64::MAX / 2;
+const TIME_ABS_MAX: u64 = i64::MAX as u64 / 2;
 
 impl Grid {
     /// One step.
@@ -39,7 +39,9 @@ impl Grid {
                 "zero or negative query resolution step widths are not accepted. Try a positive integer",
             ));
         }
-        if start_ns.abs() > TIME_ABS_MAX || end_ns.abs() > TIME_ABS_MAX {
+        // Unsigned, because the least number has no absolute value of its own type.
+        let too_far = |time: i64| time.unsigned_abs() > TIME_ABS_MAX;
+        if too_far(start_ns) || too_far(end_ns) {
             return Err(LogqlError::limit("start and end must lie within 146 years of 1970"));
         }
         let steps = (end_ns - start_ns) / step_ns;
@@ -60,8 +62,8 @@ impl Grid {
 
     /// The windows of a range aggregation.
     pub(super) fn windows(&self, interval_ns: i64, offset_ns: i64) -> LogqlResult<Windows> {
-        const SPAN_MAX: i64 = i64::MAX / 8;
-        if interval_ns > SPAN_MAX || offset_ns.abs() > SPAN_MAX {
+        const SPAN_MAX: u64 = i64::MAX as u64 / 8;
+        if interval_ns.unsigned_abs() > SPAN_MAX || offset_ns.unsigned_abs() > SPAN_MAX {
             return Err(LogqlError::limit("ranges and offsets may be at most 36 years"));
         }
         let base_ns = self.start_ns - offset_ns - interval_ns;
@@ -78,28 +80,29 @@ impl Windows {
 
     /// First and last step whose window holds `time_ns`, and the last sample time for which the same is true.
     pub(super) fn steps(&self, time_ns: i64) -> Option<(u32, u32, i64)> {
-        let relative = time_ns - self.base_ns;
+        let relative = time_ns.saturating_sub(self.base_ns);
         if relative < 1 || self.interval_ns == 0 {
             return None;
         }
         let last = ((relative - 1) / self.step_ns).min(i64::from(self.count) - 1);
         let beyond = relative - self.interval_ns;
-        let first = if beyond <= 0 { 0 } else { (beyond + self.step_ns - 1) / self.step_ns };
-        // The set of steps changes after the end of the first window, and where the next one starts.
-        let first_ends = self.base_ns + self.interval_ns + first * self.step_ns;
-        let next_starts = self.base_ns + (last + 1).saturating_mul(self.step_ns);
-        let last_is_final = last == i64::from(self.count) - 1;
-        let same_until = if last_is_final { first_ends } else { first_ends.min(next_starts) };
+        let first = if beyond <= 0 { 0 } else { (beyond - 1) / self.step_ns + 1 };
         if first > last {
             return None;
         }
+        // The set of steps changes after the end of the first window, and where the next one starts.
+        let first_ends = self.base_ns + self.interval_ns + first * self.step_ns;
+        let next_starts = self.base_ns.saturating_add((last + 1).saturating_mul(self.step_ns));
+        let last_is_final = last == i64::from(self.count) - 1;
+        let same_until = if last_is_final { first_ends } else { first_ends.min(next_starts) };
         Some((small(first), small(last), same_until))
     }
 
     /// The first sample time after `time_ns` that some window holds, for samples that fall between windows.
     pub(super) fn next_covered(&self, time_ns: i64) -> i64 {
-        let relative = (time_ns - self.base_ns).max(0);
-        self.base_ns + (relative / self.step_ns + i64::from(relative % self.step_ns != 0)) * self.step_ns + 1
+        let relative = time_ns.saturating_sub(self.base_ns).max(0);
+        let steps = relative / self.step_ns + i64::from(relative % self.step_ns != 0);
+        self.base_ns.saturating_add(steps.saturating_mul(self.step_ns)).saturating_add(1)
     }
 
     /// Sample times of a step's window: first excluded, last included.

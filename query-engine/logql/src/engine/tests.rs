@@ -102,6 +102,43 @@ async fn limits_of_a_request_are_named() {
 }
 
 #[tokio::test]
+async fn any_times_are_answered_or_refused() {
+    const FAR: i64 = i64::MAX / 2;
+    let store = Store::new().stream("app=x", &[(1, "a"), (2, "b")]).done();
+    for (start_ns, end_ns, step_ns, refusal) in [
+        (i64::MIN, 0, 1_000_000, "start and end must lie within 146 years of 1970"),
+        (0, i64::MAX, i64::MAX, "start and end must lie within 146 years of 1970"),
+        (i64::MIN, i64::MAX, 1, "start and end must lie within 146 years of 1970"),
+        (i64::MAX, i64::MIN, i64::MIN, "end timestamp must not be before or equal to start time"),
+        (0, 0, i64::MIN, "zero or negative query resolution step widths"),
+        (0, 1, i64::MAX, ""),
+        (-FAR, FAR, i64::MAX - 2, ""),
+        (-FAR, FAR, FAR, ""),
+        (FAR, FAR, 1, ""),
+    ] {
+        for query in [
+            r#"count_over_time({app="x"}[1m])"#,
+            r#"count_over_time({app="x"}[30y])"#,
+            r#"rate({app="x"}[1m] offset 30y)"#,
+        ] {
+            let params = QueryParams { start_ns, end_ns, step_ns, ..whole() };
+            let outcome = range(&store, query, params).await;
+            let text = outcome.err().map_or_else(String::new, |error| error.to_string());
+            let as_wanted = if refusal.is_empty() { text.is_empty() } else { text.starts_with(refusal) };
+            assert!(as_wanted, "{start_ns} {end_ns} {step_ns} {query}: {text:?}");
+        }
+        for interval_ns in [0, i64::MAX, i64::MIN] {
+            let params = QueryParams { start_ns, end_ns, interval_ns, ..whole() };
+            let _ = range(&store, r#"{app="x"}"#, params).await;
+        }
+    }
+    for seconds in [i64::MIN / SECOND, i64::MAX / SECOND] {
+        let error = instant(&store, r#"rate({app="x"}[1m])"#, seconds).await.expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_query_ends_with_its_own_kind() {
     let store = Store::new().stream("app=x", &[(1, "a")]).done();
     let (tenant, cancel) = (TenantId::default(), CancellationToken::new());

@@ -6,26 +6,30 @@
 use super::grid::Windows;
 use super::samples::{Run, SampleSeries, SeriesSamples, pipeline_error};
 use super::series::{Point, Series, SeriesSet};
+use crate::scan::Budget;
 use crate::syntax::{RangeAggregation, RangeOp};
 use crate::units::go_seconds;
 use crate::{LogqlError, LogqlResult};
 
-/// Applies a range aggregation to its samples. Series come sorted by labels.
+/// Applies a range aggregation to its samples. Series come sorted by labels. Ends when `budget` says so: a step of
+/// `quantile_over_time` alone may sort millions of values.
 pub(super) fn apply(
     aggregation: &RangeAggregation,
     windows: &Windows,
     steps: u32,
     samples: SampleSeries,
+    budget: &Budget,
 ) -> LogqlResult<SeriesSet> {
     let mut series: Vec<_> = samples.into_iter().collect();
     series.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     let mut set = Vec::with_capacity(series.len());
     for (labels, samples) in series {
+        budget.check_time()?;
         if let Some(kind) = pipeline_error(&labels) {
             return Err(pipeline_failed(kind, &labels));
         }
         let points = match aggregation.range.unwrap {
-            Some(_) => of_values(aggregation, windows, steps, samples),
+            Some(_) => of_values(aggregation, windows, steps, samples, budget)?,
             None => of_counts(aggregation, steps, &samples.runs),
         };
         if !points.is_empty() {
@@ -95,7 +99,8 @@ fn of_values(
     windows: &Windows,
     steps: u32,
     mut samples: SeriesSamples,
-) -> Vec<Point> {
+    budget: &Budget,
+) -> LogqlResult<Vec<Point>> {
     samples.values.sort_by_key(|(time, _)| *time);
     let values = &samples.values;
     let mut points = Vec::new();
@@ -106,10 +111,11 @@ fn of_values(
         end = end.max(start);
         end += values[end..].partition_point(|(time, _)| *time <= until);
         if start < end {
+            budget.check_time()?;
             points.push((step, of_window(aggregation, &values[start..end])));
         }
     }
-    points
+    Ok(points)
 }
 
 /// The value of one window, which has at least one sample.
