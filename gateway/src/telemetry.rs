@@ -14,7 +14,6 @@ const BUCKETS: [f64; 16] =
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Clock ticks a second in /proc/self/stat: fixed on Linux, whatever the kernel's own (proc(5), USER_HZ).
 const TICKS_PER_SECOND: f64 = 100.0;
-const PAGE_BYTES: u64 = 4096;
 
 /// The process' recorder. There is one, however many gateways a test starts.
 pub(crate) fn recorder() -> PrometheusHandle {
@@ -71,9 +70,10 @@ fn cpu_seconds() -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-/// Resident size: field 2 of /proc/self/statm, in pages.
+/// Resident size: `VmRSS` of /proc/self/status, which is in KiB whatever the page size.
 fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * PAGE_BYTES)
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    Some(kib * 1024)
 }
