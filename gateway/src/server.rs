@@ -51,7 +51,8 @@ pub struct ServeSettings {
     pub connection_window_bytes: u32,
     /// Largest HTTP/2 frame that a client may send, bytes.
     pub frame_bytes_max: u32,
-    /// Requests in flight on one HTTP/2 connection; `None` is no limit.
+    /// Requests in flight on one HTTP/2 connection; `None` is no limit. Default 200, as in hyper: each holds a task
+    /// and a window, which one client must not have without bound.
     pub concurrent_streams_max: Option<u32>,
     /// How long an HTTP/1.1 client may take to send a request's head; `None` is for ever.
     pub header_read_timeout: Option<Duration>,
@@ -74,7 +75,7 @@ impl Default for ServeSettings {
             stream_window_bytes: 512 << 10,
             connection_window_bytes: 1 << 20,
             frame_bytes_max: 1 << 20,
-            concurrent_streams_max: None,
+            concurrent_streams_max: Some(CONCURRENT_STREAMS_DEFAULT),
             header_read_timeout: Some(Duration::from_secs(60)),
             keep_alive: true,
             ping_interval: None,
@@ -85,6 +86,8 @@ impl Default for ServeSettings {
     }
 }
 
+/// Requests in flight on one HTTP/2 connection unless the config says otherwise.
+pub const CONCURRENT_STREAMS_DEFAULT: u32 = 200;
 /// Connections that one listener holds at a time; more wait in the kernel's backlog. Each costs a few KiB idle.
 const CONNECTIONS_MAX: usize = 10_000;
 /// Pause after a failed accept, e.g. when the process is out of file descriptors.
