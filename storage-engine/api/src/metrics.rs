@@ -46,8 +46,9 @@ impl SampleBatch {
 /// Writes into a metrics store.
 pub trait MetricsAppender: Send + Sync {
     /// The reference of the series with these labels, made if it is new. Fails with `Throttled` at the tenant's
-    /// series limit and `Invalid` for labels that the store does not take. Does not block on disk: the series record
-    /// becomes durable together with the first append that uses it.
+    /// series limit and `Invalid` for labels that the store does not take, both of which concern this series alone; any
+    /// other error concerns the request. Does not block on disk: the series record becomes durable together with the
+    /// first append that uses it.
     fn series(&self, tenant: &TenantId, labels: &Labels) -> StorageResult<SeriesRef>;
 
     /// Appends samples; resolves when they are durable. `stale_refs` of the answer lists positions whose reference

@@ -12,6 +12,9 @@ use wal::WalError;
 /// When to try again after the log could not write: about when it will have tried to start a new segment.
 const RETRY_AFTER_DISK: Duration = Duration::from_secs(1);
 
+/// When a new tenant should try again: room is made by people only.
+const RETRY_AFTER_TENANTS: Duration = Duration::from_secs(30);
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TsdbError {
     #[error(transparent)]
@@ -28,8 +31,6 @@ pub(crate) enum TsdbError {
     TooManyLabels { got: usize, limit: usize },
     #[error("the labels of a series have {got} bytes, at most {limit} are allowed (label_bytes_max)")]
     LabelsTooLong { got: usize, limit: usize },
-    #[error("an append has {got} samples, at most {limit} are allowed; send it in parts")]
-    BatchTooLarge { got: usize, limit: usize },
     #[error("the columns of an append differ in length: {refs} series, {timestamps} times, {values} values")]
     UnequalColumns { refs: usize, timestamps: usize, values: usize },
     #[error("series {labels}: {error}")]
@@ -46,12 +47,12 @@ impl TsdbError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Wal(error) => error.kind(),
-            Self::Disk { .. } => ErrorKind::Unavailable,
-            Self::SeriesLimit { .. } | Self::TenantLimit { .. } => ErrorKind::Throttled,
+            // Not `Throttled`, by which the seam means a tenant's own limit: the whole request may come again.
+            Self::Disk { .. } | Self::TenantLimit { .. } => ErrorKind::Unavailable,
+            Self::SeriesLimit { .. } => ErrorKind::Throttled,
             Self::NoLabels
             | Self::TooManyLabels { .. }
             | Self::LabelsTooLong { .. }
-            | Self::BatchTooLarge { .. }
             | Self::UnequalColumns { .. } => ErrorKind::Invalid,
             Self::Chunk { error, .. } => error.kind(),
             Self::Task(_) => ErrorKind::Internal,
@@ -61,8 +62,11 @@ impl TsdbError {
 
 impl From<TsdbError> for StorageError {
     fn from(error: TsdbError) -> Self {
-        let kind = error.kind();
-        let storage = Self::new(kind, error.to_string());
-        if kind == ErrorKind::Unavailable { storage.with_retry_after(RETRY_AFTER_DISK) } else { storage }
+        let storage = Self::new(error.kind(), error.to_string());
+        match (&error, error.kind()) {
+            (TsdbError::TenantLimit { .. }, _) => storage.with_retry_after(RETRY_AFTER_TENANTS),
+            (_, ErrorKind::Unavailable) => storage.with_retry_after(RETRY_AFTER_DISK),
+            _ => storage,
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! series before the record that makes it (TSDB-4). A sample is put into the head before it is queued; if the log then
 //! fails, the log still writes it as soon as it can (WAL-3), and whoever sends it again waits for that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,14 +24,17 @@ use crate::head::replay::Restored;
 use crate::head::{Head, SHARDS};
 use crate::metrics::HeadMetrics;
 
-/// Samples of one append, so that its record stays far below the log's limit (26 bytes a sample at worst).
-const APPEND_SAMPLES_MAX: usize = 1 << 20;
+/// Samples of one record, so that it stays far below the log's limit (26 bytes a sample at worst).
+const RECORD_SAMPLES_MAX: usize = 1 << 20;
 
 /// Larger batches leave the async threads: at 0.1 µs a sample they would hold one for over half a millisecond.
 const INLINE_SAMPLES_MAX: usize = 5000;
 
-/// New series are queued in records of about this size.
-const SERIES_RECORD_BYTES: usize = 1 << 20;
+/// New series and metadata are queued in records of about this size.
+const NAMES_RECORD_BYTES: usize = 1 << 20;
+
+/// Longest help and unit that are kept, bytes; longer ones are cut. People's texts are a few sentences.
+const METADATA_TEXT_BYTES_MAX: usize = 4 << 10;
 
 /// Records that wait for a replay worker: enough to keep it busy, little memory.
 const REPLAY_QUEUE: usize = 64;
@@ -46,6 +49,7 @@ pub(crate) struct Tenant {
     metadata: Mutex<BTreeMap<String, MetricMetadata>>,
     future_max_ms: i64,
     families_max: u64,
+    family_bytes_max: usize,
 }
 
 /// What goes into the log in front of the next samples. Its lock is the order lock.
@@ -53,8 +57,9 @@ pub(crate) struct Tenant {
 struct Pending {
     /// Records of new series, each with its kind byte.
     series: Vec<Vec<u8>>,
-    /// A record of metadata, empty when there is none.
-    metadata: Vec<u8>,
+    /// Families whose metadata changed; their newest is what gets written. Each is in `Tenant::metadata`, so they are
+    /// bounded with it.
+    families: BTreeSet<String>,
 }
 
 impl Tenant {
@@ -82,14 +87,15 @@ impl Tenant {
             );
         }
         let future_max_ms = i64::try_from(settings.future_max.as_millis()).unwrap_or(i64::MAX);
-        let families_max = settings.series_max;
-        Ok(Self { head, wal, pending: Mutex::default(), metadata, future_max_ms, families_max })
+        let (families_max, family_bytes_max) = (settings.series_max, settings.label_bytes_max);
+        let pending = Mutex::default();
+        Ok(Self { head, wal, pending, metadata, future_max_ms, families_max, family_bytes_max })
     }
 
     pub(crate) fn series(&self, labels: &Labels) -> Result<SeriesRef, TsdbError> {
         let place = self.head.series(labels, |place| {
             let series = &mut self.pending.lock().series;
-            if series.last().is_none_or(|record| record.len() >= SERIES_RECORD_BYTES) {
+            if series.last().is_none_or(|record| record.len() >= NAMES_RECORD_BYTES) {
                 series.push(vec![SERIES]);
             }
             let record = series.last_mut().expect("pushed above when there was none");
@@ -129,17 +135,26 @@ impl Tenant {
     ) -> (Option<Ticket>, AppendOutcome) {
         let visible = self.head.begin_append();
         let mut ticket = None;
-        let applied = self.head.apply(batch, *visible, time_max_ms, |record| {
+        let mut log = |record: &[u8]| {
             let mut pending = self.pending.lock();
             for series in pending.series.drain(..) {
                 permit.append(&series);
             }
-            if !pending.metadata.is_empty() {
-                permit.append(&pending.metadata);
-                pending.metadata.clear();
-            }
+            self.log_metadata(permit, std::mem::take(&mut pending.families));
+            // The ticket of the last record stands for those in front of it.
             ticket = Some(permit.append(record));
-        });
+        };
+        let applied = if batch.len() <= RECORD_SAMPLES_MAX {
+            self.head.apply(batch, *visible, time_max_ms, &mut log)
+        } else {
+            // One append all the same: queries see it whole, as the parts become visible together.
+            let mut applied = Applied::default();
+            for start in (0..batch.len()).step_by(RECORD_SAMPLES_MAX) {
+                let part = part(batch, start);
+                applied.extend(start, self.head.apply(&part, *visible, time_max_ms, &mut log));
+            }
+            applied
+        };
         drop(visible);
         if applied.duplicates > 0 {
             // The first append of these samples may still be on its way to the log: wait until it has its place
@@ -151,24 +166,53 @@ impl Tenant {
         (ticket, AppendOutcome { report, stale_refs, refused })
     }
 
+    /// Queues the metadata of `changed` families. Takes the lock of the families inside the order lock; nobody takes
+    /// them the other way round.
+    fn log_metadata(&self, permit: &Permit, changed: BTreeSet<String>) {
+        if changed.is_empty() {
+            return;
+        }
+        let families = self.metadata.lock();
+        let mut record = vec![METADATA];
+        for metric in &changed {
+            let Some(MetricMetadata { metric_type, help, unit }) = families.get(metric) else { continue };
+            let metric_type = type_number(*metric_type);
+            put_metadata(&mut record, &MetadataItem { metric, metric_type, help, unit });
+            if record.len() >= NAMES_RECORD_BYTES {
+                permit.append(&record);
+                record.truncate(1);
+            }
+        }
+        if record.len() > 1 {
+            permit.append(&record);
+        }
+    }
+
     pub(crate) fn set_metadata(&self, metric: &str, metadata: &MetricMetadata) {
+        let (help, unit) = (cut(&metadata.help), cut(&metadata.unit));
         let mut families = self.metadata.lock();
-        let full = families.len() as u64 >= self.families_max;
-        match families.get_mut(metric) {
-            Some(known) if known == metadata => return,
-            Some(known) => known.clone_from(metadata),
-            None if full => return tracing::warn!(metric, "too many metric families: metadata is not kept"),
-            None => drop(families.insert(metric.to_owned(), metadata.clone())),
+        let known = families.get(metric);
+        if known.is_some_and(|known| {
+            known.metric_type == metadata.metric_type && known.help == help && known.unit == unit
+        }) {
+            return;
         }
-        let record = &mut self.pending.lock().metadata;
-        if record.is_empty() {
-            record.push(METADATA);
+        if metric.len() > self.family_bytes_max {
+            let (bytes, limit) = (metric.len(), self.family_bytes_max);
+            return tracing::warn!(
+                bytes,
+                limit,
+                "the name of a metric family is too long: metadata is not kept"
+            );
         }
-        let metric_type = type_number(metadata.metric_type);
-        put_metadata(
-            record,
-            &MetadataItem { metric, metric_type, help: &metadata.help, unit: &metadata.unit },
-        );
+        if known.is_none() && families.len() as u64 >= self.families_max {
+            return tracing::warn!(metric, "too many metric families: metadata is not kept");
+        }
+        let (help, unit) = (help.to_owned(), unit.to_owned());
+        let metric_type = metadata.metric_type;
+        families.insert(metric.to_owned(), MetricMetadata { metric_type, help, unit });
+        drop(families);
+        self.pending.lock().families.insert(metric.to_owned());
     }
 
     pub(crate) fn metadata(&self, metric: Option<&str>) -> Vec<(String, MetricMetadata)> {
@@ -192,10 +236,22 @@ fn check_shape(batch: &SampleBatch) -> Result<(), TsdbError> {
     if refs != timestamps || refs != values {
         return Err(TsdbError::UnequalColumns { refs, timestamps, values });
     }
-    if refs > APPEND_SAMPLES_MAX {
-        return Err(TsdbError::BatchTooLarge { got: refs, limit: APPEND_SAMPLES_MAX });
-    }
     Ok(())
+}
+
+/// The samples of one record, from position `start` on.
+fn part(batch: &SampleBatch, start: usize) -> SampleBatch {
+    let range = start..batch.len().min(start + RECORD_SAMPLES_MAX);
+    SampleBatch {
+        refs: batch.refs[range.clone()].to_vec(),
+        timestamps_ms: batch.timestamps_ms[range.clone()].to_vec(),
+        values: batch.values[range].to_vec(),
+    }
+}
+
+/// As much of a text as is kept.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(METADATA_TEXT_BYTES_MAX)]
 }
 
 /// Runs `open`, which reads the log, with workers that fill the head: each owns some shards and gets every record, so

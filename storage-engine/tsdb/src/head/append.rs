@@ -22,6 +22,23 @@ pub(crate) struct Applied {
     pub(crate) duplicates: u64,
 }
 
+impl Applied {
+    /// Adds what became of the part of a batch that begins at position `start`, behind the parts before it.
+    pub(crate) fn extend(&mut self, start: usize, part: Self) {
+        let start = u32::try_from(start).expect("a batch has fewer than 2^32 samples");
+        let reasons: Vec<_> = part.report.rejected.iter().map(|rejection| rejection.reason).collect();
+        self.report.merge(part.report);
+        self.stale_refs.extend(part.stale_refs.iter().map(|position| start + position));
+        self.refused.extend(part.refused.iter().map(|(position, reason)| {
+            let name = reasons[*reason as usize];
+            let index = self.report.rejected.iter().position(|rejection| rejection.reason == name);
+            let index = index.expect("merged above");
+            (start + position, u32::try_from(index).expect("three reasons"))
+        }));
+        self.duplicates += part.duplicates;
+    }
+}
+
 /// Memory that a thread keeps from batch to batch.
 #[derive(Default)]
 struct Scratch {

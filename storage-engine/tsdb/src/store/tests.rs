@@ -185,7 +185,7 @@ async fn limits_refuse_with_their_name_and_value() {
     assert_eq!(store.series(&tenant(), &Labels::from_pairs([("a", "2")])).expect("known"), second);
     let other = TenantId::new("other").expect("valid");
     let tenant_limit = "there are 1 tenants, the limit (tenants_max); tenant other is not taken";
-    assert_eq!(refuse(&store, &other, &[("a", "1")]), (ErrorKind::Throttled, tenant_limit.to_owned()));
+    assert_eq!(refuse(&store, &other, &[("a", "1")]), (ErrorKind::Unavailable, tenant_limit.to_owned()));
     for (pairs, text) in [
         (&[][..], "a series needs a label"),
         (&[("a", "1"), ("b", "1"), ("c", "1")], "a series has 3 labels, at most 2 are allowed (labels_max)"),
@@ -441,12 +441,59 @@ async fn a_large_append_is_stored_like_a_small_one() {
     disk.power_loss();
     let found = read_all(&open(&disk)).await.remove("up").expect("there");
     assert_eq!(found, samples.iter().map(|sample| (sample.1, sample.2)).collect::<Vec<_>>());
-    let too_large = vec![(up, 1, 1.0); (1 << 20) + 1];
-    let error = open(&disk).append(&tenant(), batch(&too_large)).await.expect_err("over the limit");
-    assert_eq!(
-        error.to_string(),
-        "an append has 1048577 samples, at most 1048576 are allowed; send it in parts"
-    );
+}
+
+#[tokio::test]
+async fn an_append_above_the_size_of_a_record_is_stored_whole_and_its_refusals_keep_their_places() {
+    const RECORD: usize = 1 << 20;
+    let disk = SimulatedDisk::new(0);
+    let store = open(&disk);
+    let up = series(&store, "up");
+    let mut samples: Vec<_> = (0..RECORD as i64 + 10).map(|i| (up, i, 0.5)).collect();
+    samples[7] = (up, NOW_MS * 2, 1.0);
+    // Nothing is stored at 7.
+    samples[RECORD + 3] = (up, 7, 0.5);
+    samples[RECORD + 4] = (up, 5, 9.0);
+    samples[RECORD + 5] = (up, NOW_MS * 2, 1.0);
+    samples[RECORD + 6] = (SeriesRef(u64::MAX), 1, 1.0);
+    let outcome = store.append(&tenant(), batch(&samples)).await.expect("durable");
+    let refused: Vec<_> = outcome
+        .refused
+        .iter()
+        .map(|&(position, reason)| (position as usize, outcome.report.rejected[reason as usize].reason))
+        .collect();
+    let (future, late, twice) = ("too_far_in_future", "out_of_order", "duplicate_timestamp");
+    assert_eq!(refused, [(7, future), (RECORD + 3, late), (RECORD + 4, twice), (RECORD + 5, future)]);
+    assert_eq!(outcome.stale_refs, [RECORD as u32 + 6]);
+    assert_eq!(outcome.report.stored, RECORD as u64 + 5);
+    drop(store);
+    disk.power_loss();
+    assert_eq!(read_all(&open(&disk)).await.remove("up").expect("there").len(), RECORD + 5);
+}
+
+#[tokio::test]
+async fn metadata_is_bounded_and_survives_a_restart_however_much_of_it_comes_before_a_sample() {
+    let disk = SimulatedDisk::new(0);
+    let store = open(&disk);
+    let metadata =
+        |help: String| MetricMetadata { metric_type: MetricType::Counter, help, unit: String::new() };
+    // Two bytes each, so that 4 KiB would end inside of one.
+    let long = format!("x{}", "\u{e4}".repeat(4000));
+    let kept = format!("x{}", "\u{e4}".repeat(2047));
+    let names: Vec<String> = (0..600).map(|i| format!("m{i:04}")).collect();
+    for _ in 0..3 {
+        for name in &names {
+            store.set_metadata(&tenant(), name, &metadata("old".to_owned()));
+            store.set_metadata(&tenant(), name, &metadata(long.clone()));
+        }
+    }
+    store.set_metadata(&tenant(), &"n".repeat((64 << 10) + 1), &metadata("too long a name".to_owned()));
+    let up = series(&store, "up");
+    store.append(&tenant(), batch(&[(up, 1, 1.0)])).await.expect("durable");
+    drop(store);
+    disk.power_loss();
+    let expected: Vec<_> = names.into_iter().map(|name| (name, metadata(kept.clone()))).collect();
+    assert_eq!(open(&disk).metadata(&tenant(), None).await.expect("reads"), expected);
 }
 
 #[tokio::test]
