@@ -13,12 +13,13 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{Request, StatusCode, request};
 use model::{AppendReport, ErrorKind, Signal};
 use pipelines::{Batch, ComponentConfig, ConfigError, Consumer, ReceiverMetrics, Stability};
-use runtime::MemoryBudget;
+use runtime::{MemoryBudget, Reservation};
 use serde::Deserialize;
 use wire::compression::{CompressionError, Encoding};
 use wire::loki_push::{self, PushRequest};
 use wire::loki_to_otlp;
 
+use super::decoding::{self, DecodeError};
 use super::{
     ApiServer, Listener, Mount, NotSupported, Receiver, ReceiverContext, ReceiverFactory, client, otlp,
     tenant,
@@ -173,10 +174,13 @@ async fn handle(push: &Push, head: &request::Parts, body: &mut Body) -> Result<(
     let form = PushForm::of(head)?;
     let read = body::read(&head.headers, body, Announced::Header, BODY_BYTES_MAX, &push.budget).await;
     let ReadBody { bytes, mut reservation } = read.map_err(from_body)?;
-    let decode =
-        move || form.decode(&bytes).map(|request| loki_to_otlp::translate(&request, &Default::default()));
+    // The reservation goes with the work, which may outlive a request whose client has left.
+    let decode = move || {
+        let request = form.decode(bytes, &mut reservation)?;
+        Ok((loki_to_otlp::translate(&request, &Default::default()), reservation))
+    };
     let decoded = push.context.tasks.spawn_blocking("loki_push_decode", decode).await;
-    let translated =
+    let (translated, mut reservation) =
         decoded.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
     let mut report = translated.report;
     let items = std::mem::take(&mut report.stored);
@@ -231,16 +235,18 @@ impl PushForm {
         Ok(Self { encoding, is_json: media_type == "application/json" })
     }
 
-    fn decode(self, body: &bytes::Bytes) -> Result<PushRequest, Refused> {
-        let plain =
-            self.encoding.decode(body, DECODED_BYTES_MAX).map_err(|error| from_compression(&error))?;
+    fn decode(self, body: bytes::Bytes, reservation: &mut Reservation) -> Result<PushRequest, Refused> {
+        let mut unpack = |encoding, body: bytes::Bytes| {
+            decoding::decode(encoding, &body, DECODED_BYTES_MAX, reservation).map_err(|error| match error {
+                DecodeError::NoMemory(error) => from_pipeline(&error),
+                DecodeError::Wrong(error) => from_compression(&error),
+            })
+        };
+        let plain = unpack(self.encoding, body)?;
         let request = if self.is_json {
             loki_push::decode_json(&plain)
         } else {
-            let message = Encoding::Snappy
-                .decode(&plain, DECODED_BYTES_MAX)
-                .map_err(|error| from_compression(&error))?;
-            loki_push::decode_proto(&message)
+            loki_push::decode_proto(&unpack(Encoding::Snappy, plain)?)
         };
         let request = request.map_err(|error| Refused::bad_request(error.to_string()))?;
         if request.streams.is_empty() {
@@ -266,6 +272,7 @@ fn from_body(error: BodyError) -> Refused {
     match error {
         BodyError::OutOfMemory => from_pipeline(&pipelines::refusal()),
         BodyError::TooLarge { .. } => Refused::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+        BodyError::Idle => Refused::new(StatusCode::REQUEST_TIMEOUT, error.to_string()),
         BodyError::Broken(_) => Refused::bad_request(error.to_string()),
     }
 }

@@ -10,9 +10,12 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Version, request};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use runtime::{MemoryBudget, Reservation};
 
+/// How long a client may pause within a body; what is reserved for it is missing elsewhere.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest time spent on reading a refused body.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -39,6 +42,9 @@ pub enum BodyError {
     /// The budget has no room now.
     #[error("data refused due to high memory usage")]
     OutOfMemory,
+    /// The client paused for longer than it may.
+    #[error("the request body did not go on for {} seconds", IDLE_TIME_MAX.as_secs())]
+    Idle,
     /// The client went away or broke the protocol.
     #[error("reading the request body failed: {0}")]
     Broken(String),
@@ -56,13 +62,24 @@ pub enum Announced {
 /// Bytes in front of a gRPC message: a compression flag and a big-endian length.
 pub const GRPC_PREFIX_BYTES: usize = 5;
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes from a client that never pauses for more than [`IDLE_TIME_MAX`].
 pub async fn read(
     headers: &HeaderMap,
     body: &mut Body,
     announced: Announced,
     limit: u64,
     budget: &Arc<MemoryBudget>,
+) -> Result<ReadBody, BodyError> {
+    read_within(headers, body, announced, limit, budget, IDLE_TIME_MAX).await
+}
+
+async fn read_within(
+    headers: &HeaderMap,
+    body: &mut Body,
+    announced: Announced,
+    limit: u64,
+    budget: &Arc<MemoryBudget>,
+    idle: Duration,
 ) -> Result<ReadBody, BodyError> {
     let mut announced_bytes = match announced {
         Announced::Header => content_length(headers),
@@ -74,7 +91,7 @@ pub async fn read(
     // A closed budget refuses even a body of unknown length before its first byte.
     let mut reservation = budget.try_reserve(announced_bytes.unwrap_or(0)).ok_or(BodyError::OutOfMemory)?;
     let mut collected = Collected::default();
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = next_frame(body, idle).await? {
         let frame = frame.map_err(|error| BodyError::Broken(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
         if announced == Announced::GrpcPrefix && announced_bytes.is_none() {
@@ -92,6 +109,19 @@ pub async fn read(
         collected.push(data, wanted as usize);
     }
     Ok(ReadBody { bytes: collected.finish(), reservation })
+}
+
+/// The next frame, from a client that goes on sending. Cancel-safe.
+async fn next_frame(
+    body: &mut Body,
+    idle: Duration,
+) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, BodyError> {
+    let frame = tokio::time::timeout(idle, body.frame()).await;
+    frame.map_err(|_| {
+        // Nothing is left to wait for before the refusal is answered.
+        *body = Body::empty();
+        BodyError::Idle
+    })
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -163,3 +193,6 @@ pub async fn discard(head: &request::Parts, body: &mut Body, limit: u64) {
     // A client that is slower than this does not get its answer; it must not hold the connection either.
     let _ = tokio::time::timeout(DISCARD_TIME_MAX, drain).await;
 }
+
+#[cfg(test)]
+mod tests;

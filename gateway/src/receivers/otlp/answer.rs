@@ -75,6 +75,10 @@ impl Refusal {
             BodyError::TooLarge { .. } => {
                 Self { http: Some(StatusCode::PAYLOAD_TOO_LARGE), ..Self::invalid(error.to_string()) }
             }
+            BodyError::Idle => Self {
+                http: Some(StatusCode::REQUEST_TIMEOUT),
+                ..Self::new(Code::DeadlineExceeded, error.to_string())
+            },
             BodyError::Broken(_) => Self::invalid(error.to_string()),
         }
     }

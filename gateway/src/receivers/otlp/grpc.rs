@@ -96,7 +96,7 @@ async fn export(
     let tenant = tenant(&head.headers).map_err(Refusal::invalid)?;
     let limit = message_bytes_max + GRPC_PREFIX_BYTES as u64;
     let read = body::read(&head.headers, body, Announced::GrpcPrefix, limit, &ingest.budget).await;
-    let ReadBody { bytes, reservation } = read.map_err(|error| match error {
+    let ReadBody { bytes, mut reservation } = read.map_err(|error| match error {
         BodyError::TooLarge { length, .. } => too_large(length, message_bytes_max),
         error => Refusal::from_body(error),
     })?;
@@ -110,9 +110,9 @@ async fn export(
             ));
         }
         (true, Some(encoding)) => {
-            let decode = move || wire::compression::decode(encoding, &message, message_bytes_max as usize);
-            let decoded = ingest.off_thread(bytes.len(), decode).await?;
-            decoded.map_err(|error| Refusal::from_compression(&error))?
+            let decoded = ingest.decode(encoding, message, message_bytes_max as usize, reservation).await?;
+            reservation = decoded.reservation;
+            decoded.bytes
         }
     };
     drop(bytes);

@@ -153,14 +153,11 @@ async fn export(
     let tenant = tenant(&head.headers).map_err(Refusal::invalid)?;
     let limit = settings.body_bytes_max;
     let read = body::read(&head.headers, body, Announced::Header, limit, &ingest.budget).await;
-    let ReadBody { bytes, reservation } = read.map_err(Refusal::from_body)?;
-    let bytes = if content_encoding.is_empty() {
-        bytes
-    } else {
-        let decode = move || wire::compression::decode(content_encoding, &bytes, limit as usize);
-        let wire_bytes = reservation.bytes() as usize;
-        ingest.off_thread(wire_bytes, decode).await?.map_err(|error| Refusal::from_compression(&error))?
-    };
+    let mut read = read.map_err(Refusal::from_body)?;
+    if !content_encoding.is_empty() {
+        read = ingest.decode(content_encoding, read.bytes, limit as usize, read.reservation).await?;
+    }
+    let ReadBody { bytes, reservation } = read;
     let payload = match encoding {
         Encoding::Protobuf => Payload::Protobuf(bytes),
         Encoding::Json => Payload::Json(bytes),

@@ -9,10 +9,13 @@ use bytes::Bytes;
 use model::{AppendReport, Signal, TenantId};
 use pipelines::{Batch, ClientMetadata, ComponentId, PipelineError, ReceiverMetrics};
 use runtime::{Reservation, Tasks};
+use wire::compression::Encoding;
 use wire::otlp;
 
 use super::answer::Refusal;
+use crate::receivers::decoding::{self, DecodeError};
 use crate::receivers::{Entries, ReceiverContext};
+use crate::server::body::ReadBody;
 
 /// The way into the pipelines for one receiver and transport.
 pub(crate) struct Ingest {
@@ -96,6 +99,27 @@ impl Ingest {
         let delivered = outcome.map_err(|error: PipelineError| Refusal::from_pipeline(&error))?;
         report.merge(delivered);
         Ok(report)
+    }
+
+    /// Decompresses a body to at most `cap` bytes. The reservation goes with the work, which may outlive a request
+    /// whose client has left.
+    pub(super) async fn decode(
+        &self,
+        encoding: &'static str,
+        body: Bytes,
+        cap: usize,
+        mut reservation: Reservation,
+    ) -> Result<ReadBody, Refusal> {
+        let encoding = Encoding::from_name(encoding).map_err(|error| Refusal::from_compression(&error))?;
+        let body_bytes = body.len();
+        let work = move || {
+            let bytes = decoding::decode(encoding, &body, cap, &mut reservation)?;
+            Ok(ReadBody { bytes, reservation })
+        };
+        self.off_thread(body_bytes, work).await?.map_err(|error| match error {
+            DecodeError::NoMemory(error) => Refusal::from_pipeline(&error),
+            DecodeError::Wrong(error) => Refusal::from_compression(&error),
+        })
     }
 
     /// Runs `work` here or, if it handles many bytes, on a thread that may be busy for a while.

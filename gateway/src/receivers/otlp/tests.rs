@@ -269,6 +269,30 @@ async fn a_full_budget_refuses_before_the_body_is_read() {
     assert_eq!(rig.budget.reserved_bytes(), 0);
 }
 
+#[test]
+fn a_body_that_does_not_go_on_is_a_request_timeout() {
+    let refusal = super::answer::Refusal::from_body(crate::server::body::BodyError::Idle);
+    assert_eq!(refusal.http_status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(refusal.message, "the request body did not go on for 30 seconds");
+}
+
+#[tokio::test]
+async fn a_small_body_that_grows_past_the_budget_is_refused_with_a_retry_hint() {
+    let rig = rig(both());
+    rig.budget.set_limit_bytes(1 << 20);
+    let bomb = wire::compression::encode("gzip", None, &vec![0_u8; 16 << 20]).expect("a known encoding");
+    let mut request = post("/v1/logs", "application/x-protobuf", bomb.clone());
+    request.headers_mut().insert("content-encoding", "gzip".parse().expect("a header value"));
+    let response = (rig.http)(request).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "1");
+    let mut request = grpc(LOGS, true, &bomb);
+    request.headers_mut().insert("grpc-encoding", "gzip".parse().expect("a header value"));
+    let (code, message) = grpc_status((rig.grpc)(request).await).await;
+    assert_eq!((code.as_str(), message.as_str()), ("14", "data refused due to high memory usage"));
+    assert_eq!(rig.budget.reserved_bytes(), 0);
+}
+
 #[tokio::test]
 async fn items_with_bad_ids_are_a_partial_success() {
     let rig = rig(both());
