@@ -22,7 +22,8 @@ use load::LoadedConfig;
 use node::Node;
 use types::{QueryConfig, ServerConfig, ServiceConfig, StorageConfig};
 
-/// What runs when no config is given: everything that exists, bound to localhost. There is no `batch`: the stores
+/// What runs when no config is given: everything that exists, bound to localhost. Traces are in no pipeline, because
+/// nothing stores them and an acknowledgement would be a lie. There is no `batch`: the stores
 /// share fsyncs by themselves, and an acknowledgement waits for its batch.
 pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");
 
@@ -40,7 +41,7 @@ const SECTIONS: [&str; 9] = [
 ];
 
 /// Keys that later versions have. Naming them in a config is an error that says so.
-const NOT_YET: [&[&str]; 10] = [
+const NOT_YET: [&[&str]; 11] = [
     &["compactor"],
     &["rules"],
     &["server", "store_api"],
@@ -48,6 +49,7 @@ const NOT_YET: [&[&str]; 10] = [
     &["storage", "bucket"],
     &["storage", "external_labels"],
     &["storage", "metrics", "block_duration"],
+    &["storage", "metrics", "retention"],
     &["storage", "metrics", "out_of_order_window"],
     &["query", "store_apis"],
     &["service", "telemetry", "traces"],

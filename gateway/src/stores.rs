@@ -39,6 +39,7 @@ impl OpenStores {
         metrics_settings.wal.durability = durability(config.metrics.durability);
         let log_settings = LogStoreSettings {
             durability: durability(config.logs.durability),
+            retention: Some(config.logs.retention).filter(|retention| !retention.is_zero()),
             ..LogStoreSettings::default()
         };
         let (metrics_folder, logs_folder) = (config.directory.join("metrics"), config.directory.join("logs"));
@@ -52,11 +53,28 @@ impl OpenStores {
             LogStore::open(disk, logs_folder, log_settings, &logs_tasks, logs_clock, logs_budget)
         });
         let shown = config.directory.display();
-        let metrics = open_metrics.await?.map_err(|error| anyhow!("{error}"));
-        let metrics = metrics.with_context(|| format!("opening the metrics store in {shown}"))?;
-        let logs = open_logs.await?.map_err(|error| anyhow!("{error}"));
-        let logs = logs.with_context(|| format!("opening the log store in {shown}"))?;
-        Ok(Self { metrics: Arc::new(metrics), logs: Arc::new(logs) })
+        // Both are waited for, so that the one that opened can be closed if the other did not.
+        let (metrics, logs) = tokio::join!(open_metrics, open_logs);
+        let metrics = metrics.map_err(anyhow::Error::from);
+        let metrics = metrics.and_then(|opened| opened.map_err(|error| anyhow!("{error}")));
+        let metrics = metrics.with_context(|| format!("opening the metrics store in {shown}"));
+        let logs = logs.map_err(anyhow::Error::from);
+        let logs = logs.and_then(|opened| opened.map_err(|error| anyhow!("{error}")));
+        let logs = logs.with_context(|| format!("opening the log store in {shown}"));
+        match (metrics, logs) {
+            (Ok(metrics), Ok(logs)) => Ok(Self { metrics: Arc::new(metrics), logs: Arc::new(logs) }),
+            (Ok(metrics), Err(error)) => {
+                metrics.close().await;
+                Err(error)
+            }
+            (Err(error), Ok(logs)) => {
+                if let Err(close) = logs.close().await {
+                    tracing::warn!(error = %close, "closing the log store failed");
+                }
+                Err(error)
+            }
+            (Err(error), Err(_)) => Err(error),
+        }
     }
 
     /// What exporters get.

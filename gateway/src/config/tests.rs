@@ -46,6 +46,10 @@ fn faults_name_file_line_path_and_what_is_allowed() {
             "yaml::2:10: server::loki::endpoint: invalid type: integer `5`, expected a string",
         ),
         ("storage:\n  bucket: {type: S3}", "yaml::2:3: storage::bucket: is not supported by this version"),
+        (
+            "storage:\n  metrics: {retention: 15d}",
+            "yaml::2:13: storage::metrics::retention: is not supported by this version",
+        ),
         ("compactor: {}", "yaml::1:1: compactor: is not supported by this version"),
         (
             "connectors:\n  forward:",
@@ -73,6 +77,7 @@ fn an_empty_config_has_the_documented_defaults() {
     assert_eq!(config.server.loki.endpoint, "localhost:3100");
     assert_eq!(config.storage.directory.to_str(), Some("./tidegate-data"));
     assert_eq!(config.query.timeout.as_secs(), 120);
+    assert_eq!(config.storage.logs.retention.as_secs(), 31 * 86_400);
     assert_eq!(config.query.max_samples, 50_000_000);
 }
 

@@ -172,27 +172,44 @@ pub struct StorageConfig {
     /// Folder of everything that is kept. Default `./tidegate-data`.
     pub directory: PathBuf,
     /// The metrics store.
-    pub metrics: StoreConfig,
+    pub metrics: MetricsStoreConfig,
     /// The log store.
-    pub logs: StoreConfig,
+    pub logs: LogStoreConfig,
 }
 
 impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             directory: PathBuf::from("./tidegate-data"),
-            metrics: StoreConfig::default(),
-            logs: StoreConfig::default(),
+            metrics: MetricsStoreConfig::default(),
+            logs: LogStoreConfig::default(),
         }
     }
 }
 
-/// `storage.metrics`, `storage.logs`.
+/// `storage.metrics`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct StoreConfig {
+pub struct MetricsStoreConfig {
     /// When a write is acknowledged. Default `group`.
     pub durability: Durability,
+}
+
+/// `storage.logs`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogStoreConfig {
+    /// When a write is acknowledged. Default `group`.
+    pub durability: Durability,
+    /// Entries older than this are refused, and files with nothing newer removed. Default 31d; 0s keeps everything.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub retention: Duration,
+}
+
+impl Default for LogStoreConfig {
+    fn default() -> Self {
+        Self { durability: Durability::default(), retention: Duration::from_secs(31 * 86_400) }
+    }
 }
 
 /// When a write is acknowledged.
