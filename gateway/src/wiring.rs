@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use axum::Router;
 use exporters::{EXPORTERS, Stores};
+use metrics_exporter_prometheus::PrometheusHandle;
 use model::Signal;
 use pipelines::{
     ComponentConfig, ComponentId, ConfigError, Graph, GraphContext, PROCESSORS, PipelinesConfig, Registries,
@@ -46,7 +47,23 @@ pub struct Gateway {
     graph: Graph,
     stores: OpenStores,
     listeners: Vec<Bound>,
+    refused: Vec<Signal>,
     shutdown_timeout: Duration,
+}
+
+/// What runs in front of the stores.
+struct Started {
+    process: Arc<ProcessInfo>,
+    servers: Tasks,
+    graph: Graph,
+    listeners: Vec<Bound>,
+}
+
+/// Tells that a part did not end after a start that failed; the start's own error is what the caller gets.
+fn end<E: std::fmt::Display>(what: &str, ended: Result<(), E>) {
+    if let Err(error) = ended {
+        tracing::warn!(%error, "after a start that failed, the {what} did not end in order");
+    }
 }
 
 /// Makes every component of a config without starting anything.
@@ -125,17 +142,49 @@ impl Gateway {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::new();
         let budget = MemoryBudget::new(u64::MAX);
-        let level = config.service.telemetry.metrics.level;
         let recorder = telemetry::recorder();
         telemetry::keep_up(recorder.clone(), &tasks, clock.now_ms());
 
-        let stores = OpenStores::open(&config.storage, &tasks, &clock, &budget).await?;
-        let context = GraphContext { clock: Arc::clone(&clock), tasks: tasks.clone(), budget };
-        let (graph, receivers) = build(&config, &stores.for_exporters(), &context)?;
+        let timeout = config.server.shutdown_timeout;
+        let stores = match OpenStores::open(&config.storage, &tasks, &clock, &budget).await {
+            Ok(stores) => stores,
+            Err(error) => {
+                end("tasks", tasks.shutdown(timeout).await);
+                return Err(error);
+            }
+        };
+        let context = GraphContext { clock, tasks: tasks.clone(), budget };
+        let started = Self::on_stores(&config, &stores, &context, recorder).await;
+        match started {
+            Ok(Started { process, servers, graph, listeners }) => {
+                let refused = Signal::ALL.into_iter();
+                let refused = refused.filter(|signal| graph.receivers().all(|(taken, _)| taken != *signal));
+                let refused = refused.collect();
+                let shutdown_timeout = timeout;
+                Ok(Self { process, servers, tasks, graph, stores, listeners, refused, shutdown_timeout })
+            }
+            Err(error) => {
+                end("stores", stores.shutdown(timeout).await);
+                end("tasks", tasks.shutdown(timeout).await);
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts what comes in front of open stores. On an error nothing of it is left running.
+    async fn on_stores(
+        config: &Config,
+        stores: &OpenStores,
+        context: &GraphContext,
+        recorder: PrometheusHandle,
+    ) -> anyhow::Result<Started> {
+        let GraphContext { clock, tasks, .. } = context;
+        let level = config.service.telemetry.metrics.level;
+        let (graph, receivers) = build(config, &stores.for_exporters(), context)?;
         let process = Arc::new(ProcessInfo {
             started_ms: clock.now_ms(),
-            flags: apis::flags(&config),
-            config_yaml: crate::cli::print_config::redacted_yaml(&config)?,
+            flags: apis::flags(config),
+            config_yaml: crate::cli::print_config::redacted_yaml(config)?,
             ready: AtomicBool::new(false),
             metrics: (level != MetricsLevel::None).then_some(recorder),
         });
@@ -146,8 +195,8 @@ impl Gateway {
             listeners.extend(receiver.listeners);
             mounts.extend(receiver.mounts);
         }
-        let mut on_prometheus = apis::prometheus(&config, &stores, &tasks, &clock, &process);
-        let mut on_loki = apis::loki(&config, &stores, &tasks, &clock, &process);
+        let mut on_prometheus = apis::prometheus(config, stores, tasks, clock, &process);
+        let mut on_loki = apis::loki(config, stores, tasks, clock, &process);
         for mount in mounts {
             match mount.server {
                 ApiServer::Prometheus => on_prometheus = on_prometheus.merge(mount.routes),
@@ -162,23 +211,32 @@ impl Gateway {
         }
 
         let bound = bind_all(&listeners).await?;
-        graph.start().await.map_err(|error| anyhow!("{error}"))?;
-        let servers = Tasks::new();
         let mut open = Vec::new();
-        for (listener, sockets) in listeners.into_iter().zip(bound) {
+        for (listener, sockets) in listeners.iter().zip(&bound) {
             open.push(Bound { what: listener.what, address: sockets[0].local_addr()? });
+        }
+        if let Err(error) = graph.start().await {
+            end("pipelines", graph.shutdown(config.server.shutdown_timeout).await);
+            return Err(anyhow!("{error}"));
+        }
+        let servers = Tasks::new();
+        for (listener, sockets) in listeners.into_iter().zip(bound) {
             for socket in sockets {
                 serve(socket, Arc::clone(&listener.handler), &listener.settings, &servers);
             }
         }
         process.ready.store(true, Ordering::Release);
-        let shutdown_timeout = config.server.shutdown_timeout;
-        Ok(Self { process, servers, tasks, graph, stores, listeners: open, shutdown_timeout })
+        Ok(Started { process, servers, graph, listeners: open })
     }
 
     /// What listens where.
     pub fn listeners(&self) -> &[Bound] {
         &self.listeners
+    }
+
+    /// Signals that no pipeline takes; whoever sends them is refused.
+    pub fn refused(&self) -> &[Signal] {
+        &self.refused
     }
 
     /// The address of a listener by its name.

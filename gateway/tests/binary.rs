@@ -105,6 +105,9 @@ async fn it_starts_without_a_config_serves_and_drains_on_sigterm() {
     let url = format!("http://{}/v1/logs", running.address("OTLP HTTP"));
     let post = client.post(url).header("content-type", "application/json").body(logs);
     assert_eq!(post.send().await.expect("an answer").status(), 200);
+    let url = format!("http://{}/v1/traces", running.address("OTLP HTTP"));
+    let post = client.post(url).header("content-type", "application/json").body("{}");
+    assert_eq!(post.send().await.expect("an answer").status(), 404);
     let url = format!("http://{}/-/ready", running.address("Prometheus API"));
     assert_eq!(client.get(url).send().await.expect("an answer").status(), 200);
     let address = running.address("Loki API").to_owned();
@@ -112,6 +115,7 @@ async fn it_starts_without_a_config_serves_and_drains_on_sigterm() {
     let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert_eq!(ended.status.code(), Some(0), "{stderr}");
     assert!(stdout.contains(&address) && stdout.contains("curl"), "{stdout}");
+    assert!(stdout.contains("traces: not in any pipeline, refused\n"), "{stdout}");
     assert!(stderr.contains("Everything is ready. Begin running and processing data."), "{stderr}");
 }
 

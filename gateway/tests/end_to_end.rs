@@ -151,6 +151,39 @@ async fn data_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_start_that_fails_leaves_the_stores_to_the_next_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let directory = format!("storage.directory={}", folder.path().display());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("is bound");
+    let failed = Rig::try_start(&[&directory, &format!("server.loki.endpoint={address}")]).await;
+    let error = failed.err().expect("the port is taken").to_string();
+    assert_eq!(error, format!("Loki API: cannot listen on {address}"));
+    let rig = Rig::start(&[&directory]).await;
+    assert_eq!(rig.send_line(now_ns(), "stored").await, StatusCode::OK);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_configured_retention_of_logs_is_the_stores() {
+    const TWO_HOURS_NS: i64 = 2 * 3600 * 1_000_000_000;
+    let found = |answer: serde_json::Value| answer["data"]["result"].as_array().map_or(0, Vec::len);
+    for (retention, kept) in [("1h", 0), ("1d", 1), ("0s", 1)] {
+        let rig = Rig::start(&[&format!("storage.logs.retention={retention}")]).await;
+        let old = now_ns() - TWO_HOURS_NS;
+        rig.send_line(old, "old").await;
+        let path = format!(
+            "/loki/api/v1/query_range?query=%7Bservice_name%3D%22shop%22%7D&start={}&end={}",
+            old - 1,
+            old + 1
+        );
+        let (_, answer) = rig.loki(&path).await;
+        assert_eq!(found(answer), kept, "{retention}");
+        rig.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn every_server_tells_that_it_is_alive() {
     let rig = Rig::start(&["service.telemetry.metrics.address=127.0.0.1:0"]).await;
     assert_eq!(rig.send_count(now_ns(), 1).await, StatusCode::OK);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use model::Signal;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -32,7 +33,7 @@ async fn until_signal(config: Config, serve: &ServeArguments) -> anyhow::Result<
     if let Some(path) = &serve.ports_file {
         write_ports(path, gateway.listeners())?;
     }
-    super::print(&banner(&directory, gateway.listeners()))?;
+    super::print(&banner(&directory, gateway.listeners(), gateway.refused()))?;
     tracing::info!("Everything is ready. Begin running and processing data.");
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -47,10 +48,13 @@ async fn until_signal(config: Config, serve: &ServeArguments) -> anyhow::Result<
 }
 
 /// What listens where, and something to try.
-fn banner(directory: &str, listeners: &[Bound]) -> String {
+fn banner(directory: &str, listeners: &[Bound], refused: &[Signal]) -> String {
     let mut text = format!("Tidegate {}, data in {directory}\n\n", env!("CARGO_PKG_VERSION"));
     for listener in listeners {
         text.push_str(&format!("  {:<16}{}\n", listener.what, listener.address));
+    }
+    for signal in refused {
+        text.push_str(&format!("  {signal}: not in any pipeline, refused\n"));
     }
     if let Some(http) = listeners.iter().find(|listener| listener.what == "OTLP HTTP") {
         text.push_str(&format!(

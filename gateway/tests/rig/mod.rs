@@ -20,6 +20,11 @@ pub struct Rig {
 impl Rig {
     /// Starts the built-in config with `sets` on top.
     pub async fn start(sets: &[&str]) -> Self {
+        Self::try_start(sets).await.expect("the gateway starts")
+    }
+
+    /// The same where a test wants the start to fail.
+    pub async fn try_start(sets: &[&str]) -> anyhow::Result<Self> {
         tidegate::install_crypto_provider();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut all = vec![
@@ -33,8 +38,8 @@ impl Rig {
         let sources = [format!("yaml:{}", tidegate::config::DEFAULT_CONFIG)];
         let loaded = load(&sources, &all, &ProcessSurroundings).expect("the config loads");
         let config = Config::new(loaded).expect("the config is good");
-        let gateway = Gateway::start(config).await.expect("the gateway starts");
-        Self { gateway: Some(gateway), client: Client::new(), _folder: folder }
+        let gateway = Gateway::start(config).await?;
+        Ok(Self { gateway: Some(gateway), client: Client::new(), _folder: folder })
     }
 
     pub fn address(&self, what: &str) -> SocketAddr {
