@@ -3,8 +3,10 @@
 //! Keys: exporter/prometheusremotewriteexporter of the collector's contrib repository. Batches leave the queue one
 //! after the other; inside a batch the series are spread over `num_consumers` lanes that send side by side, each series
 //! in one lane and its samples in time order. Invariant PRW-1: samples of one series are never sent out of order. 5xx and
-//! 429 are tried again with `Retry-After` honoured; what the endpoint refuses otherwise is dropped, counted and logged.
+//! 429 are tried again with `Retry-After` honoured; what the endpoint refuses otherwise, and what the protocol cannot
+//! carry, is dropped, counted and, once a minute and reason, logged.
 
+mod refusals;
 mod requests;
 mod series;
 
@@ -14,8 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
-use hashbrown::HashSet;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use metrics::counter;
 use model::{AppendReport, ErrorKind, Signal};
 use parking_lot::Mutex;
 use pipelines::{
@@ -31,6 +33,7 @@ use wire::otlp_to_prometheus::{Settings, Translator};
 use wire::prometheus_names::Strategy;
 use wire::remote_write::{CONTENT_TYPE, VERSION_HEADER};
 
+use self::refusals::Refusals;
 use self::requests::{Lane, Request, lanes};
 use self::series::{SampleList, SeriesTable};
 use crate::Stores;
@@ -230,7 +233,7 @@ fn create(
         give_up: give_up.clone(),
         tasks: context.tasks.clone(),
         clock: Arc::clone(&context.clock),
-        told: Mutex::default(),
+        refusals: Mutex::default(),
     });
     let settings = SendingSettings {
         // One batch at a time keeps the order of each series; the lanes inside a batch give the parallelism.
@@ -280,8 +283,7 @@ struct Deliveries {
     give_up: CancellationToken,
     tasks: Tasks,
     clock: Arc<dyn Clock>,
-    /// Reasons of refusal that were logged; each is logged once and counted ever after.
-    told: Mutex<HashSet<&'static str>>,
+    refusals: Mutex<Refusals>,
 }
 
 impl Deliveries {
@@ -299,11 +301,9 @@ impl Deliveries {
             }
             failure = failure.or(outcome.failure);
         }
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
+        // Also when a lane failed: what was refused is not sent by a later attempt either.
         self.tell(&report, items);
-        Ok(report)
+        failure.map_or(Ok(report), Err)
     }
 
     /// The requests of a batch, by lane, and the report of the translation.
@@ -378,13 +378,17 @@ impl Deliveries {
         Err(http_failure(&self.endpoint, status, &headers, &message, is_retryable, self.clock.now_ms()))
     }
 
-    /// Logs what was refused: a queue has nobody left to tell.
+    /// Counts what was refused, and logs it now and then: a queue has nobody left to tell.
     fn tell(&self, report: &AppendReport, items: u64) {
-        for rejection in &report.rejected {
-            if self.told.lock().insert(rejection.reason) {
+        for rejection in report.rejected.iter().filter(|rejection| rejection.count > 0) {
+            let labels = [("exporter", self.id.to_string()), ("reason", rejection.reason.to_owned())];
+            counter!("tidegate_exporter_rejected_items", &labels).increment(rejection.count);
+            let due = self.refusals.lock().add(rejection.reason, rejection.count, self.clock.now_ms());
+            if let Some(dropped_items) = due {
                 tracing::warn!(
-                    exporter = %self.id, reason = rejection.reason, dropped_items = rejection.count, of = items,
-                    example = rejection.message, "points were not sent; further ones of this reason are only counted"
+                    exporter = %self.id, reason = rejection.reason, dropped_items, of_this_batch = rejection.count,
+                    batch_items = items, example = rejection.message,
+                    "points were not sent; more of this reason are told in a minute"
                 );
             }
         }

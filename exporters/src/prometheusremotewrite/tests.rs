@@ -1,13 +1,17 @@
 use std::sync::Arc;
 
 use model::ErrorKind;
+use opentelemetry_proto::tonic::metrics::v1::{
+    ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Metric, NumberDataPoint, metric::Data,
+    number_data_point,
+};
 use pipelines::Exporter;
 use serde_json::{Value, json};
 use wire::compression::decode;
 use wire::remote_write::WriteRequest;
 
 use crate::Stores;
-use crate::testing::{Answer, Asked, Server, context, create, gauge};
+use crate::testing::{Answer, Asked, Server, context, create, gauge, metrics};
 
 async fn start(server: &Server, more: Value) -> Arc<dyn Exporter> {
     let mut config = json!({
@@ -116,6 +120,43 @@ async fn what_could_not_be_delivered_is_an_error_of_the_batch() {
     let exporter = start(&server, json!({"retry_on_failure": {"enabled": false}})).await;
     let error = exporter.consume(gauge(&[("a", 1, 1.0)])).await.expect_err("the endpoint is busy");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn what_the_protocol_cannot_carry_is_counted_each_time_also_when_the_endpoint_is_away() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let exponential = ExponentialHistogram {
+        data_points: vec![ExponentialHistogramDataPoint::default(); 3],
+        aggregation_temporality: 2,
+    };
+    let value = Some(number_data_point::Value::AsDouble(1.0));
+    let number = NumberDataPoint { time_unix_nano: 1, value, ..NumberDataPoint::default() };
+    let list = [
+        ("e", Data::ExponentialHistogram(exponential)),
+        ("g", Data::Gauge(Gauge { data_points: vec![number] })),
+    ];
+    let list =
+        list.map(|(name, data)| Metric { name: name.to_owned(), data: Some(data), ..Metric::default() });
+    let batch = metrics(list.into(), 4);
+    let server = Server::start([Answer::status(503)], Answer::status(200)).await;
+    let exporter = start(&server, json!({"retry_on_failure": {"enabled": false}})).await;
+    let consume = |batch| {
+        let mut delivery = exporter.consume(batch);
+        let recorder = &recorder;
+        std::future::poll_fn(move |context| {
+            ::metrics::with_local_recorder(recorder, || delivery.as_mut().poll(context))
+        })
+    };
+    let counted = |want: u64| {
+        let text = recorder.handle().render();
+        let series = "tidegate_exporter_rejected_items";
+        let labels = "{exporter=\"prometheusremotewrite\",reason=\"exponential_histogram\"}";
+        assert!(text.contains(&format!("{series}{labels} {want}\n")), "{text}");
+    };
+    consume(batch.clone()).await.expect_err("the endpoint is away");
+    counted(3);
+    assert_eq!(consume(batch).await.expect("taken").rejected_count(), 3);
+    counted(6);
 }
 
 #[tokio::test]
