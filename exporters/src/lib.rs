@@ -13,6 +13,7 @@ mod nop;
 mod otlp;
 mod otlphttp;
 mod prometheusremotewrite;
+mod storage_error;
 mod store_gate;
 
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use storage_api::{LogAppender, LogBatch, StreamEntries};
 use wire::otlp_to_loki::{Settings, Translated, Translator};
 
 use crate::Stores;
-use crate::metrics_store::pipeline_error;
+use crate::storage_error::pipeline_error;
 use crate::store_gate::StoreGate;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {

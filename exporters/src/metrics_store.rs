@@ -20,13 +20,14 @@ use pipelines::{
 };
 use runtime::Tasks;
 use serde::Deserialize;
-use storage_api::{AppendOutcome, MetricsAppender, StorageError};
+use storage_api::{AppendOutcome, MetricsAppender};
 use wire::otlp_to_prometheus::{Settings, Translator};
 use wire::prometheus_names::Strategy;
 
 use self::columns::{Columns, Resend, Sink};
 use self::series_cache::{ResolveError, SeriesCache, StoreResolver};
 use crate::Stores;
+use crate::storage_error::pipeline_error;
 use crate::store_gate::StoreGate;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
@@ -285,15 +286,6 @@ impl Shared {
             let labels = [("exporter", self.id.to_string()), ("reason", rejection.reason.to_owned())];
             counter!("tidegate_exporter_rejected_items", &labels).increment(rejection.count);
         }
-    }
-}
-
-/// A store's error as the pipeline tells it.
-pub(crate) fn pipeline_error(error: StorageError) -> PipelineError {
-    let told = PipelineError::new(error.kind(), error.to_string());
-    match error.retry_after() {
-        Some(after) => told.with_retry_after(after),
-        None => told,
     }
 }
 

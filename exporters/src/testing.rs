@@ -48,6 +48,8 @@ struct Metrics {
     metadata: Vec<String>,
     refused_values: HashSet<u64>,
     series_limit: Option<usize>,
+    /// Why no new series is taken.
+    no_series: Option<StorageError>,
     failures: Vec<StorageError>,
 }
 
@@ -74,6 +76,11 @@ impl MemoryMetrics {
 
     pub(crate) fn limit_series(&self, limit: usize) {
         self.0.lock().series_limit = Some(limit);
+    }
+
+    /// Takes no new series, or takes them again.
+    pub(crate) fn fail_series(&self, error: Option<StorageError>) {
+        self.0.lock().no_series = error;
     }
 
     pub(crate) fn fail(&self, error: StorageError) {
@@ -116,6 +123,9 @@ impl MetricsAppender for MemoryMetrics {
         let key = (tenant.clone(), labels.clone());
         if let Some(&known) = store.refs.get(&key) {
             return Ok(SeriesRef(known));
+        }
+        if let Some(error) = &store.no_series {
+            return Err(error.clone());
         }
         if store.series_limit.is_some_and(|limit| store.refs.len() >= limit) {
             return Err(StorageError::new(ErrorKind::Throttled, format!("series limit reached at {labels}")));

@@ -16,7 +16,7 @@ use wire::otlp_to_prometheus::{Resolved, SeriesKey, SeriesResolver};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::{Handle, Resend};
-use super::pipeline_error;
+use crate::storage_error::pipeline_error;
 
 /// Shards, so that cores seldom meet at one lock.
 const SHARDS: usize = 64;
@@ -176,6 +176,7 @@ impl SeriesResolver for StoreResolver<'_> {
                 Ok(series) => run.push(series),
                 Err(error) => {
                     let reason = match error.kind() {
+                        // The tenant's series limit; what concerns the whole request comes with other kinds.
                         ErrorKind::Throttled => "series_limit",
                         ErrorKind::Invalid => "invalid_labels",
                         _ => return Err(ResolveError(pipeline_error(error))),

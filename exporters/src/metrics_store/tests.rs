@@ -134,6 +134,20 @@ async fn points_over_the_series_limit_are_refused_with_its_text() {
 }
 
 #[tokio::test]
+async fn a_store_that_takes_no_new_tenant_asks_for_the_whole_request_again() {
+    let store = Arc::new(MemoryMetrics::default());
+    let exporter = exporter(&store);
+    let hint = Duration::from_secs(30);
+    let full = StorageError::new(ErrorKind::Unavailable, "tenants_max").with_retry_after(hint);
+    store.fail_series(Some(full));
+    let error = exporter.consume(gauge(&[("a", 1, 1.0)])).await.expect_err("no room for the tenant");
+    assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, Some(hint)));
+    assert_eq!(error.to_string(), "tenants_max");
+    store.fail_series(None);
+    assert_eq!(told(exporter.consume(gauge(&[("a", 1, 1.0)])).await), (1, vec![]));
+}
+
+#[tokio::test]
 async fn a_store_that_is_away_is_told_with_its_hint_and_nothing_is_acknowledged() {
     let store = Arc::new(MemoryMetrics::default());
     let exporter = exporter(&store);
