@@ -52,8 +52,8 @@ struct GrpcConfig {
     transport: Transport,
     /// Largest message after decompression, MiB. Default 64.
     max_recv_msg_size_mib: u32,
-    /// Requests in flight on one connection. Default 200.
-    max_concurrent_streams: u32,
+    /// Requests in flight on one connection; 0 means the default. Default 200.
+    max_concurrent_streams: Option<u32>,
     /// Accepted for the collector's configs; buffers size themselves here.
     read_buffer_size: Option<u64>,
     /// Accepted for the collector's configs; buffers size themselves here.
@@ -72,7 +72,7 @@ impl Default for GrpcConfig {
             endpoint: "localhost:4317".to_owned(),
             transport: Transport::Tcp,
             max_recv_msg_size_mib: 64,
-            max_concurrent_streams: CONCURRENT_STREAMS_DEFAULT,
+            max_concurrent_streams: None,
             read_buffer_size: None,
             write_buffer_size: None,
             keepalive: Keepalive::default(),
@@ -260,7 +260,10 @@ fn grpc_listener(
         endpoint: grpc.endpoint,
         settings: ServeSettings {
             http2_only: true,
-            concurrent_streams_max: Some(grpc.max_concurrent_streams),
+            concurrent_streams_max: grpc
+                .max_concurrent_streams
+                .filter(|streams| *streams > 0)
+                .or(Some(CONCURRENT_STREAMS_DEFAULT)),
             // grpc-go's defaults (keepalive.ServerParameters).
             ping_interval: Some(parameters.time.map_or(Duration::from_secs(7200), |time| time.0)),
             ping_timeout: parameters.timeout.map_or(Duration::from_secs(20), |timeout| timeout.0),

@@ -360,6 +360,11 @@ fn configs_are_checked_with_their_path() {
     assert_eq!(settings.connection_age_max, Some(Duration::from_secs(30)));
     assert_eq!(settings.ping_interval, Some(Duration::from_secs(10)));
     assert_eq!(settings.concurrent_streams_max, Some(16));
+    for streams in [json!(null), json!(0)] {
+        let defaults = json!({"protocols": {"grpc": {"max_concurrent_streams": streams}}});
+        let receiver = create(defaults, &context()).expect("a good config");
+        assert_eq!(receiver.listeners[0].settings.concurrent_streams_max, Some(200));
+    }
 }
 
 #[tokio::test]
