@@ -13,6 +13,8 @@ pub struct WalError(Cause);
 enum Cause {
     #[error("write-ahead log {dir}: {action}: {reason}")]
     Disk { dir: String, action: &'static str, reason: String },
+    #[error("write-ahead log segment {path} {what}: a newer version of the program wrote it")]
+    Version { path: String, what: String },
     #[error("write-ahead log {0} is closed")]
     Closed(String),
     #[error("write-ahead log: a record of {bytes} bytes is over the limit of {limit}")]
@@ -24,6 +26,10 @@ impl WalError {
         Self(Cause::Disk { dir: dir.display().to_string(), action, reason: error.to_string() })
     }
 
+    pub(crate) fn version(path: &Path, what: String) -> Self {
+        Self(Cause::Version { path: path.display().to_string(), what })
+    }
+
     pub(crate) fn closed(dir: &Path) -> Self {
         Self(Cause::Closed(dir.display().to_string()))
     }
@@ -33,12 +39,12 @@ impl WalError {
     }
 
     /// `Unavailable` when the disk fails or is full (retry later, the log recovers by itself), `Closed` after
-    /// `close`, `Invalid` for a record over the limit.
+    /// `close`, `Invalid` for a record over the limit and for a log of a newer version.
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
             Cause::Disk { .. } => ErrorKind::Unavailable,
             Cause::Closed(_) => ErrorKind::Closed,
-            Cause::TooLarge { .. } => ErrorKind::Invalid,
+            Cause::TooLarge { .. } | Cause::Version { .. } => ErrorKind::Invalid,
         }
     }
 }

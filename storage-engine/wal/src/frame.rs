@@ -52,6 +52,12 @@ pub(crate) fn read_segment_header(segment: &[u8]) -> Option<u64> {
     right.then(|| u64_at(header, 8))
 }
 
+/// The version of a segment header whose magic and checksum are right.
+pub(crate) fn segment_version(header: &[u8; SEGMENT_HEADER_BYTES]) -> Option<u8> {
+    let right = header[..4] == MAGIC_AND_VERSION[..4] && crc32c::crc32c(&header[..16]) == u32_at(header, 16);
+    right.then_some(header[4])
+}
+
 impl<'a> Payload<'a> {
     /// Prepares `record`; compresses it into `scratch` when it has at least `compress_bytes_min` bytes and shrinks.
     pub(crate) fn new(record: &'a [u8], compress_bytes_min: usize, scratch: &'a mut Vec<u8>) -> Self {
@@ -102,6 +108,11 @@ impl<'a> Frame<'a> {
     pub(crate) fn peek(bytes: &[u8]) -> Option<(u64, usize)> {
         let header = bytes.get(..FRAME_HEADER_BYTES)?;
         Some((u64_at(header, 8), u32_at(header, 4) as usize))
+    }
+
+    /// The flags, if some of them are of a newer version of the format.
+    pub(crate) fn unknown_flags(&self) -> Option<u8> {
+        (self.flags & !FLAG_LZ4 != 0).then_some(self.flags)
     }
 
     /// The record, decompressed into `scratch` if need be; `None` for flags or lengths that we never write.

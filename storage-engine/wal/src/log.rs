@@ -82,7 +82,8 @@ pub(crate) struct Queue {
 
 impl Wal {
     /// Replays the log in `dir` (made when the first record comes) through `deliver` and opens it for appending.
-    /// Blocks on the disk. Damage is in the report, not an error: the log always opens if its folder can be read.
+    /// Blocks on the disk. Damage is in the report, not an error: the log opens if its folder can be
+    /// read and written, unless a newer version of the program wrote it.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: PathBuf,

@@ -1,14 +1,16 @@
 //! Reads the segments of a log at start: every record in order, each once; cuts a torn tail, sets damage aside.
 //!
-//! A torn tail is what a crash leaves: bytes that were never acknowledged. Damage is a record that was durable once
-//! and cannot be read now. They are told apart by what comes later: a whole record behind the bad spot that says, by
-//! its `unsynced` count, that the missing one was durable, or a next segment that starts past it.
+//! A torn tail is what a crash leaves at the end of a segment: no whole record lies behind it, and no later segment
+//! starts past it. Anything else that cannot be read is damage: the segment is copied aside and kept as it is, and
+//! what is readable behind the bad spot is delivered. A crash that kept a later part of an unsynced group and not an
+//! earlier one looks the same and is reported too: a false alarm is better than a record that vanishes silently.
+//! Bytes with a right checksum and a version or flags that we do not know stop the start before anything is cut.
 
 use std::path::{Path, PathBuf};
 
 use runtime::Disk;
 
-use crate::frame::{FRAME_HEADER_BYTES, Frame, SEGMENT_HEADER_BYTES, read_segment_header};
+use crate::frame::{FRAME_HEADER_BYTES, Frame, SEGMENT_HEADER_BYTES, read_segment_header, segment_version};
 use crate::log::SegmentStart;
 use crate::metrics::WalMetrics;
 use crate::{WalError, filenames};
@@ -33,18 +35,19 @@ pub struct ReplayReport {
     pub records: u64,
     /// Bytes after the last whole record that were never acknowledged and were cut.
     pub torn_bytes: u64,
-    /// Places where acknowledged records could not be read.
+    /// Places where records that may have been acknowledged could not be read.
     pub damage: Vec<Damage>,
 }
 
-/// A place where acknowledged records could not be read.
+/// A place where records that may have been acknowledged could not be read. The segment is copied to
+/// `<segment>.damaged` and stays as it is until its records are stored elsewhere, so every start reports it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The segment.
     pub segment: u64,
     /// Where in it the unreadable part starts.
     pub offset: u64,
-    /// Bytes that were set aside (`<segment>.damaged`).
+    /// Bytes that could not be read.
     pub bytes: u64,
     /// Records known to be missing.
     pub lost_records: u64,
@@ -67,6 +70,8 @@ struct Replay<'a, F> {
     report: ReplayReport,
     /// Sequence of the next record; `None` before the first segment.
     expected: Option<u64>,
+    /// Torn tails: the segment and what stays of it.
+    cuts: Vec<(PathBuf, u64)>,
     scratch: Vec<u8>,
 }
 
@@ -74,9 +79,19 @@ struct Replay<'a, F> {
 struct Stop {
     offset: usize,
     rest: usize,
-    /// Sequence of a later record in the same segment that proves that acknowledged records are missing.
-    proof: Option<u64>,
+    /// Nothing behind the offset is a record that is still wanted.
+    cut: bool,
 }
+
+/// A segment whose end is not settled yet.
+struct Unfinished {
+    number: u64,
+    stop: Stop,
+    bytes: Vec<u8>,
+}
+
+/// Records are numbered without gaps, but lost segments make some: a number that skips this many is believed.
+const SEQUENCE_GAP_MAX: u64 = 1 << 20;
 
 /// Reads all segments in `dir`, which may be missing.
 pub(crate) fn replay<F: FnMut(Record<'_>)>(
@@ -91,22 +106,26 @@ pub(crate) fn replay<F: FnMut(Record<'_>)>(
         numbers.extend(entries.iter().filter_map(|entry| filenames::segment_number(&entry.name)));
         numbers.sort_unstable();
     }
+    let later = later_starts(disk, dir, &numbers)?;
     let report = ReplayReport::default();
-    let mut replay = Replay { disk, dir, metrics, deliver, report, expected: None, scratch: Vec::new() };
-    let mut unfinished: Option<(u64, Stop, Vec<u8>)> = None;
+    let (cuts, scratch) = (Vec::new(), Vec::new());
+    let mut replay = Replay { disk, dir, metrics, deliver, report, expected: None, cuts, scratch };
+    let mut unfinished: Option<Unfinished> = None;
     let mut segments = Vec::with_capacity(numbers.len());
-    for &number in &numbers {
+    for (&number, &later) in numbers.iter().zip(&later) {
         let path = dir.join(filenames::segment(number));
         let bytes = disk.read(&path).map_err(|error| WalError::disk(dir, "read a segment", &error))?;
         let header = read_segment_header(&bytes);
-        replay.settle_gap(unfinished.take(), header, number);
-        let first_sequence = header.or(replay.expected).unwrap_or(0);
+        let start = header.or_else(|| find_frame(&bytes, 0, replay.expected).map(|(_, sequence)| sequence));
+        replay.settle_gap(unfinished.take(), start.or(later), number)?;
+        let first_sequence = header.or(replay.expected).or(start).unwrap_or(0);
         segments.push(SegmentStart { number, first_sequence });
-        if let Some(stop) = replay.read_segment(number, &bytes) {
-            unfinished = Some((number, stop, bytes));
+        if let Some(stop) = replay.read_segment(number, &bytes, start, later)? {
+            unfinished = Some(Unfinished { number, stop, bytes });
         }
     }
-    replay.settle_gap(unfinished.take(), None, 0);
+    replay.settle_gap(unfinished.take(), None, 0)?;
+    replay.cut_tails();
     let report = replay.report;
     Ok(Replayed {
         next_sequence: replay.expected.unwrap_or(0),
@@ -116,123 +135,200 @@ pub(crate) fn replay<F: FnMut(Record<'_>)>(
     })
 }
 
-impl<F: FnMut(Record<'_>)> Replay<'_, F> {
-    /// Delivers the records of one segment; tells where it stopped unless that is the end.
-    fn read_segment(&mut self, number: u64, bytes: &[u8]) -> Option<Stop> {
-        self.report.segments += 1;
-        let Some(first) = read_segment_header(bytes) else {
-            // Frames carry their own numbers: they tell where the log was if nothing before does.
-            if self.expected.is_none() {
-                self.expected = find_frame(bytes, 0, |_| true).map(|frame| frame.sequence);
-            }
-            return Some(self.stop_at(bytes, 0));
-        };
-        self.expected = Some(self.expected.unwrap_or(first).max(first));
-        let mut rest = &bytes[SEGMENT_HEADER_BYTES..];
-        while !rest.is_empty() {
-            let offset = bytes.len() - rest.len();
-            let Some((frame, after)) = Frame::read(rest) else { return Some(self.stop_at(bytes, offset)) };
-            let expected = self.expected.unwrap_or(first);
-            // A lower sequence was written twice: its first write failed after the bytes had reached the file.
-            if frame.sequence >= expected {
-                if frame.sequence > expected {
-                    return Some(self.stop_at(bytes, offset));
-                }
-                let Some(record) = frame.record(&mut self.scratch) else {
-                    return Some(self.stop_at(bytes, offset));
-                };
-                (self.deliver)(Record { segment: number, sequence: frame.sequence, bytes: record });
-                self.report.records += 1;
-                self.expected = Some(expected + 1);
-            }
-            rest = after;
+/// For each segment, where the next later one with a readable header starts: records from there on are read there.
+/// Fails when a segment is of another version.
+fn later_starts(disk: &dyn Disk, dir: &Path, numbers: &[u64]) -> Result<Vec<Option<u64>>, WalError> {
+    let mut starts = vec![None; numbers.len()];
+    let mut later = None;
+    for (start, &number) in starts.iter_mut().zip(numbers).rev() {
+        *start = later;
+        let path = dir.join(filenames::segment(number));
+        let io = |error| WalError::disk(dir, "read a segment", &error);
+        let file = disk.open_read(&path).map_err(io)?;
+        if file.len().map_err(io)? < SEGMENT_HEADER_BYTES as u64 {
+            continue;
         }
-        None
+        let mut header = [0; SEGMENT_HEADER_BYTES];
+        file.read_exact_at(0, &mut header).map_err(io)?;
+        if let Some(version) = segment_version(&header).filter(|version| *version != 1) {
+            return Err(WalError::version(&path, format!("has version {version}, this program reads 1")));
+        }
+        later = read_segment_header(&header).or(later);
+    }
+    Ok(starts)
+}
+
+impl<F: FnMut(Record<'_>)> Replay<'_, F> {
+    /// Delivers the records of one segment that starts with record `start`; tells where it stopped unless that is the
+    /// end. Behind a gap, records from `later` on are left to the segments behind, which have those before them too.
+    fn read_segment(
+        &mut self,
+        number: u64,
+        bytes: &[u8],
+        start: Option<u64>,
+        later: Option<u64>,
+    ) -> Result<Option<Stop>, WalError> {
+        self.report.segments += 1;
+        let mut aside = false;
+        let mut at = 0;
+        if let Some(start) = start {
+            self.expected = Some(self.expected.unwrap_or(start).max(start));
+        }
+        if read_segment_header(bytes).is_some() {
+            at = SEGMENT_HEADER_BYTES;
+        }
+        while at < bytes.len() {
+            let stop = |cut| Some(Stop { offset: at, rest: bytes.len() - at, cut });
+            let expected = self.expected.unwrap_or(0);
+            let frame = if at == 0 { None } else { Frame::read(&bytes[at..]) };
+            let found = match &frame {
+                Some((frame, _)) => Some((at, frame.sequence)),
+                None => find_frame(bytes, at, self.expected),
+            };
+            let Some((found_at, sequence)) = found else { return Ok(stop(true)) };
+            // A lower sequence was written twice: its first write failed after the bytes had reached the file.
+            if found_at > at || sequence > expected {
+                if later.is_some_and(|later| sequence >= later) {
+                    return Ok(stop(false));
+                }
+                self.found_damage(Damage {
+                    segment: number,
+                    offset: at as u64,
+                    bytes: (found_at - at) as u64,
+                    lost_records: sequence.saturating_sub(expected),
+                });
+                self.set_aside(number, bytes, &mut aside)?;
+                self.expected = Some(sequence);
+                at = found_at;
+                continue;
+            }
+            let Some((frame, after)) = frame else { return Ok(stop(true)) };
+            let end = bytes.len() - after.len();
+            if sequence == expected {
+                self.deliver_frame(number, &frame, (at, end), (bytes, &mut aside))?;
+            }
+            at = end;
+        }
+        Ok(None)
     }
 
-    /// Looks behind a bad spot for a record that proves that the one expected there was durable.
-    fn stop_at(&self, bytes: &[u8], offset: usize) -> Stop {
-        let expected = self.expected.unwrap_or(0);
-        // No more records fit into what is left than one per header.
-        let most = ((bytes.len() - offset) / FRAME_HEADER_BYTES) as u64;
-        let proof = find_frame(bytes, offset, |sequence| {
-            sequence.checked_sub(expected).is_some_and(|distance| distance <= most)
-        })
-        .filter(|frame| frame.sequence.saturating_sub(u64::from(frame.unsynced)) > expected)
-        .map(|frame| frame.sequence);
-        Stop { offset, rest: bytes.len() - offset, proof }
+    /// Delivers one whole frame; one that does not decompress is damage.
+    fn deliver_frame(
+        &mut self,
+        number: u64,
+        frame: &Frame<'_>,
+        (at, end): (usize, usize),
+        (bytes, aside): (&[u8], &mut bool),
+    ) -> Result<(), WalError> {
+        if let Some(flags) = frame.unknown_flags() {
+            let path = self.dir.join(filenames::segment(number));
+            return Err(WalError::version(
+                &path,
+                format!("has a record with unknown flags {flags:#x} at {at}"),
+            ));
+        }
+        self.expected = Some(frame.sequence + 1);
+        match frame.record(&mut self.scratch) {
+            Some(record) => {
+                (self.deliver)(Record { segment: number, sequence: frame.sequence, bytes: record });
+                self.report.records += 1;
+                Ok(())
+            }
+            None => {
+                let (offset, len) = (at as u64, (end - at) as u64);
+                self.found_damage(Damage { segment: number, offset, bytes: len, lost_records: 1 });
+                self.set_aside(number, bytes, aside)
+            }
+        }
     }
 
     /// Decides, knowing where the next segment starts, what the end of the one before it was.
-    fn settle_gap(&mut self, unfinished: Option<(u64, Stop, Vec<u8>)>, next_first: Option<u64>, next: u64) {
-        let expected = self.expected;
-        let lost_before_next = match (expected, next_first) {
+    fn settle_gap(
+        &mut self,
+        unfinished: Option<Unfinished>,
+        next_first: Option<u64>,
+        next: u64,
+    ) -> Result<(), WalError> {
+        let lost_before_next = match (self.expected, next_first) {
             (Some(expected), Some(first)) => first.saturating_sub(expected),
             _ => 0,
         };
-        let Some((number, stop, bytes)) = unfinished else {
+        let Some(Unfinished { number, stop, bytes }) = unfinished else {
             if lost_before_next > 0 {
-                self.found_damage(Damage {
-                    segment: next,
-                    offset: 0,
-                    bytes: 0,
-                    lost_records: lost_before_next,
-                });
+                let lost_records = lost_before_next;
+                self.found_damage(Damage { segment: next, offset: 0, bytes: 0, lost_records });
             }
-            return;
+            return Ok(());
         };
-        let path = self.dir.join(filenames::segment(number));
-        let damaged = lost_before_next > 0 || stop.proof.is_some();
-        if damaged {
-            let in_segment = stop.proof.map_or(0, |proof| proof.saturating_sub(expected.unwrap_or(0)));
+        if lost_before_next > 0 {
             self.found_damage(Damage {
                 segment: number,
                 offset: stop.offset as u64,
                 bytes: stop.rest as u64,
-                lost_records: lost_before_next.max(in_segment),
+                lost_records: lost_before_next,
             });
-        } else {
-            self.report.torn_bytes += stop.rest as u64;
-            self.metrics.torn_bytes.increment(stop.rest as u64);
+            return self.set_aside(number, &bytes, &mut false);
         }
-        if let Err(error) = self.cut(&path, number, &stop, &bytes, damaged) {
-            // Harmless: sequences let the next start read this segment in the same way.
-            tracing::warn!(segment = %path.display(), %error, "could not cut the unreadable end of a log segment");
+        self.report.torn_bytes += stop.rest as u64;
+        self.metrics.torn_bytes.increment(stop.rest as u64);
+        if stop.cut && stop.rest > 0 {
+            self.cuts.push((self.dir.join(filenames::segment(number)), stop.offset as u64));
         }
+        Ok(())
     }
 
     fn found_damage(&mut self, damage: Damage) {
         tracing::error!(
             dir = %self.dir.display(), segment = damage.segment, offset = damage.offset, bytes = damage.bytes,
-            lost_records = damage.lost_records, "acknowledged records of the write-ahead log are unreadable"
+            lost_records = damage.lost_records, "a part of the write-ahead log is unreadable"
         );
         self.metrics.corruptions.increment(1);
         self.report.damage.push(damage);
     }
 
-    fn cut(
-        &self,
-        path: &Path,
-        number: u64,
-        stop: &Stop,
-        bytes: &[u8],
-        set_aside: bool,
-    ) -> std::io::Result<()> {
-        if set_aside {
-            let aside: PathBuf = self.dir.join(filenames::damaged(number));
-            self.disk.write_atomically(&aside, &bytes[stop.offset..])?;
+    /// Copies the whole segment, once: flushes remove the segment later, the copy is for a person to look at.
+    fn set_aside(&self, number: u64, bytes: &[u8], done: &mut bool) -> Result<(), WalError> {
+        let path = self.dir.join(filenames::damaged(number));
+        if std::mem::replace(done, true) || self.disk.exists(&path) {
+            return Ok(());
         }
-        if stop.rest == 0 { Ok(()) } else { self.disk.truncate(path, stop.offset as u64) }
+        let written = self.disk.write_atomically(&path, bytes);
+        written.map_err(|error| WalError::disk(self.dir, "set a damaged segment aside", &error))
+    }
+
+    /// Cuts torn tails, when everything was read and nothing refused.
+    fn cut_tails(&self) {
+        for (path, offset) in &self.cuts {
+            if let Err(error) = self.disk.truncate(path, *offset) {
+                // Harmless: sequences let the next start read this segment in the same way.
+                tracing::warn!(segment = %path.display(), %error, "could not cut the torn end of a log segment");
+            }
+        }
     }
 }
 
-/// The first whole frame at or after `from` whose sequence is `plausible` (asked before the checksum is computed).
-fn find_frame(bytes: &[u8], from: usize, plausible: impl Fn(u64) -> bool) -> Option<Frame<'_>> {
-    (from..bytes.len().saturating_sub(FRAME_HEADER_BYTES)).find_map(|at| {
-        let (sequence, len) = Frame::peek(&bytes[at..])?;
+/// Place and sequence of the next whole frame behind a bad spot at `from` that is not known to be read before: by
+/// the length that the bad frame claims, else at any byte. Sequences are looked at before the checksum is computed.
+fn find_frame(bytes: &[u8], from: usize, expected: Option<u64>) -> Option<(usize, u64)> {
+    // No more records fit into what is left than one per header.
+    let most = ((bytes.len() - from) / FRAME_HEADER_BYTES) as u64 + SEQUENCE_GAP_MAX;
+    let plausible = |sequence: u64| {
+        expected.is_none_or(|expected| sequence.checked_sub(expected).is_some_and(|gap| gap <= most))
+    };
+    let whole = |at: usize| {
+        let (sequence, len) = Frame::peek(bytes.get(at..)?)?;
         if len > bytes.len() - at - FRAME_HEADER_BYTES || !plausible(sequence) {
             return None;
         }
-        Frame::read(&bytes[at..]).map(|(frame, _)| frame)
-    })
+        Frame::read(&bytes[at..]).map(|(frame, _)| (at, frame.sequence))
+    };
+    let claimed = match from {
+        0 => Some(SEGMENT_HEADER_BYTES),
+        _ => Frame::peek(&bytes[from..]).map(|(_, len)| from + FRAME_HEADER_BYTES + len),
+    };
+    // The length may be what is damaged: it is believed only when it leads to the very next record.
+    let next = |found: &(usize, u64)| {
+        expected.is_none_or(|expected| found.1 == expected.saturating_add(u64::from(from > 0)))
+    };
+    claimed.and_then(whole).filter(next).or_else(|| (from..bytes.len()).find_map(whole))
 }

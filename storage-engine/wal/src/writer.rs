@@ -72,7 +72,7 @@ impl Writer {
         loop {
             let written = match self.next_work() {
                 Work::Group { rotate } => self.write_group(rotate),
-                Work::Sync => self.sync(),
+                Work::Sync => self.sync(self.end_sequence),
                 Work::End => return,
             };
             let recovered = match written {
@@ -139,7 +139,7 @@ impl Writer {
             } else {
                 self.append_group()?;
                 if self.shared.settings.durability != Durability::Async {
-                    self.sync()?;
+                    self.sync(self.end_sequence)?;
                 }
             }
         }
@@ -170,7 +170,8 @@ impl Writer {
     /// segment before is the last one.
     fn start_segment(&mut self) -> Result<(), WalError> {
         if self.unsynced {
-            self.sync()?;
+            // The group is not written yet: only what comes before it becomes durable here.
+            self.sync(self.first_sequence)?;
         }
         let number = match self.open.take() {
             Some(open) => open.number + 1,
@@ -214,7 +215,8 @@ impl Writer {
         Ok(file)
     }
 
-    fn sync(&mut self) -> Result<(), WalError> {
+    /// Syncs the open segment, which then has all records below `end_sequence`.
+    fn sync(&mut self, end_sequence: u64) -> Result<(), WalError> {
         if let Some(mut open) = self.open.take() {
             let synced = self.timed_sync(&mut *open.file);
             if synced.is_ok() {
@@ -222,7 +224,7 @@ impl Writer {
             }
             self.open = Some(open);
             synced.map_err(|error| WalError::disk(&self.shared.dir, "sync a segment", &error))?;
-            self.shared.queue.lock().durable_sequence = self.end_sequence;
+            self.shared.queue.lock().durable_sequence = end_sequence;
         }
         self.unsynced = false;
         self.last_sync = Some(Instant::now());
