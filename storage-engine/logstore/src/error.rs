@@ -50,7 +50,12 @@ impl LogStoreError {
     }
 
     pub(crate) fn format(path: &Path, source: format::LogFormatError) -> Self {
-        Self { kind: ErrorKind::Corrupt, cause: Cause::Format { path: path.display().to_string(), source } }
+        // A newer version is not damage: whoever wrote it can read it.
+        let kind = match source {
+            format::LogFormatError::Version { .. } => ErrorKind::Internal,
+            format::LogFormatError::Damaged { .. } => ErrorKind::Corrupt,
+        };
+        Self { kind, cause: Cause::Format { path: path.display().to_string(), source } }
     }
 
     pub(crate) fn page(path: &Path, page: usize, reason: impl Into<String>) -> Self {

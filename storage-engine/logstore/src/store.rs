@@ -117,6 +117,7 @@ impl LogStore {
         let streams: RwLock<HashMap<TenantId, Arc<StreamIndex>>> = RwLock::default();
         let mut newest = loaded.newest_generation;
         let mut entries = 0u64;
+        let mut unreadable = None;
         let wal_settings = WalSettings {
             metric_prefix: WAL_METRIC_PREFIX,
             durability: settings.durability,
@@ -137,11 +138,16 @@ impl LogStore {
             }
             // The log checked its checksum: this is a record of a version that we do not know, or our defect.
             Err(error) => {
-                tracing::error!(%error, sequence = record.sequence, "a log record cannot be replayed")
+                unreadable.get_or_insert((record.sequence, error));
             }
         };
         let (wal, report) = Wal::open(Arc::clone(&disk), filenames::wal(&dir), wal_settings, tasks, deliver)
             .map_err(|error| LogStoreError::wal(error.kind(), error.to_string()))?;
+        if let Some((sequence, error)) = unreadable {
+            // Going on would remove the record with its segment after the next flush.
+            let text = format!("record {sequence} cannot be replayed: {error}");
+            return Err(LogStoreError::wal(model::ErrorKind::Internal, text));
+        }
         metrics.replayed_entries.increment(entries);
         metrics.quarantined.increment((report.damage.len() + loaded.quarantined.len()) as u64);
         metrics.files.set(loaded.set.files.len() as f64);

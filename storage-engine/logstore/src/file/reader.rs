@@ -39,8 +39,9 @@ impl OpenFile {
     pub(crate) fn open(disk: &dyn Disk, path: &Path, offset: u64, bytes: u32) -> LogStoreResult<Self> {
         let io = |error| LogStoreError::io("reading", path, error);
         let file = disk.open_read(path).map_err(io)?;
+        let file_bytes = file.len().map_err(io)?;
         let end = offset.checked_add(u64::from(bytes));
-        if end.is_none_or(|end| end > file.len().unwrap_or(0)) {
+        if end.is_none_or(|end| end > file_bytes) {
             return Err(io(std::io::ErrorKind::UnexpectedEof.into()));
         }
         let mut encoded = vec![0; bytes as usize];

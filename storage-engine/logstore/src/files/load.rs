@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use format::{LogFormatError, LogManifest, LogManifestFile};
 use hashbrown::HashSet;
-use model::TenantId;
+use model::{ErrorKind, TenantId};
 use parquet::file::metadata::ParquetMetaDataReader;
 use runtime::Disk;
 
@@ -33,7 +33,7 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> LogStoreResult<Loaded> {
     let found = data_files(disk, dir)?;
     if !disk.exists(&path) {
         // The first start writes one, so files without a manifest mean that it was lost.
-        let loaded = from_files(disk, dir, &found);
+        let loaded = from_files(disk, dir, &found)?;
         disk.create_dir_all(dir).map_err(|error| LogStoreError::io("making", dir, error))?;
         loaded.set.write_manifest(disk, dir)?;
         return Ok(loaded);
@@ -45,9 +45,9 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> LogStoreResult<Loaded> {
         Err(error @ LogFormatError::Version { .. }) => Err(LogStoreError::format(&path, error)),
         Err(error) => {
             tracing::error!(%error, path = %path.display(), "log manifest is damaged, reading every data file instead");
+            let loaded = from_files(disk, dir, &found)?;
             let aside = filenames::damaged(&path);
             disk.rename(&path, &aside).map_err(|error| LogStoreError::io("renaming", &path, error))?;
-            let loaded = from_files(disk, dir, &found);
             loaded.set.write_manifest(disk, dir)?;
             Ok(loaded)
         }
@@ -80,7 +80,7 @@ fn from_manifest(
 
 /// Takes every file that can be read. Which generation was flushed is not known, so all of the write-ahead log is
 /// replayed; what a file has already comes as exact duplicates, which readers drop.
-fn from_files(disk: &dyn Disk, dir: &Path, found: &[(TenantId, String, PathBuf)]) -> Loaded {
+fn from_files(disk: &dyn Disk, dir: &Path, found: &[(TenantId, String, PathBuf)]) -> LogStoreResult<Loaded> {
     let (mut files, mut quarantined, mut newest_generation) = (Vec::new(), Vec::new(), 0);
     for (tenant, below, path) in found.iter().filter(|(_, below, _)| filenames::is_data_file(below)) {
         match describe(disk, tenant, below, path) {
@@ -88,6 +88,8 @@ fn from_files(disk: &dyn Disk, dir: &Path, found: &[(TenantId, String, PathBuf)]
                 newest_generation = newest_generation.max(generation);
                 files.push(DataFile::new(dir, about));
             }
+            // Without it the new manifest would not name the file, and the next start would remove it.
+            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
             Err(error) => {
                 tracing::error!(%error, path = %path.display(), "a log data file cannot be read, it is set aside");
                 if let Err(error) = disk.rename(path, &filenames::damaged(path)) {
@@ -98,7 +100,7 @@ fn from_files(disk: &dyn Disk, dir: &Path, found: &[(TenantId, String, PathBuf)]
         }
     }
     let set = FileSet { flushed_generation: 0, files: Arc::new(files) };
-    Loaded { set, newest_generation, quarantined }
+    Ok(Loaded { set, newest_generation, quarantined })
 }
 
 fn quarantine(tenant: &TenantId, path: &Path, reason: String) -> QuarantinedUnit {

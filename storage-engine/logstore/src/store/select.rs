@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use storage_api::{BoxFuture, LogPage, LogQuerier, LogSelect, StorageError, StorageResult, StreamSummary};
 
 use super::{Inner, LogStore};
-use crate::error::LogStoreError;
+use crate::error::{LogStoreError, LogStoreResult};
 use crate::filenames;
 use crate::files::{DataFile, LoadedFile, QuarantinedUnit};
 use crate::memtable::{MemoryRun, TenantBuffer};
@@ -26,12 +26,12 @@ impl LogQuerier for LogStore {
     ) -> BoxFuture<'a, StorageResult<Vec<Arc<dyn LogPage>>>> {
         let (inner, select) = (Arc::clone(&self.0), select.clone());
         Box::pin(self.0.off_the_async_threads(move || {
-            let mut pages = inner.pages(&select);
+            let mut pages = inner.pages(&select)?;
             match direction {
                 Direction::Forward => pages.sort_by_key(|page| page.range().min),
                 Direction::Backward => pages.sort_by_key(|page| std::cmp::Reverse(page.range().max)),
             }
-            pages
+            Ok(pages)
         }))
     }
 
@@ -42,6 +42,7 @@ impl LogQuerier for LogStore {
 }
 
 /// What a query may read, all taken at one moment.
+#[derive(Default)]
 struct Snapshot {
     buffers: Vec<Arc<TenantBuffer>>,
     files: Vec<(Arc<DataFile>, Arc<LoadedFile>)>,
@@ -68,23 +69,32 @@ struct FilePage {
 impl Inner {
     async fn off_the_async_threads<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce() -> LogStoreResult<T> + Send + 'static,
     ) -> StorageResult<T> {
         let done = self.tasks.spawn_blocking("log-store-select", work).await;
-        done.map_err(|_| {
+        let done = done.map_err(|_| {
             StorageError::new(ErrorKind::Internal, "log store: a query thread ended without an answer")
-        })
+        })?;
+        done.map_err(StorageError::from)
     }
 
     /// Blocks on the disk for file indexes that are not in memory.
-    fn snapshot(&self, select: &LogSelect) -> Snapshot {
+    fn snapshot(&self, select: &LogSelect) -> LogStoreResult<Snapshot> {
         let (generations, files) = {
             let state = self.state.read();
             let sealed = state.sealed.as_ref().map(|sealed| Arc::clone(&sealed.generation));
             let generations = sealed.into_iter().chain([Arc::clone(&state.active)]).collect::<Vec<_>>();
             (generations, Arc::clone(&state.files.files))
         };
-        let index = self.stream_index(&select.tenant);
+        // Reading makes no tenant: one without streams and files has nothing.
+        let known = self.streams.read().get(&select.tenant).cloned();
+        let index = match known {
+            Some(index) => index,
+            None if files.iter().any(|data| data.about.tenant == select.tenant) => {
+                self.stream_index(&select.tenant)
+            }
+            None => return Ok(Snapshot::default()),
+        };
         let mut open = Vec::new();
         for data in files.iter().filter(|data| data.about.tenant == select.tenant) {
             if !select.range.overlaps(TimeRange::new(data.about.min_ns, data.about.max_ns)) {
@@ -92,17 +102,19 @@ impl Inner {
             }
             match self.indexes.get(&*self.disk, data, &index) {
                 Ok(file) => open.push((Arc::clone(data), file)),
-                Err(error) => self.quarantine_file(data, &error),
+                Err(error) if error.kind() == ErrorKind::Corrupt => self.quarantine_file(data, &error),
+                // Leaving its entries out would be a wrong answer.
+                Err(error) => return Err(error),
             }
         }
         // After the files: opening one may have brought streams that were not known.
         let selected = index.select(&select.matchers);
         let buffers = generations.iter().filter_map(|generation| generation.tenant(&select.tenant)).collect();
-        Snapshot { buffers, files: open, selected }
+        Ok(Snapshot { buffers, files: open, selected })
     }
 
-    fn pages(self: &Arc<Self>, select: &LogSelect) -> Vec<Arc<dyn LogPage>> {
-        let snapshot = self.snapshot(select);
+    fn pages(self: &Arc<Self>, select: &LogSelect) -> LogStoreResult<Vec<Arc<dyn LogPage>>> {
+        let snapshot = self.snapshot(select)?;
         let mut pages: Vec<Arc<dyn LogPage>> = Vec::new();
         for (data, file) in &snapshot.files {
             self.file_pages(data, file, &snapshot.selected, select, &mut pages);
@@ -112,7 +124,7 @@ impl Inner {
                 pages.push(Arc::new(MemoryPage(run)));
             }
         }
-        pages
+        Ok(pages)
     }
 
     fn file_pages(
@@ -161,8 +173,8 @@ impl Inner {
         }
     }
 
-    fn summaries(&self, select: &LogSelect) -> Vec<StreamSummary> {
-        let snapshot = self.snapshot(select);
+    fn summaries(&self, select: &LogSelect) -> LogStoreResult<Vec<StreamSummary>> {
+        let snapshot = self.snapshot(select)?;
         let mut counts: HashMap<Labels, (u64, u64)> = HashMap::new();
         let mut add = |labels: &Labels, entries: u64, bytes: u64| {
             let count = counts.entry_ref(labels).or_default();
@@ -185,15 +197,12 @@ impl Inner {
         let summary = |(labels, (entries, bytes))| StreamSummary { labels, entries, bytes };
         let mut streams: Vec<StreamSummary> = counts.into_iter().map(summary).collect();
         streams.sort_unstable_by(|left, right| left.labels.cmp(&right.labels));
-        streams
+        Ok(streams)
     }
 
-    /// Sets a file aside whose index cannot be read. A file that only cannot be opened now stays.
+    /// Sets a file aside whose index is damaged.
     fn quarantine_file(&self, data: &DataFile, error: &LogStoreError) {
         tracing::error!(%error, path = %data.path.display(), "a log data file cannot be read");
-        if error.kind() != ErrorKind::Corrupt {
-            return;
-        }
         match self.remove_files(|file| file.path == data.path) {
             Ok(removed) if removed.is_empty() => return,
             Ok(_) => {
