@@ -130,8 +130,14 @@ fn describe(
         .map_err(|error| damaged(&format!("its footer cannot be read: {error}")))?;
     let pairs = metadata.file_metadata().key_value_metadata();
     let place = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == INDEX_KEY));
+    let place = place.and_then(|pair| pair.value.as_deref());
+    let version = place.and_then(|place| place.strip_prefix('v')?.split_once(' ')?.0.parse().ok());
+    if let Some(got) = version.filter(|got| *got != 1) {
+        let newer = LogFormatError::Version { unit: "log data file", got, known: 1 };
+        return Err(LogStoreError::format(path, newer));
+    }
     let (index_offset, index_bytes) = place
-        .and_then(|pair| pair.value.as_deref()?.strip_prefix("v1 ")?.split_once(' '))
+        .and_then(|place| place.strip_prefix("v1 ")?.split_once(' '))
         .and_then(|(offset, bytes)| Some((offset.parse().ok()?, bytes.parse().ok()?)))
         .ok_or_else(|| damaged("its footer does not tell where its index is"))?;
     let open = OpenFile::open(disk, path, index_offset, index_bytes)?;

@@ -443,6 +443,24 @@ async fn a_file_with_a_damaged_index_is_set_aside_and_the_others_are_served() {
 }
 
 #[tokio::test]
+async fn a_query_fails_when_a_file_cannot_be_read_now_and_nothing_is_set_aside() {
+    let mut machine = Machine::new(1);
+    let store = machine.open();
+    append(&store, &example()).await.expect("stored");
+    store.flush().await.expect("flushed");
+    let file = machine.data_files().remove(0);
+    let away = file.with_extension("away");
+    machine.disk.rename(&file, &away).expect("renamed");
+    let error =
+        store.select(&everything(), Direction::Forward).await.err().expect("not a part of the answer");
+    assert_ne!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(store.quarantined(), []);
+    machine.disk.rename(&away, &file).expect("renamed");
+    assert!(!read_raw(&store, &everything()).await.is_empty());
+    machine.stop(store).await;
+}
+
+#[tokio::test]
 async fn appends_past_the_memory_cap_are_refused_with_a_retry_hint_until_a_flush_succeeds() {
     let mut machine = Machine::new(1);
     machine.settings.memory_bytes_max = 3000;
