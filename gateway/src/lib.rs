@@ -6,6 +6,7 @@ pub mod api;
 mod apis;
 pub mod cli;
 pub mod config;
+mod data_lock;
 pub mod duration;
 pub mod receivers;
 pub mod server;

@@ -13,10 +13,13 @@ use storage_api::{LogQuerier, MetricsQuerier};
 use tsdb::{Tsdb, TsdbSettings};
 
 use crate::config::types::{Durability, StorageConfig};
+use crate::data_lock::DataLock;
 use unopened::Unopened;
 
 /// Both stores, open.
 pub(crate) struct OpenStores {
+    /// Keeps every other process out of the data folder.
+    _lock: DataLock,
     metrics: Arc<Tsdb>,
     logs: Arc<LogStore>,
 }
@@ -34,6 +37,7 @@ impl OpenStores {
         clock: &Arc<dyn Clock>,
         budget: &Arc<MemoryBudget>,
     ) -> anyhow::Result<Self> {
+        let lock = DataLock::take(&config.directory)?;
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
         let mut metrics_settings = TsdbSettings::default();
         metrics_settings.wal.durability = durability(config.metrics.durability);
@@ -62,7 +66,9 @@ impl OpenStores {
         let logs = logs.and_then(|opened| opened.map_err(|error| anyhow!("{error}")));
         let logs = logs.with_context(|| format!("opening the log store in {shown}"));
         match (metrics, logs) {
-            (Ok(metrics), Ok(logs)) => Ok(Self { metrics: Arc::new(metrics), logs: Arc::new(logs) }),
+            (Ok(metrics), Ok(logs)) => {
+                Ok(Self { _lock: lock, metrics: Arc::new(metrics), logs: Arc::new(logs) })
+            }
             (Ok(metrics), Err(error)) => {
                 metrics.close().await;
                 Err(error)

@@ -1,5 +1,6 @@
 //! `tidegate serve`: runs until Ctrl-C or SIGTERM, then drains.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::Context;
@@ -96,6 +97,8 @@ fn start_logging(config: &Config) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // Colours are for people: a log file or journal gets plain text.
+    let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal());
     // A second start in one process (a test) keeps the first's.
     let _ = match logs.encoding {
         LogEncoding::Console => subscriber.try_init(),

@@ -52,7 +52,7 @@ pub struct EngineSettings {
     pub bytes_max: u64,
     /// Most lines a query may look at; default no limit.
     pub lines_max: u64,
-    /// Most bytes that results in the making may hold; default 1 GiB.
+    /// Most bytes that results in the making may hold; default 256 MiB, because 20 queries may run at once.
     pub memory_max: u64,
 }
 
@@ -68,7 +68,7 @@ impl Default for EngineSettings {
             series_max: 10_000,
             bytes_max: u64::MAX,
             lines_max: u64::MAX,
-            memory_max: 1 << 30,
+            memory_max: 256 << 20,
         }
     }
 }

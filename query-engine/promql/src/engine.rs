@@ -24,7 +24,7 @@ pub struct EngineSettings {
     pub timeout: Duration,
     /// Most samples that a query holds at one time (`query.max-samples`). Default 50,000,000.
     pub samples_max: u64,
-    /// Most bytes of columns that a query holds at one time. Default 2 GiB.
+    /// Most bytes of columns that a query holds at one time. Default 512 MiB.
     pub memory_bytes_max: u64,
     /// How far back an instant selector looks (`query.lookback-delta`). Default 5 m.
     pub lookback_delta: Duration,
@@ -47,7 +47,7 @@ impl Default for EngineSettings {
         Self {
             timeout: Duration::from_secs(120),
             samples_max: 50_000_000,
-            memory_bytes_max: 2 << 30,
+            memory_bytes_max: 512 << 20,
             lookback_delta: Duration::from_secs(300),
             subquery_step: Duration::from_secs(60),
             concurrency_max: 20,
