@@ -238,7 +238,8 @@ fn bad_number(number: u64) -> DecodeError {
     DecodeError::invalid(format!("field number {number} is not within 1 to {}", (1 << 29) - 1))
 }
 
-/// Reads a varint and moves `rest` behind it. Bits above 64 are dropped, as other readers do.
+/// Reads a varint and moves `rest` behind it. One with bits above 64 is refused, as Go's and prost's readers do: what
+/// we forward must be readable behind us.
 #[inline(always)]
 pub fn read_varint(rest: &mut &[u8]) -> Result<u64, DecodeError> {
     match **rest {
@@ -260,6 +261,10 @@ fn read_long_varint(rest: &mut &[u8]) -> Result<u64, DecodeError> {
     for (index, byte) in rest.iter().take(VARINT_BYTES_MAX).enumerate() {
         value |= ((byte & 0x7f) as u64) << (7 * index);
         if *byte < 0x80 {
+            // The tenth byte holds the 64th bit only.
+            if index == VARINT_BYTES_MAX - 1 && *byte > 1 {
+                return Err(varint_too_long());
+            }
             *rest = &rest[index + 1..];
             return Ok(value);
         }
@@ -269,7 +274,7 @@ fn read_long_varint(rest: &mut &[u8]) -> Result<u64, DecodeError> {
 
 #[cold]
 fn varint_too_long() -> DecodeError {
-    DecodeError::invalid(format!("varint has more than {VARINT_BYTES_MAX} bytes"))
+    DecodeError::invalid(format!("varint has more than {VARINT_BYTES_MAX} bytes or 64 bits"))
 }
 
 /// Reads a length and as many bytes, and moves `rest` behind them.

@@ -79,7 +79,7 @@ proptest! {
             bytes[index] = byte;
         }
         if let Ok(checked) = check(signal, bytes.into()) {
-            prop_assert!(reencoded(signal, &checked.payload).is_ok());
+            prop_assert!(reencoded(signal, &checked.payload).is_ok(), "{:?}", reencoded(signal, &checked.payload).err());
             prop_assert_eq!(checked.items, item_count(signal, &checked.payload).expect("well-formed"));
             let again = check(signal, checked.payload.clone()).expect("CHECK-1");
             prop_assert_eq!((again.payload, again.items), (checked.payload, checked.items));
