@@ -210,6 +210,8 @@ fn key_value(bytes: &[u8], depth: u8) -> Result<(), DecodeError> {
         match field.number {
             1 => check_text(field.bytes()?)?,
             2 => any_value(field.bytes()?, depth)?,
+            // An index into the profiles' dictionary: nothing to us, but typed for whoever we forward to.
+            3 => drop(field.varint()?),
             _ => (),
         }
     }
@@ -231,6 +233,8 @@ fn any_value(bytes: &[u8], depth: u8) -> Result<(), DecodeError> {
             5 => elements(field.bytes()?, |value| any_value(value, depth))?,
             6 => elements(field.bytes()?, |pair| key_value(pair, depth))?,
             7 => drop(field.bytes()?),
+            // An index into the profiles' dictionary, as in `key_value`.
+            8 => drop(field.varint()?),
             _ => (),
         }
     }
