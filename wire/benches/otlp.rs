@@ -1,11 +1,11 @@
 //! What the OTLP half costs a core: walks, `check`, JSON, split. One request is 1000 items, some 200 bytes a point
 //! and 370 bytes a record, as in a Collector batch.
 
+mod cpu_time;
+
 use std::hint::black_box;
-use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use model::Signal;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -19,9 +19,10 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
-use rustix::time::{ClockId, clock_gettime};
 use wire::DecodeError;
 use wire::otlp::{self, Attributes, MetricData, json};
+
+use self::cpu_time::CpuTime;
 
 const ITEMS: u64 = 1000;
 const POINTS_PER_METRIC: u64 = 50;
@@ -246,39 +247,6 @@ fn otlp_benchmarks(c: &mut Criterion<CpuTime>) {
         });
     }
     group.finish();
-}
-
-/// Time on the CPU instead of on the wall, which other programs on the machine cannot stretch.
-struct CpuTime;
-
-impl Measurement for CpuTime {
-    type Intermediate = Duration;
-    type Value = Duration;
-
-    fn start(&self) -> Duration {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    }
-
-    fn end(&self, start: Duration) -> Duration {
-        self.start() - start
-    }
-
-    fn add(&self, one: &Duration, other: &Duration) -> Duration {
-        *one + *other
-    }
-
-    fn zero(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn to_f64(&self, value: &Duration) -> f64 {
-        WallTime.to_f64(value)
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        WallTime.formatter()
-    }
 }
 
 criterion_group! {
