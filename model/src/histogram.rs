@@ -4,6 +4,7 @@
 
 mod bounds;
 mod combine;
+mod integer;
 mod reset;
 mod trim;
 
@@ -11,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use combine::{Combined, HistogramSum, IncompatibleBuckets};
+pub use integer::{IntegerBuckets, IntegerHistogram};
 
 /// Schema number of histograms whose bucket bounds are listed one by one.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;

@@ -17,7 +17,7 @@ mod time_range;
 pub use error::ErrorKind;
 pub use histogram::{
     Bucket, BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, Combined, CounterResetHint, FloatHistogram,
-    HistogramSum, IncompatibleBuckets,
+    HistogramSum, IncompatibleBuckets, IntegerBuckets, IntegerHistogram,
 };
 pub use labels::{Labels, LabelsBuilder};
 pub use log_entries::{Direction, LogEntries, LogEntry, MetadataPairs};

@@ -1,4 +1,4 @@
-use super::{Buckets, CounterResetHint, FloatHistogram};
+use super::{BucketSpan, Buckets, CounterResetHint, FloatHistogram, IntegerBuckets, IntegerHistogram};
 
 fn histogram(schema: i32, positive: &[(i32, f64)]) -> FloatHistogram {
     let count = positive.iter().map(|(_, count)| count).sum();
@@ -59,4 +59,27 @@ fn histograms_print_as_in_go() {
     shown.zero_threshold = 0.001;
     shown.zero_count = 1.0;
     assert_eq!(shown.to_string(), "{count:3, sum:6, [-0.001,0.001]:1, (1,2]:1, (2,4]:2}");
+}
+
+#[test]
+fn an_integer_histogram_reads_as_floats_with_absolute_counts() {
+    let integer = IntegerHistogram {
+        counter_reset_hint: CounterResetHint::Gauge,
+        schema: 3,
+        zero_threshold: 0.001,
+        zero_count: 2,
+        count: 11,
+        sum: 1.5,
+        positive: IntegerBuckets {
+            spans: vec![BucketSpan { offset: -1, length: 3 }],
+            deltas: vec![1, 3, -2],
+        },
+        negative: IntegerBuckets { spans: vec![BucketSpan { offset: 0, length: 1 }], deltas: vec![2] },
+        custom_values: None,
+    };
+    let float = integer.to_float();
+    assert_eq!(float.positive.iter().collect::<Vec<_>>(), [(-1, 1.0), (0, 4.0), (1, 2.0)]);
+    assert_eq!(float.negative.iter().collect::<Vec<_>>(), [(0, 2.0)]);
+    assert_eq!((float.count, float.zero_count, float.sum), (11.0, 2.0, 1.5));
+    assert_eq!(float.counter_reset_hint, CounterResetHint::Gauge);
 }
