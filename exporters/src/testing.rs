@@ -217,7 +217,12 @@ impl LogAppender for MemoryLogs {
 }
 
 pub(crate) fn context() -> ExporterContext {
-    ExporterContext { clock: Arc::new(SystemClock), tasks: Tasks::new(), budget: MemoryBudget::new(u64::MAX) }
+    ExporterContext {
+        clock: Arc::new(SystemClock),
+        tasks: Tasks::new(),
+        budget: MemoryBudget::new(u64::MAX),
+        extensions: pipelines::Extensions::default(),
+    }
 }
 
 /// Makes the exporter of a registry row, as the graph does.

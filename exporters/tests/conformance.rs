@@ -248,7 +248,12 @@ impl Drop for Subject {
 const QUEUE_SIZE: u64 = 4;
 
 fn context(budget: &Arc<MemoryBudget>, tasks: &Tasks) -> ExporterContext {
-    ExporterContext { clock: Arc::new(SystemClock), tasks: tasks.clone(), budget: Arc::clone(budget) }
+    ExporterContext {
+        clock: Arc::new(SystemClock),
+        tasks: tasks.clone(),
+        budget: Arc::clone(budget),
+        extensions: pipelines::Extensions::default(),
+    }
 }
 
 impl Row {
@@ -497,6 +502,7 @@ fn every_component_has_an_example_that_builds() {
             clock: Arc::new(SystemClock),
             tasks: Tasks::new(),
             budget: MemoryBudget::new(u64::MAX),
+            extensions: pipelines::Extensions::default(),
         };
         let config = PipelinesConfig::parse(&value).unwrap_or_else(|error| panic!("{path}: {error}"));
         Graph::build(&config, &registries, &context).unwrap_or_else(|error| panic!("{path}: {error}"));

@@ -72,6 +72,7 @@ pub fn check(config: &Config) -> Result<(), ConfigFault> {
         clock: Arc::new(SystemClock),
         tasks: Tasks::new(),
         budget: MemoryBudget::new(u64::MAX),
+        extensions: pipelines::Extensions::default(),
     };
     build(config, &OpenStores::not_opened(), &context).map(|_| ())
 }
@@ -153,7 +154,12 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let context = GraphContext { clock, tasks: tasks.clone(), budget };
+        let context = GraphContext {
+            clock,
+            tasks: tasks.clone(),
+            budget,
+            extensions: pipelines::Extensions::default(),
+        };
         let started = Self::on_stores(&config, &stores, &context, recorder).await;
         match started {
             Ok(Started { process, servers, graph, listeners }) => {

@@ -10,7 +10,7 @@ use model::Signal;
 use runtime::{Clock, MemoryBudget, Tasks};
 use serde::de::DeserializeOwned;
 
-use crate::{Consumer, PipelineResult};
+use crate::{Consumer, Extensions, PipelineResult};
 
 /// A component's id in a config: `type` or `type/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,6 +177,8 @@ pub struct ExporterContext {
     pub tasks: Tasks,
     /// The process' one memory budget.
     pub budget: Arc<MemoryBudget>,
+    /// The extensions that its config may name.
+    pub extensions: Extensions,
 }
 
 /// A destination. One instance serves every pipeline that names its id.

@@ -22,7 +22,7 @@ use crate::fan_out::FanOut;
 use crate::telemetry::ProcessorItems;
 use crate::{
     Batch, ComponentConfig, ComponentId, ConfigError, Consumer, Exporter, ExporterContext, ExporterFactory,
-    PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory,
+    Extensions, PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory,
 };
 pub use config::{PipelineConfig, PipelineId, PipelinesConfig};
 
@@ -35,6 +35,8 @@ pub struct GraphContext {
     pub tasks: Tasks,
     /// The process' one memory budget.
     pub budget: Arc<MemoryBudget>,
+    /// The extensions that their configs may name.
+    pub extensions: Extensions,
 }
 
 /// Which components a config may name, and what the exporters among them get.
@@ -167,6 +169,7 @@ impl<S> Builder<'_, S> {
             clock: Arc::clone(&self.context.clock),
             tasks: self.context.tasks.clone(),
             budget: Arc::clone(&self.context.budget),
+            extensions: self.context.extensions.clone(),
         };
         let mut built = BTreeMap::new();
         for (id, value) in &self.config.exporters {

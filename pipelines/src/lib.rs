@@ -9,6 +9,7 @@ mod attributes;
 mod batch;
 mod component;
 mod error;
+mod extensions;
 mod fan_out;
 mod graph;
 mod processors;
@@ -25,6 +26,7 @@ pub use component::{
     Processor, ProcessorContext, ProcessorFactory, Stability,
 };
 pub use error::{PipelineError, PipelineResult};
+pub use extensions::{ClientAuth, Extensions, FileStorage, Offer};
 pub use graph::{Graph, GraphContext, PipelineConfig, PipelineId, PipelinesConfig, Registries};
 pub use processors::PROCESSORS;
 pub use sending::{Next, QueueConfig, RetryConfig, Sending, SendingSettings, Sizer, plan, retry};

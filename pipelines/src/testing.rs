@@ -80,5 +80,10 @@ pub(crate) fn invalid() -> PipelineError {
 }
 
 pub(crate) fn exporter_context() -> ExporterContext {
-    ExporterContext { clock: Arc::new(SystemClock), tasks: Tasks::new(), budget: MemoryBudget::new(u64::MAX) }
+    ExporterContext {
+        clock: Arc::new(SystemClock),
+        tasks: Tasks::new(),
+        budget: MemoryBudget::new(u64::MAX),
+        extensions: crate::Extensions::default(),
+    }
 }

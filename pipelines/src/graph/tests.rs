@@ -124,6 +124,7 @@ fn build(config: Value, diary: &Diary) -> Result<Graph, ConfigError> {
         clock: Arc::new(SystemClock),
         tasks: Tasks::new(),
         budget: MemoryBudget::new(u64::MAX),
+        extensions: crate::Extensions::default(),
     };
     Graph::build(&config, &registries, &context)
 }
