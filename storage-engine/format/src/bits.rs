@@ -26,7 +26,7 @@ pub(crate) fn write_bits(out: &mut Vec<u8>, free: &mut u8, value: u64, count: u3
 }
 
 /// Reads bits from the front of a slice.
-pub(crate) struct BitReader<'a> {
+pub struct BitReader<'a> {
     data: &'a [u8],
     /// Next byte of `data` that is not wholly in the window.
     at: usize,
@@ -37,7 +37,7 @@ pub(crate) struct BitReader<'a> {
 
 /// The stream ended inside a value.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct OutOfBits;
+pub struct OutOfBits;
 
 impl<'a> BitReader<'a> {
     pub(crate) fn new(data: &'a [u8]) -> Self {
@@ -69,6 +69,11 @@ impl<'a> BitReader<'a> {
             self.refill();
         }
         self.window >> (64 - count)
+    }
+
+    /// Bits that were not taken yet.
+    pub(crate) fn left(&self) -> usize {
+        (self.data.len() - self.at) * 8 + self.bits as usize
     }
 
     /// Takes `count` bits that were peeked.

@@ -4,8 +4,10 @@
 //! it was given.
 
 mod bits;
+mod chunk;
 mod error;
 pub mod head_record;
+mod histogram_chunk;
 mod log_batch;
 mod log_columns;
 mod log_cursor;
@@ -13,10 +15,22 @@ mod log_error;
 mod log_index;
 mod log_manifest;
 mod log_signatures;
+mod start_time;
+mod varbit;
 mod varint;
 mod xor;
+mod xor2;
+mod xor_window;
 
+pub use chunk::{
+    ENCODING_FLOAT_HISTOGRAM, ENCODING_FLOAT_HISTOGRAM_ST, ENCODING_HISTOGRAM, ENCODING_HISTOGRAM_ST,
+    ENCODING_XOR, ENCODING_XOR2, chunk_samples, decode_chunk,
+};
 pub use error::FormatError;
+pub use histogram_chunk::{
+    HISTOGRAM_CHUNK_BYTES_TARGET, HISTOGRAM_CHUNK_SAMPLES_MIN, HistogramAppender, HistogramOffer,
+    NativeHistogram, histogram_chunk_header, histogram_samples, read_histograms,
+};
 pub use log_batch::{LogBatchRecord, decode_log_batch, encode_log_batch};
 pub use log_columns::{
     ByteColumn, bit_width, decode_delta, decode_delta_length, decode_hybrid, decode_plain, encode_delta,

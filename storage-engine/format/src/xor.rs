@@ -8,16 +8,15 @@ use model::{SampleColumns, TimeRange};
 
 use crate::FormatError;
 use crate::bits::{BitReader, OutOfBits, write_bits};
+use crate::varbit::read_uvarint;
 use crate::varint::{put_uvarint, put_varint, unzigzag};
+use crate::xor_window::{ReadWindow, WriteWindow};
 
 /// A chunk may hold this many samples, because its count has 16 bits.
 pub const XOR_SAMPLES_MAX: u16 = u16::MAX;
 
 /// Bytes of the sample count in front.
 const HEADER_BYTES: usize = 2;
-
-/// `leading` before the first value window (the sentinel of xor.go).
-const NO_WINDOW: u8 = 0xff;
 
 /// Where a chunk's last sample left off.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +25,7 @@ pub struct XorAppender {
     value: f64,
     delta: u64,
     samples: u16,
-    leading: u8,
-    trailing: u8,
+    window: WriteWindow,
     /// Unused bits of the last byte.
     free: u8,
 }
@@ -35,7 +33,7 @@ pub struct XorAppender {
 impl XorAppender {
     /// An appender for an empty chunk; the first append writes the header.
     pub const EMPTY: Self =
-        Self { timestamp_ms: 0, value: 0.0, delta: 0, samples: 0, leading: NO_WINDOW, trailing: 0, free: 0 };
+        Self { timestamp_ms: 0, value: 0.0, delta: 0, samples: 0, window: WriteWindow::NONE, free: 0 };
 
     /// Samples in the chunk.
     #[inline]
@@ -100,24 +98,7 @@ impl XorAppender {
     #[inline]
     fn append_value(&mut self, chunk: &mut Vec<u8>, value: f64, prefix: u64, prefix_bits: u32) {
         let change = value.to_bits() ^ self.value.to_bits();
-        if change == 0 {
-            write_bits(chunk, &mut self.free, prefix << 1, prefix_bits + 1);
-            return;
-        }
-        // Five bits hold the count of leading zeros.
-        let leading = u8::try_from(change.leading_zeros().min(31)).expect("at most 31");
-        let trailing = u8::try_from(change.trailing_zeros()).expect("at most 63");
-        if self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing {
-            write_bits(chunk, &mut self.free, prefix << 2 | 0b10, prefix_bits + 2);
-        } else {
-            (self.leading, self.trailing) = (leading, trailing);
-            let significant = u64::from(64 - leading - trailing);
-            // 64 significant bits are written as 0 in six bits; 0 cannot occur.
-            let window = 0b11 << 11 | u64::from(leading) << 6 | (significant & 63);
-            write_bits(chunk, &mut self.free, prefix << 13 | window, prefix_bits + 13);
-        }
-        let significant = u32::from(64 - self.leading - self.trailing);
-        write_bits(chunk, &mut self.free, change >> self.trailing, significant);
+        self.window.write(chunk, &mut self.free, prefix, prefix_bits, change);
     }
 }
 
@@ -163,7 +144,7 @@ fn decode(
     }
     let mut timestamp = unzigzag(read_uvarint(bits)?);
     let mut value = bits.read(64)?;
-    let mut window = Window { shift: 0, significant: 0 };
+    let mut window = ReadWindow::WHOLE;
     let mut delta = 0;
     for index in 0..samples {
         if index > 0 {
@@ -183,38 +164,6 @@ fn decode(
         }
     }
     Ok(())
-}
-
-/// Bits of a value that may have changed.
-struct Window {
-    shift: u32,
-    significant: u32,
-}
-
-impl Window {
-    /// The XOR of the next value with the one before.
-    #[inline]
-    fn read(&mut self, bits: &mut BitReader<'_>) -> Result<u64, OutOfBits> {
-        let head = bits.peek(13);
-        if head >> 12 == 0 {
-            bits.skip(1)?;
-            return Ok(0);
-        }
-        if head >> 11 == 0b10 {
-            bits.skip(2)?;
-            if self.significant == 0 {
-                return Err(OutOfBits);
-            }
-        } else {
-            bits.skip(13)?;
-            let leading = u32::try_from(head >> 6 & 31).expect("five bits");
-            let significant = u32::try_from(head & 63).expect("six bits");
-            self.significant = if significant == 0 { 64 } else { significant };
-            // A sum over 64 is damage; no writer makes it.
-            self.shift = 64u32.checked_sub(leading + self.significant).ok_or(OutOfBits)?;
-        }
-        Ok(bits.read(self.significant)? << self.shift)
-    }
 }
 
 /// A delta of deltas.
@@ -238,18 +187,6 @@ fn read_change(bits: &mut BitReader<'_>) -> Result<i64, OutOfBits> {
     let raw = (head >> (24 - prefix - count) & ((1 << count) - 1)).cast_signed();
     // Ranges are −(2^(n−1)−1) ..= 2^(n−1), one step off two's complement.
     Ok(if raw > 1 << (count - 1) { raw - (1 << count) } else { raw })
-}
-
-fn read_uvarint(bits: &mut BitReader<'_>) -> Result<u64, OutOfBits> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = bits.read(8)?;
-        value |= (byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Ok(value);
-        }
-    }
-    Err(OutOfBits)
 }
 
 #[cfg(test)]
