@@ -5,6 +5,7 @@
 mod bounds;
 mod combine;
 mod integer;
+mod native;
 mod reset;
 mod trim;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use combine::{Combined, HistogramSum, IncompatibleBuckets};
 pub use integer::{IntegerBuckets, IntegerHistogram};
+pub use native::{EXPONENTIAL_SCHEMAS, InvalidHistogram, NativeHistogram};
 
 /// Schema number of histograms whose bucket bounds are listed one by one.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;

@@ -3,6 +3,8 @@
 //! Every other crate speaks in these types. Invariant MODEL-1: nothing here does IO, spawns, blocks or reads a clock.
 
 mod error;
+mod exemplar;
+pub mod go_regex;
 mod histogram;
 mod labels;
 mod log_entries;
@@ -15,9 +17,11 @@ mod tenant;
 mod time_range;
 
 pub use error::ErrorKind;
+pub use exemplar::Exemplar;
 pub use histogram::{
-    Bucket, BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, Combined, CounterResetHint, FloatHistogram,
-    HistogramSum, IncompatibleBuckets, IntegerBuckets, IntegerHistogram,
+    Bucket, BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, Combined, CounterResetHint, EXPONENTIAL_SCHEMAS,
+    FloatHistogram, HistogramSum, IncompatibleBuckets, IntegerBuckets, IntegerHistogram, InvalidHistogram,
+    NativeHistogram,
 };
 pub use labels::{Labels, LabelsBuilder};
 pub use log_entries::{Direction, LogEntries, LogEntry, MetadataPairs};

@@ -10,10 +10,14 @@ mod logs;
 mod metrics;
 
 pub use error::{StorageError, StorageResult};
-pub use logs::{LogAppender, LogBatch, LogPage, LogQuerier, LogSelect, StreamEntries, StreamSummary};
+pub use logs::{
+    Followed, LogAppender, LogBatch, LogFollow, LogFollower, LogPage, LogQuerier, LogSelect, StreamEntries,
+    StreamSummary,
+};
 pub use metrics::{
-    AppendOutcome, ChunkEncoding, EncodedChunk, MetricsAppender, MetricsQuerier, MetricsSelect, SampleBatch,
-    Series, SeriesChunks, SeriesRef,
+    AppendOutcome, BlockSummary, ChunkEncoding, EncodedChunk, MetricsAdmin, MetricsAppender, MetricsQuerier,
+    MetricsSelect, MetricsStats, SampleBatch, Series, SeriesChunks, SeriesExemplars, SeriesRef,
+    reject_reason,
 };
 
 /// A boxed future, `Send`, tied to the borrow it was made from.

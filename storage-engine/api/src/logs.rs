@@ -73,6 +73,31 @@ pub trait LogQuerier: Send + Sync {
     fn streams<'a>(&'a self, select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>>;
 }
 
+/// Follows a log store: hands on what is appended.
+pub trait LogFollower: Send + Sync {
+    /// Follows the streams of a tenant that match all `matchers`, from now on.
+    fn follow(&self, tenant: &TenantId, matchers: Vec<Matcher>) -> Box<dyn LogFollow>;
+}
+
+/// Entries as they are appended, for one reader. Dropping it ends it.
+pub trait LogFollow: Send {
+    /// Waits for entries and takes all that wait. They are durable as the store was configured to make them, and
+    /// queries see them; one that is appended again may come again. A reader that is too slow loses entries and is
+    /// told so. `None` when the store closed.
+    /// Cancel-safe.
+    fn next(&mut self) -> BoxFuture<'_, Option<Followed>>;
+}
+
+/// What a follower was handed.
+#[derive(Clone, Debug, Default)]
+pub struct Followed {
+    /// Entries in the order in which they were appended.
+    pub streams: Vec<StreamEntries>,
+    /// Streams of which entries were left out because the reader was too slow, each with the time of the first one,
+    /// ns; a bounded number of them.
+    pub dropped: Vec<(Labels, i64)>,
+}
+
 /// A run of entries of one stream, on disk or in memory.
 pub trait LogPage: Send + Sync {
     /// The stream's labels.

@@ -4,24 +4,54 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{AppendReport, Labels, Matcher, MetricMetadata, SampleColumns, TenantId, TimeRange};
+use model::{
+    AppendReport, Exemplar, Labels, Matcher, MetricMetadata, NativeHistogram, SampleColumns, TenantId,
+    TimeRange,
+};
 
 use crate::{BoxFuture, StorageResult};
+
+mod admin;
+
+pub use admin::{BlockSummary, MetricsAdmin, MetricsStats};
+
+/// Names of the reasons for which a metrics store refuses single samples and exemplars (`Rejection::reason`).
+pub mod reject_reason {
+    /// Another value is stored for this time.
+    pub const DUPLICATE_TIMESTAMP: &str = "duplicate_timestamp";
+    /// Older than the newest sample of its series, and the store takes none out of order.
+    pub const OUT_OF_ORDER: &str = "out_of_order";
+    /// Older than the out-of-order window reaches.
+    pub const TOO_OLD: &str = "too_old";
+    /// Older than what the store still takes in when it takes nothing out of order: its time is in a block already.
+    pub const OUT_OF_BOUNDS: &str = "out_of_bounds";
+    /// Further ahead of the clock than is allowed.
+    pub const TOO_FAR_IN_FUTURE: &str = "too_far_in_future";
+    /// A native histogram that is not sound.
+    pub const INVALID_HISTOGRAM: &str = "invalid_histogram";
+    /// The labels of an exemplar are too long.
+    pub const EXEMPLAR_LABELS_TOO_LONG: &str = "exemplar_labels_too_long";
+}
 
 /// Handle of a series inside one tenant's store. It stays valid until the store forgets the series; an append with a
 /// reference that is no longer known is reported back, never misfiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesRef(pub u64);
 
-/// Samples to append, as columns of equal length. Samples of one series must be in time order.
+/// Samples to append, as columns of equal length, and exemplars beside them. Samples of one series that are not in time
+/// order cost more and may be refused.
 #[derive(Clone, Debug, Default)]
 pub struct SampleBatch {
     /// Which series.
     pub refs: Vec<SeriesRef>,
     /// Milliseconds since the Unix epoch.
     pub timestamps_ms: Vec<i64>,
-    /// Values.
+    /// Values; without meaning where `histograms` has an entry.
     pub values: Vec<f64>,
+    /// Native histograms among the samples: position in the columns and value, in ascending order.
+    pub histograms: Vec<(u32, NativeHistogram)>,
+    /// Exemplars; their series need no sample in the batch.
+    pub exemplars: Vec<(SeriesRef, Exemplar)>,
 }
 
 impl SampleBatch {
@@ -32,14 +62,26 @@ impl SampleBatch {
         self.values.push(value);
     }
 
-    /// Number of samples.
+    /// Appends one native histogram.
+    pub fn push_histogram(&mut self, series: SeriesRef, timestamp_ms: i64, histogram: NativeHistogram) {
+        let position = u32::try_from(self.refs.len()).expect("a batch has fewer than 2^32 samples");
+        self.histograms.push((position, histogram));
+        self.push(series, timestamp_ms, 0.0);
+    }
+
+    /// Appends one exemplar.
+    pub fn push_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) {
+        self.exemplars.push((series, exemplar));
+    }
+
+    /// Number of samples, native histograms included.
     pub fn len(&self) -> usize {
         self.refs.len()
     }
 
-    /// Whether there is no sample.
+    /// Whether there is neither a sample nor an exemplar.
     pub fn is_empty(&self) -> bool {
-        self.refs.is_empty()
+        self.refs.is_empty() && self.exemplars.is_empty()
     }
 }
 
@@ -51,8 +93,9 @@ pub trait MetricsAppender: Send + Sync {
     /// first append that uses it.
     fn series(&self, tenant: &TenantId, labels: &Labels) -> StorageResult<SeriesRef>;
 
-    /// Appends samples; resolves when they are durable. `stale_refs` of the answer lists positions whose reference
-    /// is unknown: those samples were not stored, the caller resolves the labels again and retries just them.
+    /// Appends samples, native histograms and exemplars; resolves when they are durable. `stale_refs` of the answer
+    /// lists positions whose reference is unknown: those samples were not stored, the caller resolves the labels again
+    /// and retries just them. Fails with `Invalid` for columns of unequal length and positions that are not there.
     fn append<'a>(
         &'a self,
         tenant: &'a TenantId,
@@ -73,6 +116,10 @@ pub struct AppendOutcome {
     /// The refused samples that `report.rejected` counts: position in the batch, ascending, and index of the reason in
     /// `report.rejected`. A data point may be several samples, and its sender is told of points.
     pub refused: Vec<(u32, u32)>,
+    /// What was stored and refused of the exemplars.
+    pub exemplars: AppendReport,
+    /// Positions in `SampleBatch::exemplars` whose series the store has forgotten.
+    pub stale_exemplar_refs: Vec<u32>,
 }
 
 /// What to read from a metrics store.
@@ -110,6 +157,26 @@ pub trait MetricsQuerier: Send + Sync {
         tenant: &'a TenantId,
         metric: Option<&'a str>,
     ) -> BoxFuture<'a, StorageResult<Vec<(String, MetricMetadata)>>>;
+
+    /// Exemplars inside `range` (ms, both ends included) of the series that match all matchers of at least one of
+    /// `selectors`: by series in label order, each in time order. A store without exemplars has none.
+    fn exemplars<'a>(
+        &'a self,
+        _tenant: &'a TenantId,
+        _selectors: &'a [Vec<Matcher>],
+        _range: TimeRange,
+    ) -> BoxFuture<'a, StorageResult<Vec<SeriesExemplars>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+/// The exemplars of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesExemplars {
+    /// The labels of the series.
+    pub labels: Labels,
+    /// Its exemplars, in time order.
+    pub exemplars: Vec<Exemplar>,
 }
 
 /// A selected series: its labels and a handle on its chunks.
@@ -137,15 +204,43 @@ pub trait SeriesChunks: Send + Sync {
     fn encoded(&self) -> StorageResult<Vec<EncodedChunk>>;
 }
 
-/// Chunk encodings by their number in Prometheus' files (tsdb/chunkenc/chunk.go).
+/// Chunk encodings by their number in Prometheus' files (tsdb/chunkenc/chunk.go). The store writes the first three and
+/// reads all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum ChunkEncoding {
     /// 1, floats.
-    Xor,
+    Xor = 1,
     /// 2, native histograms with integer counts.
-    Histogram,
+    Histogram = 2,
     /// 3, native histograms with float counts.
-    FloatHistogram,
+    FloatHistogram = 3,
+    /// 4, floats with start timestamps.
+    Xor2 = 4,
+    /// 5, native histograms with integer counts and start timestamps.
+    HistogramSt = 5,
+    /// 6, native histograms with float counts and start timestamps.
+    FloatHistogramSt = 6,
+}
+
+impl ChunkEncoding {
+    /// The encoding with this number in files.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Xor,
+            2 => Self::Histogram,
+            3 => Self::FloatHistogram,
+            4 => Self::Xor2,
+            5 => Self::HistogramSt,
+            6 => Self::FloatHistogramSt,
+            _ => return None,
+        })
+    }
+
+    /// Its number in files.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
 }
 
 /// One chunk as bytes.

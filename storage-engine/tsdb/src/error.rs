@@ -33,6 +33,8 @@ pub(crate) enum TsdbError {
     LabelsTooLong { got: usize, limit: usize },
     #[error("the columns of an append differ in length: {refs} series, {timestamps} times, {values} values")]
     UnequalColumns { refs: usize, timestamps: usize, values: usize },
+    #[error("native histograms and exemplars are not stored yet")]
+    FloatsOnly,
     #[error("series {labels}: {error}")]
     Chunk { labels: String, error: FormatError },
     #[error("a task of the metrics store ended early: {0}")]
@@ -53,7 +55,8 @@ impl TsdbError {
             Self::NoLabels
             | Self::TooManyLabels { .. }
             | Self::LabelsTooLong { .. }
-            | Self::UnequalColumns { .. } => ErrorKind::Invalid,
+            | Self::UnequalColumns { .. }
+            | Self::FloatsOnly => ErrorKind::Invalid,
             Self::Chunk { error, .. } => error.kind(),
             Self::Task(_) => ErrorKind::Internal,
         }

@@ -163,7 +163,7 @@ impl Tenant {
             ticket = Some(self.wal.barrier());
         }
         let Applied { report, stale_refs, refused, .. } = applied;
-        (ticket, AppendOutcome { report, stale_refs, refused })
+        (ticket, AppendOutcome { report, stale_refs, refused, ..AppendOutcome::default() })
     }
 
     /// Queues the metadata of `changed` families. Takes the lock of the families inside the order lock; nobody takes
@@ -236,6 +236,9 @@ fn check_shape(batch: &SampleBatch) -> Result<(), TsdbError> {
     if refs != timestamps || refs != values {
         return Err(TsdbError::UnequalColumns { refs, timestamps, values });
     }
+    if !batch.histograms.is_empty() || !batch.exemplars.is_empty() {
+        return Err(TsdbError::FloatsOnly);
+    }
     Ok(())
 }
 
@@ -246,6 +249,7 @@ fn part(batch: &SampleBatch, start: usize) -> SampleBatch {
         refs: batch.refs[range.clone()].to_vec(),
         timestamps_ms: batch.timestamps_ms[range.clone()].to_vec(),
         values: batch.values[range].to_vec(),
+        ..SampleBatch::default()
     }
 }
 
