@@ -61,3 +61,6 @@ pub fn decode_chunk(
 fn unknown() -> FormatError {
     FormatError::chunk("its encoding is none of 1 to 6")
 }
+
+#[cfg(test)]
+mod tests;
