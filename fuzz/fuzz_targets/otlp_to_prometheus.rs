@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use model::{Labels, MetricMetadata, Signal};
+use model::{Exemplar, Labels, MetricMetadata, NativeHistogram, Signal};
 use wire::otlp_to_prometheus::{Resolved, SampleSink, SeriesKey, SeriesResolver, Settings, Translator};
 use wire::prometheus_names::Strategy;
 use wire::{DecodeError, otlp};
@@ -23,6 +23,8 @@ fuzz_target!(|data: &[u8]| {
         strategy: strategies[usize::from(choice % 4)],
         promote_all_resource_attributes: choice & 4 != 0,
         promote_scope_metadata: choice & 8 != 0,
+        convert_histograms_to_nhcb: choice & 16 != 0,
+        allow_delta_temporality: choice & 32 != 0,
         ..Settings::default()
     };
     let mut translator = Translator::new(settings);
@@ -72,6 +74,15 @@ impl SampleSink<usize> for Samples {
     fn point(&mut self, handles: &[usize], timestamp_ms: i64, values: &[f64]) {
         assert_eq!(handles.len(), values.len());
         self.0.extend(handles.iter().zip(values).map(|(handle, value)| (*handle, timestamp_ms, value.to_bits())));
+    }
+
+    fn histogram(&mut self, handle: usize, timestamp_ms: i64, histogram: NativeHistogram) {
+        histogram.validate().expect("only sound histograms are given on");
+        self.0.push((handle, timestamp_ms, histogram.sum().to_bits()));
+    }
+
+    fn exemplar(&mut self, handle: usize, exemplar: Exemplar) {
+        self.0.push((handle, exemplar.timestamp_ms, exemplar.value.to_bits()));
     }
 
     fn target_info(&mut self, handle: usize, timestamp_ms: i64) {
