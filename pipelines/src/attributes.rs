@@ -8,13 +8,15 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use model::go_regex;
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 use wire::DecodeError;
 use wire::otlp::edit::{self, Edited};
-use wire::otlp::{AnyValue, View};
+use wire::otlp::{AnyValue, KeyValue, View};
 use wire::protobuf::{self, Fields};
 
 use crate::{ClientMetadata, ConfigError};
@@ -33,6 +35,8 @@ pub(crate) struct ActionConfig {
     from_attribute: String,
     /// Takes what is known about the sender: `client.address`, `metadata.<key>`.
     from_context: String,
+    /// Taken when the source above has nothing.
+    default_value: Option<Json>,
     /// Target of convert: int, double or string.
     converted_type: String,
     /// delete, hash: acts on every key that this expression matches too. extract: the named groups to take.
@@ -60,8 +64,17 @@ enum Verb {
     Convert(Target),
 }
 
+/// Where a value comes from.
 #[derive(Clone, Debug)]
-enum Source {
+struct Source {
+    origin: Origin,
+    /// An encoded `AnyValue` for when the origin has nothing.
+    default: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+enum Origin {
+    Nowhere,
     /// An encoded `AnyValue`.
     Fixed(Vec<u8>),
     Attribute(String),
@@ -90,7 +103,7 @@ impl Actions {
     pub(crate) fn depends_on_client(&self) -> bool {
         self.0.iter().any(|action| match &action.verb {
             Verb::Insert(source) | Verb::Update(source) | Verb::Upsert(source) => {
-                matches!(source, Source::ClientAddress | Source::Metadata(_))
+                matches!(source.origin, Origin::ClientAddress | Origin::Metadata(_))
             }
             Verb::Delete(_) | Verb::Hash(_) | Verb::Extract(_) | Verb::Convert(_) => false,
         })
@@ -112,7 +125,7 @@ impl Actions {
         if !attributes.changed {
             return Ok(Edited::Unchanged);
         }
-        attributes.write(attributes_field, out);
+        attributes.write(out)?;
         Ok(Edited::Replaced)
     }
 }
@@ -186,26 +199,31 @@ fn unused(config: &ActionConfig, action: &str, fields: &[&str], at: &str) -> Res
 fn source(config: &ActionConfig, at: &str) -> Result<Source, String> {
     unused(config, &config.action, &["pattern", "converted_type"], at)?;
     let set = [config.value.is_some(), !config.from_attribute.is_empty(), !config.from_context.is_empty()];
-    match set.into_iter().filter(|&set| set).count() {
-        0 => {
-            return Err(format!(
-                "because one of \"value\", \"from_attribute\" or \"from_context\" must be specified {at}"
-            ));
-        }
-        1 => {}
-        _ => return Err(format!("due to multiple value sources being set {at}")),
+    let count = set.into_iter().filter(|&set| set).count();
+    if count > 1 {
+        return Err(format!("due to multiple value sources being set {at}"));
     }
+    if count == 0 && config.default_value.is_none() {
+        return Err(format!(
+            "because one of \"value\", \"from_attribute\", \"from_context\" or \"default_value\" must be specified {at}"
+        ));
+    }
+    Ok(Source { origin: origin(config, at)?, default: config.default_value.as_ref().map(encoded) })
+}
+
+fn origin(config: &ActionConfig, at: &str) -> Result<Origin, String> {
     if let Some(value) = &config.value {
-        let mut encoded = Vec::new();
-        put_json(&mut encoded, value);
-        return Ok(Source::Fixed(encoded));
+        return Ok(Origin::Fixed(encoded(value)));
     }
     if !config.from_attribute.is_empty() {
-        return Ok(Source::Attribute(config.from_attribute.clone()));
+        return Ok(Origin::Attribute(config.from_attribute.clone()));
     }
     let context = config.from_context.as_str();
+    if context.is_empty() {
+        return Ok(Origin::Nowhere);
+    }
     if context == "client.address" {
-        return Ok(Source::ClientAddress);
+        return Ok(Origin::ClientAddress);
     }
     if context.starts_with("auth.") {
         return Err(format!(
@@ -213,12 +231,19 @@ fn source(config: &ActionConfig, at: &str) -> Result<Source, String> {
         ));
     }
     // A key without prefix is metadata too, as in old configs.
-    Ok(Source::Metadata(context.strip_prefix("metadata.").unwrap_or(context).to_lowercase()))
+    Ok(Origin::Metadata(context.strip_prefix("metadata.").unwrap_or(context).to_lowercase()))
+}
+
+/// A config value as an encoded `AnyValue`.
+pub(crate) fn encoded(value: &Json) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    put_json(&mut encoded, value);
+    encoded
 }
 
 fn pattern(config: &ActionConfig, at: &str) -> Result<Regex, String> {
     let text = &config.pattern;
-    Regex::new(text)
+    go_regex::compile(text)
         .map_err(|error| format!("due to field \"pattern\" with invalid pattern \"{text}\" {at}: {error}"))
 }
 
@@ -290,26 +315,28 @@ impl Action {
 impl Source {
     /// The value as an encoded `AnyValue`, or `None` when there is none.
     fn value(&self, attributes: &Attributes<'_>, client: &ClientMetadata) -> Option<Vec<u8>> {
-        match self {
-            Self::Fixed(value) => Some(value.clone()),
-            Self::Attribute(key) => {
-                let index = attributes.position(key)?;
-                Some(attributes.list[index].value.to_vec())
+        let found = match &self.origin {
+            Origin::Nowhere => None,
+            Origin::Fixed(value) => Some(value.clone()),
+            Origin::Attribute(key) => {
+                attributes.position(key).map(|index| attributes.list[index].value.to_vec())
             }
-            Self::ClientAddress => client.address.as_deref().map(text_value),
-            Self::Metadata(key) => {
+            Origin::ClientAddress => client.address.as_deref().map(text_value),
+            Origin::Metadata(key) => {
                 let values = client.metadata.iter().filter(|(name, _)| name == key);
                 let values: Vec<&str> = values.map(|(_, value)| value.as_str()).collect();
                 if values.is_empty() { None } else { Some(text_value(&values.join(";"))) }
             }
-        }
+        };
+        found.or_else(|| self.default.clone())
     }
 }
 
-/// A message taken apart: its attributes and the bytes of everything else.
+/// The attributes of a message, taken apart.
 struct Attributes<'a> {
-    list: Vec<Attribute<'a>>,
-    rest: Vec<u8>,
+    list: SmallVec<[Attribute<'a>; 12]>,
+    message: &'a [u8],
+    field: u32,
     changed: bool,
 }
 
@@ -322,43 +349,28 @@ struct Attribute<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    fn read(message: &'a [u8], attributes_field: u32) -> Result<Self, DecodeError> {
-        let mut found = Self { list: Vec::new(), rest: Vec::new(), changed: false };
+    fn read(message: &'a [u8], field: u32) -> Result<Self, DecodeError> {
+        let mut found = Self { list: SmallVec::new(), message, field, changed: false };
         let mut fields = Fields::new(message);
-        loop {
-            let start = fields.offset();
-            let Some(field) = fields.next_field()? else { break };
-            if field.number != attributes_field {
-                found.rest.extend_from_slice(&message[start..fields.offset()]);
-                continue;
+        while let Some(next) = fields.next_field()? {
+            if next.number == field {
+                let raw = next.bytes()?;
+                let pair = KeyValue::parse(raw)?;
+                let (key, value) = (Cow::Borrowed(pair.key()?), Cow::Borrowed(pair.value_bytes()));
+                found.list.push(Attribute { key, value, raw: Some(raw) });
             }
-            let raw = field.bytes()?;
-            let (mut key, mut value) = ("", &[][..]);
-            for field in Fields::new(raw) {
-                let field = field?;
-                match field.number {
-                    1 => key = field.str()?,
-                    2 => value = field.bytes()?,
-                    _ => {}
-                }
-            }
-            found.list.push(Attribute {
-                key: Cow::Borrowed(key),
-                value: Cow::Borrowed(value),
-                raw: Some(raw),
-            });
         }
         Ok(found)
     }
 
-    fn write(&self, attributes_field: u32, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
         for attribute in &self.list {
             match attribute.raw {
-                Some(raw) => protobuf::put_bytes_field(out, attributes_field, raw),
-                None => edit::put_key_value(out, attributes_field, &attribute.key, &attribute.value),
+                Some(raw) => protobuf::put_bytes_field(out, self.field, raw),
+                None => edit::put_key_value(out, self.field, &attribute.key, &attribute.value),
             }
         }
-        out.extend_from_slice(&self.rest);
+        edit::copy_fields(self.message, out, |number| number != self.field)
     }
 
     fn position(&self, key: &str) -> Option<usize> {

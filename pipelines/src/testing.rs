@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use runtime::{MemoryBudget, SystemClock, Tasks};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::{Batch, ClientMetadata, Consumer, ExporterContext, PipelineError, PipelineResult};
+use crate::{
+    Batch, ClientMetadata, Consumer, ExporterContext, PipelineError, PipelineResult, ProcessorContext,
+};
 
 /// A destination that keeps what it was given and answers by script; without a script it takes everything.
 #[derive(Default)]
@@ -85,5 +87,13 @@ pub(crate) fn exporter_context() -> ExporterContext {
         tasks: Tasks::new(),
         budget: MemoryBudget::new(u64::MAX),
         extensions: crate::Extensions::default(),
+    }
+}
+
+pub(crate) fn processor_context() -> ProcessorContext {
+    ProcessorContext {
+        clock: Arc::new(SystemClock),
+        tasks: Tasks::new(),
+        budget: MemoryBudget::new(u64::MAX),
     }
 }

@@ -178,7 +178,7 @@ fn faulty_actions_are_refused_and_named_by_number() {
     check(json!({"key": "a"}), "unsupported action \"\"");
     check(json!({"action": "insert", "value": 1}), "missing required field \"key\"");
     check(json!({"action": "delete"}), "at least one of \"key\" and \"pattern\"");
-    check(json!({"key": "a", "action": "insert"}), "\"value\", \"from_attribute\" or \"from_context\"");
+    check(json!({"key": "a", "action": "insert"}), "\"from_context\" or \"default_value\"");
     check(
         json!({"key": "a", "action": "insert", "value": 1, "from_attribute": "b"}),
         "multiple value sources being set",

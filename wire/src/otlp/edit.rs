@@ -4,6 +4,8 @@
 //! What an edit does is the processor's; here is how its result gets into the payload, and a memo, because a sender
 //! repeats its few resources in every request.
 
+mod records;
+
 use bytes::Bytes;
 use hashbrown::HashMap;
 
@@ -11,6 +13,11 @@ use super::views::{AnyValue, Attributes};
 use crate::DecodeError;
 use crate::protobuf::{
     Fields, len_delimited_len, put_bytes_field, put_double_field, put_len_header, put_varint_field,
+};
+
+pub use records::{
+    Fate, Fates, Place, edit_children, edit_message, edit_points, edit_records, is_group, is_metric_data,
+    is_point, is_record, is_scope_group, singular,
 };
 
 /// What an edit made of a resource.
@@ -77,11 +84,7 @@ fn find_resource(group: &[u8]) -> Result<(&[u8], usize), DecodeError> {
 }
 
 /// Appends those fields of `message` whose numbers `keep` names, in their order.
-pub(super) fn copy_fields(
-    message: &[u8],
-    out: &mut Vec<u8>,
-    keep: impl Fn(u32) -> bool,
-) -> Result<(), DecodeError> {
+pub fn copy_fields(message: &[u8], out: &mut Vec<u8>, keep: impl Fn(u32) -> bool) -> Result<(), DecodeError> {
     let mut fields = Fields::new(message);
     let (mut start, mut run_start) = (0, 0);
     while let Some(field) = fields.next_field()? {

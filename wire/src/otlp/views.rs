@@ -168,7 +168,7 @@ impl<'a> Iterator for AttributesIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.encoded.next()?.and_then(|bytes| KeyValue::parse(bytes, self.depth)))
+        Some(self.encoded.next()?.and_then(|bytes| KeyValue::parse_at(bytes, self.depth)))
     }
 }
 
@@ -182,7 +182,7 @@ pub struct KeyValue<'a> {
 
 impl<'a> KeyValue<'a> {
     #[inline]
-    fn parse(bytes: &'a [u8], depth: u8) -> Result<Self, DecodeError> {
+    fn parse_at(bytes: &'a [u8], depth: u8) -> Result<Self, DecodeError> {
         if let Some((key, value)) = plain_key_value(bytes) {
             return Ok(Self { key, value, depth });
         }
@@ -220,6 +220,13 @@ impl<'a> KeyValue<'a> {
     #[inline]
     pub fn value_bytes(&self) -> &'a [u8] {
         self.value
+    }
+}
+
+impl<'a> View<'a> for KeyValue<'a> {
+    #[inline]
+    fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::parse_at(bytes, ANY_VALUE_DEPTH_MAX)
     }
 }
 
