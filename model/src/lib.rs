@@ -24,7 +24,9 @@ pub use histogram::{
     NativeHistogram,
 };
 pub use labels::{Labels, LabelsBuilder};
-pub use log_entries::{Direction, LogEntries, LogEntry, MetadataPairs};
+pub use log_entries::{
+    Direction, LogColumns, LogEntries, LogEntry, MetadataPairs, MetadataShape, SlotValue,
+};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use metadata::{MetricMetadata, MetricType};
 pub use report::{AppendReport, Rejection};

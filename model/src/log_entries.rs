@@ -1,7 +1,16 @@
 //! Log entries of one stream, as columns.
 //!
-//! All lines lie in one buffer and all structured metadata in another, so that a batch of a thousand records costs
-//! a handful of allocations from the receiver to the disk.
+//! All lines lie in one buffer and all values of structured metadata in another, so that a batch of a thousand records
+//! costs a handful of allocations from the receiver to the disk. The names of the metadata and the values that many
+//! entries share are in [`MetadataShape`]s, of which a batch has a few.
+
+mod shape;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use self::shape::offset;
+pub use self::shape::{MetadataPairs, MetadataShape, SlotValue};
 
 /// Order of a log query's answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,18 +22,27 @@ pub enum Direction {
     Backward,
 }
 
+/// How many of the newest shapes are looked through for one that is there already. Past it a shape is held twice,
+/// which costs memory and nothing else.
+const SHAPES_SEARCHED: usize = 64;
+
 /// Entries of one stream. Times are nanoseconds since the Unix epoch, in the order in which they were pushed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct LogEntries {
     timestamps_ns: Vec<i64>,
     lines: String,
     line_ends: Vec<u32>,
-    /// Names and values of structured metadata, one after the other.
-    metadata: String,
-    /// End offsets in `metadata`: name, value, name, value, …
-    piece_ends: Vec<u32>,
-    /// For each entry, how many `piece_ends` there are up to and including its own.
-    entry_pieces: Vec<u32>,
+    shapes: Vec<Arc<MetadataShape>>,
+    /// For each entry, the position of its shape.
+    entry_shapes: Vec<u32>,
+    /// The entries' own values of structured metadata, one after the other.
+    values: String,
+    value_ends: Vec<u32>,
+    /// For each entry, how many `value_ends` there are up to and including its own.
+    entry_values: Vec<u32>,
+    /// Names and shared values, counted for each entry that has them.
+    shared_bytes: usize,
+    shape_memory_bytes: usize,
 }
 
 /// One entry, borrowed.
@@ -38,12 +56,23 @@ pub struct LogEntry<'a> {
     pub metadata: MetadataPairs<'a>,
 }
 
-/// Structured metadata of one entry: an iterator over `(name, value)`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MetadataPairs<'a> {
-    text: &'a str,
-    start: u32,
-    ends: &'a [u32],
+/// Entries as columns, for decoders of stored bytes: see [`LogEntries::from_columns`].
+#[derive(Clone, Debug, Default)]
+pub struct LogColumns {
+    /// Nanoseconds since the Unix epoch.
+    pub timestamps_ns: Vec<i64>,
+    /// All lines without separators.
+    pub lines: String,
+    /// End offsets in `lines`.
+    pub line_ends: Vec<u32>,
+    /// The shapes of the entries' metadata.
+    pub shapes: Vec<Arc<MetadataShape>>,
+    /// For each entry, the position of its shape.
+    pub entry_shapes: Vec<u32>,
+    /// The entries' own values without separators.
+    pub values: String,
+    /// End offsets in `values`.
+    pub value_ends: Vec<u32>,
 }
 
 impl LogEntries {
@@ -63,17 +92,24 @@ impl LogEntries {
         self.timestamps_ns.is_empty()
     }
 
-    /// Bytes of lines and metadata: what size limits and byte rates count.
+    /// Bytes of lines and metadata, shared names and values counted for each entry: what size limits and byte rates
+    /// count.
     pub fn text_bytes(&self) -> usize {
-        self.lines.len() + self.metadata.len()
+        self.lines.len() + self.values.len() + self.shared_bytes
     }
 
     /// Bytes of memory in use.
     pub fn memory_bytes(&self) -> usize {
         self.timestamps_ns.capacity() * 8
             + self.lines.capacity()
-            + self.metadata.capacity()
-            + (self.line_ends.capacity() + self.piece_ends.capacity() + self.entry_pieces.capacity()) * 4
+            + self.values.capacity()
+            + (self.line_ends.capacity()
+                + self.value_ends.capacity()
+                + self.entry_values.capacity()
+                + self.entry_shapes.capacity())
+                * 4
+            + self.shapes.capacity() * size_of::<Arc<MetadataShape>>()
+            + self.shape_memory_bytes
     }
 
     /// All timestamps, ns.
@@ -92,11 +128,66 @@ impl LogEntries {
         &self.line_ends
     }
 
+    /// The shapes of the entries' metadata.
+    pub fn shapes(&self) -> &[Arc<MetadataShape>] {
+        &self.shapes
+    }
+
+    /// For each entry, the position of its shape in `shapes()`.
+    pub fn entry_shapes(&self) -> &[u32] {
+        &self.entry_shapes
+    }
+
+    /// The entries' own metadata values without separators.
+    pub fn values(&self) -> &str {
+        &self.values
+    }
+
+    /// End offsets of the own values in `values()`.
+    pub fn value_ends(&self) -> &[u32] {
+        &self.value_ends
+    }
+
+    /// Position in `value_ends()` of the first own value of the entry at `index`.
+    #[inline]
+    pub fn first_value(&self, index: usize) -> usize {
+        if index == 0 { 0 } else { self.entry_values[index - 1] as usize }
+    }
+
+    /// Bytes of names and values of the metadata of the entry at `index`. Panics when `index >= len()`.
+    pub fn metadata_bytes(&self, index: usize) -> usize {
+        let (start, end) = (self.first_value(index), self.entry_values[index] as usize);
+        let own = end_before(&self.value_ends, end) - end_before(&self.value_ends, start);
+        own + self.shapes[self.entry_shapes[index] as usize].text_bytes()
+    }
+
     /// Whether one more entry of this size fits the 4 GiB that 32-bit offsets can address.
     pub fn has_room_for(&self, line_bytes: usize, metadata_bytes: usize) -> bool {
         self.lines.len() + line_bytes <= u32::MAX as usize
-            && self.metadata.len() + metadata_bytes <= u32::MAX as usize
-            && self.piece_ends.len() + metadata_bytes <= u32::MAX as usize
+            && self.values.len() + metadata_bytes <= u32::MAX as usize
+            && self.value_ends.len() + metadata_bytes <= u32::MAX as usize
+    }
+
+    /// Makes room for entries with so many own metadata values together.
+    pub fn reserve(&mut self, entries: usize, line_bytes: usize, values: usize, value_bytes: usize) {
+        self.timestamps_ns.reserve(entries);
+        self.lines.reserve(line_bytes);
+        self.line_ends.reserve(entries);
+        self.entry_shapes.reserve(entries);
+        self.values.reserve(value_bytes);
+        self.value_ends.reserve(values);
+        self.entry_values.reserve(entries);
+    }
+
+    /// Gives back what was reserved and is not used.
+    pub fn shrink_to_fit(&mut self) {
+        self.timestamps_ns.shrink_to_fit();
+        self.lines.shrink_to_fit();
+        self.line_ends.shrink_to_fit();
+        self.entry_shapes.shrink_to_fit();
+        self.values.shrink_to_fit();
+        self.value_ends.shrink_to_fit();
+        self.entry_values.shrink_to_fit();
     }
 
     /// Appends an entry. Panics past 4 GiB of text: see [`LogEntries::has_room_for`].
@@ -106,104 +197,155 @@ impl LogEntries {
         line: &str,
         metadata: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) {
+        // Entries carry the names of those before them nearly always: one short comparison a name.
+        let mut names = NameGuess::new(self.entry_shapes.last().copied());
+        for (name, value) in metadata {
+            names.next(name, &self.shapes);
+            self.values.push_str(value);
+            self.value_ends.push(offset(self.values.len()));
+        }
+        let shape = match names.finish(&self.shapes) {
+            Ok(position) => position,
+            Err(shape) => self.add_shape(shape),
+        };
+        self.push_line(timestamp_ns, line, shape);
+    }
+
+    /// Appends an entry of a given shape, whose own values end at `value_ends` in `values`. Panics when these are not
+    /// as many as the shape has, and past 4 GiB of text.
+    pub fn push_shaped(
+        &mut self,
+        timestamp_ns: i64,
+        line: &str,
+        shape: &Arc<MetadataShape>,
+        values: &str,
+        value_ends: &[u32],
+    ) {
+        assert_eq!(shape.own_count(), value_ends.len(), "a shape says how many values its entries have");
+        let position = self.shape_position(shape);
+        let base = offset(self.values.len());
+        self.values.push_str(values);
+        offset(self.values.len());
+        self.value_ends.extend(value_ends.iter().map(|end| base + end));
+        self.push_line(timestamp_ns, line, position);
+    }
+
+    fn push_line(&mut self, timestamp_ns: i64, line: &str, shape: u32) {
         self.timestamps_ns.push(timestamp_ns);
         self.lines.push_str(line);
         self.line_ends.push(offset(self.lines.len()));
-        for (name, value) in metadata {
-            self.metadata.push_str(name);
-            self.piece_ends.push(offset(self.metadata.len()));
-            self.metadata.push_str(value);
-            self.piece_ends.push(offset(self.metadata.len()));
+        self.shared_bytes += self.shapes[shape as usize].text_bytes();
+        self.entry_shapes.push(shape);
+        self.entry_values.push(offset(self.value_ends.len()));
+    }
+
+    /// Position of an equal shape, which is added if need be.
+    fn shape_position(&mut self, shape: &Arc<MetadataShape>) -> u32 {
+        if let Some(&last) = self.entry_shapes.last()
+            && Arc::ptr_eq(&self.shapes[last as usize], shape)
+        {
+            return last;
         }
-        self.entry_pieces.push(offset(self.piece_ends.len()));
+        let known = self.shapes.iter().enumerate().rev().take(SHAPES_SEARCHED);
+        let mut known = known.filter(|(_, known)| Arc::ptr_eq(known, shape) || *known == shape);
+        match known.next() {
+            Some((position, _)) => position as u32,
+            None => self.add_shape(Arc::clone(shape)),
+        }
+    }
+
+    fn add_shape(&mut self, shape: Arc<MetadataShape>) -> u32 {
+        self.shape_memory_bytes += shape.memory_bytes();
+        self.shapes.push(shape);
+        offset(self.shapes.len() - 1)
     }
 
     /// Builds entries from columns, or `None` when they do not fit together: lengths that differ, ends that fall,
-    /// pass the text or cut a character, an odd number of metadata pieces. For decoders of stored bytes.
-    pub fn from_columns(
-        timestamps_ns: Vec<i64>,
-        lines: String,
-        line_ends: Vec<u32>,
-        metadata: String,
-        piece_ends: Vec<u32>,
-        entry_pieces: Vec<u32>,
-    ) -> Option<Self> {
-        let rising = |ends: &[u32]| ends.is_sorted();
+    /// pass the text or cut a character, shapes that are not there or ask for other values than there are.
+    pub fn from_columns(columns: LogColumns) -> Option<Self> {
+        let LogColumns { timestamps_ns, lines, line_ends, shapes, entry_shapes, values, value_ends } =
+            columns;
         let cuts = |text: &str, ends: &[u32]| {
-            rising(ends)
+            ends.is_sorted()
                 && ends.last().map_or(0, |&end| end as usize) == text.len()
                 && (text.is_ascii() || ends.iter().all(|&end| text.is_char_boundary(end as usize)))
         };
+        let mut entry_values = Vec::with_capacity(entry_shapes.len());
+        let (mut end, mut shared_bytes) = (0usize, 0usize);
+        for &shape in &entry_shapes {
+            let shape = shapes.get(shape as usize)?;
+            end += shape.own_count();
+            shared_bytes = shared_bytes.saturating_add(shape.text_bytes());
+            entry_values.push(u32::try_from(end).ok()?);
+        }
         let sound = timestamps_ns.len() == line_ends.len()
-            && timestamps_ns.len() == entry_pieces.len()
+            && timestamps_ns.len() == entry_shapes.len()
+            && end == value_ends.len()
             && cuts(&lines, &line_ends)
-            && cuts(&metadata, &piece_ends)
-            && rising(&entry_pieces)
-            && entry_pieces.last().map_or(0, |&end| end as usize) == piece_ends.len()
-            && entry_pieces.iter().all(|pieces| pieces % 2 == 0);
-        sound.then_some(Self { timestamps_ns, lines, line_ends, metadata, piece_ends, entry_pieces })
+            && cuts(&values, &value_ends);
+        let shape_memory_bytes = shapes.iter().map(|shape| shape.memory_bytes()).sum();
+        sound.then_some(Self {
+            timestamps_ns,
+            lines,
+            line_ends,
+            shapes,
+            entry_shapes,
+            values,
+            value_ends,
+            entry_values,
+            shared_bytes,
+            shape_memory_bytes,
+        })
     }
 
     /// Appends the entries of `other` whose positions are in `range`, column by column. Panics when the range passes
     /// `other.len()`, and past 4 GiB of text: see [`LogEntries::has_room_for`].
-    pub fn extend_from(&mut self, other: &Self, range: std::ops::Range<usize>) {
+    pub fn extend_from(&mut self, other: &Self, range: Range<usize>) {
         if range.is_empty() {
             return;
         }
-        let end_before = |ends: &[u32], index: usize| if index == 0 { 0 } else { ends[index - 1] as usize };
+        let moved = |base: usize, start: usize| move |&end: &u32| (end as usize - start + base) as u32;
         let line_start = end_before(&other.line_ends, range.start);
         let line_base = self.lines.len();
         self.timestamps_ns.extend_from_slice(&other.timestamps_ns[range.clone()]);
         self.lines.push_str(&other.lines[line_start..other.line_ends[range.end - 1] as usize]);
         offset(self.lines.len());
-        let moved = |base: usize, start: usize| move |&end: &u32| (end as usize - start + base) as u32;
         self.line_ends.extend(other.line_ends[range.clone()].iter().map(moved(line_base, line_start)));
 
-        let first_piece = end_before(&other.entry_pieces, range.start);
-        let last_piece = other.entry_pieces[range.end - 1] as usize;
-        let text_start = end_before(&other.piece_ends, first_piece);
-        let text_end = end_before(&other.piece_ends, last_piece).max(text_start);
-        let (text_base, piece_base) = (self.metadata.len(), self.piece_ends.len());
-        self.metadata.push_str(&other.metadata[text_start..text_end]);
-        offset(self.metadata.len());
-        self.piece_ends
-            .extend(other.piece_ends[first_piece..last_piece].iter().map(moved(text_base, text_start)));
-        offset(self.piece_ends.len());
-        self.entry_pieces.extend(other.entry_pieces[range].iter().map(moved(piece_base, first_piece)));
-    }
+        let mut last = None;
+        for &shape in &other.entry_shapes[range.clone()] {
+            let position = match last {
+                Some((same, position)) if same == shape => position,
+                _ => self.shape_position(&other.shapes[shape as usize]),
+            };
+            last = Some((shape, position));
+            self.shared_bytes += other.shapes[shape as usize].text_bytes();
+            self.entry_shapes.push(position);
+        }
 
-    /// All names and values of structured metadata without separators; see [`LogEntries::piece_ends`].
-    pub fn metadata_text(&self) -> &str {
-        &self.metadata
-    }
-
-    /// End offsets in `metadata_text()`: name, value, name, value, …
-    pub fn piece_ends(&self) -> &[u32] {
-        &self.piece_ends
-    }
-
-    /// For each entry, how many of `piece_ends()` there are up to and including its own.
-    pub fn entry_pieces(&self) -> &[u32] {
-        &self.entry_pieces
+        let (first, end) = (other.first_value(range.start), other.entry_values[range.end - 1] as usize);
+        let (start, text_end) = (end_before(&other.value_ends, first), end_before(&other.value_ends, end));
+        let (text_base, value_base) = (self.values.len(), self.value_ends.len());
+        self.values.push_str(&other.values[start..text_end.max(start)]);
+        offset(self.values.len());
+        self.value_ends.extend(other.value_ends[first..end].iter().map(moved(text_base, start)));
+        offset(self.value_ends.len());
+        self.entry_values.extend(other.entry_values[range].iter().map(moved(value_base, first)));
     }
 
     /// The line at `index`. Panics when `index >= len()`.
     #[inline]
     pub fn line(&self, index: usize) -> &str {
-        let start = if index == 0 { 0 } else { self.line_ends[index - 1] as usize };
-        &self.lines[start..self.line_ends[index] as usize]
+        &self.lines[end_before(&self.line_ends, index)..self.line_ends[index] as usize]
     }
 
     /// Structured metadata of the entry at `index`. Panics when `index >= len()`.
     #[inline]
     pub fn metadata(&self, index: usize) -> MetadataPairs<'_> {
-        let first = if index == 0 { 0 } else { self.entry_pieces[index - 1] as usize };
-        let start = if first == 0 { 0 } else { self.piece_ends[first - 1] };
-        MetadataPairs {
-            text: &self.metadata,
-            start,
-            ends: &self.piece_ends[first..self.entry_pieces[index] as usize],
-        }
+        let first = self.first_value(index);
+        let start = end_before(&self.value_ends, first) as u32;
+        let ends = &self.value_ends[first..self.entry_values[index] as usize];
+        MetadataPairs::new(&self.shapes[self.entry_shapes[index] as usize], &self.values, start, ends)
     }
 
     /// The entry at `index`. Panics when `index >= len()`.
@@ -226,103 +368,104 @@ impl LogEntries {
         self.timestamps_ns.clear();
         self.lines.clear();
         self.line_ends.clear();
-        self.metadata.clear();
-        self.piece_ends.clear();
-        self.entry_pieces.clear();
+        self.shapes.clear();
+        self.entry_shapes.clear();
+        self.values.clear();
+        self.value_ends.clear();
+        self.entry_values.clear();
+        (self.shared_bytes, self.shape_memory_bytes) = (0, 0);
     }
 }
 
-fn offset(len: usize) -> u32 {
-    u32::try_from(len).expect("callers keep a batch below 4 GiB of text")
+impl PartialEq for LogEntries {
+    /// Whether the entries are equal, however their metadata is shared.
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
 }
 
-impl<'a> Iterator for MetadataPairs<'a> {
-    type Item = (&'a str, &'a str);
+impl Eq for LogEntries {}
+
+#[inline]
+fn end_before(ends: &[u32], index: usize) -> usize {
+    if index == 0 { 0 } else { ends[index - 1] as usize }
+}
+
+/// Finds the shape of names that come one after the other: a known one is followed as long as it fits.
+struct NameGuess {
+    /// Position of the shape that has all names so far.
+    like: Option<u32>,
+    count: usize,
+    /// All names, once no shape has them: text and ends.
+    unknown: Option<(String, Vec<usize>)>,
+}
+
+impl NameGuess {
+    fn new(last: Option<u32>) -> Self {
+        Self { like: last, count: 0, unknown: None }
+    }
 
     #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let [name_end, value_end, rest @ ..] = self.ends else { return None };
-        let name = &self.text[self.start as usize..*name_end as usize];
-        let value = &self.text[*name_end as usize..*value_end as usize];
-        self.start = *value_end;
-        self.ends = rest;
-        Some((name, value))
+    fn next(&mut self, name: &str, shapes: &[Arc<MetadataShape>]) {
+        if let Some((text, ends)) = &mut self.unknown {
+            text.push_str(name);
+            ends.push(text.len());
+            return;
+        }
+        let fits = |shape: &MetadataShape| {
+            shape.shares_nothing() && self.count < shape.len() && shape.name(self.count) == name
+        };
+        if !self.like.is_some_and(|like| fits(&shapes[like as usize])) {
+            let found = self.search(shapes, fits);
+            if found.is_none() {
+                let mut names = (String::new(), Vec::new());
+                for before in 0..self.count {
+                    let like = self.like.expect("a shape had the names so far");
+                    names.0.push_str(shapes[like as usize].name(before));
+                    names.1.push(names.0.len());
+                }
+                names.0.push_str(name);
+                names.1.push(names.0.len());
+                self.unknown = Some(names);
+                return;
+            }
+            self.like = found;
+        }
+        self.count += 1;
     }
-}
 
-impl PartialEq for MetadataPairs<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.eq_by_pairs(*other)
-    }
-}
-
-impl MetadataPairs<'_> {
-    fn eq_by_pairs(self, other: MetadataPairs<'_>) -> bool {
-        Iterator::eq(self, other)
+    /// A shape that has the names so far and fits besides.
+    fn search(&self, shapes: &[Arc<MetadataShape>], fits: impl Fn(&MetadataShape) -> bool) -> Option<u32> {
+        let so_far = |shape: &MetadataShape| match self.like {
+            Some(like) => shape.starts_like(&shapes[like as usize], self.count),
+            None => self.count == 0,
+        };
+        let newest = shapes.iter().enumerate().rev().take(SHAPES_SEARCHED);
+        newest.filter(|(_, shape)| fits(shape) && so_far(shape)).map(|(position, _)| position as u32).next()
     }
 
-    /// Whether there is no pair left.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+    /// The position of the shape, or a new one.
+    fn finish(self, shapes: &[Arc<MetadataShape>]) -> Result<u32, Arc<MetadataShape>> {
+        if let Some((text, ends)) = &self.unknown {
+            let starts = std::iter::once(0).chain(ends.iter().copied());
+            let names = starts.zip(ends).map(|(start, &end)| (&text[start..end], None));
+            return Err(Arc::new(MetadataShape::new(names)));
+        }
+        let whole = |shape: &MetadataShape| shape.shares_nothing() && shape.len() == self.count;
+        if let Some(like) = self.like.filter(|&like| whole(&shapes[like as usize])) {
+            return Ok(like);
+        }
+        self.search(shapes, whole).ok_or_else(|| {
+            if self.count == 0 {
+                return Arc::clone(MetadataShape::empty());
+            }
+            let names = self.like.map(|like| &shapes[like as usize]);
+            let names =
+                names.into_iter().flat_map(|shape| (0..self.count).map(|slot| (shape.name(slot), None)));
+            Arc::new(MetadataShape::new(names))
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::LogEntries;
-
-    #[test]
-    fn entries_come_back_as_they_were_pushed() {
-        let mut entries = LogEntries::new();
-        entries.push(3, "first", [("trace_id", "ab"), ("empty", "")]);
-        entries.push(1, "", []);
-        entries.push(2, "zwölf", [("k", "v")]);
-        let read: Vec<_> =
-            entries.iter().map(|e| (e.timestamp_ns, e.line, e.metadata.collect::<Vec<_>>())).collect();
-        assert_eq!(
-            read,
-            [
-                (3, "first", vec![("trace_id", "ab"), ("empty", "")]),
-                (1, "", vec![]),
-                (2, "zwölf", vec![("k", "v")]),
-            ]
-        );
-        assert_eq!(entries.text_bytes(), "firstzwölftrace_idabemptykv".len());
-    }
-
-    #[test]
-    fn a_copied_range_holds_the_same_entries() {
-        let mut all = LogEntries::new();
-        all.push(1, "one", [("a", "1")]);
-        all.push(2, "", []);
-        all.push(3, "drei", [("b", "2"), ("c", "")]);
-        for range in [0..0, 0..1, 1..2, 1..3, 0..3, 2..3] {
-            let mut copy = LogEntries::new();
-            copy.push(0, "before", [("x", "y")]);
-            copy.extend_from(&all, range.clone());
-            assert!(copy.iter().skip(1).eq(range.map(|index| all.get(index))));
-            assert_eq!(copy.line(0), "before");
-        }
-    }
-
-    #[test]
-    fn columns_that_do_not_fit_together_are_refused() {
-        let check = |lines: &str, line_ends: &[u32], piece_ends: &[u32], entry_pieces: &[u32]| {
-            LogEntries::from_columns(
-                vec![1; line_ends.len()],
-                lines.to_owned(),
-                line_ends.to_vec(),
-                "kv".to_owned(),
-                piece_ends.to_vec(),
-                entry_pieces.to_vec(),
-            )
-            .is_some()
-        };
-        assert!(check("äb", &[2, 3], &[1, 2], &[0, 2]));
-        assert!(!check("äb", &[1, 3], &[1, 2], &[0, 2]), "cuts a character");
-        assert!(!check("äb", &[3, 2], &[1, 2], &[0, 2]), "falls");
-        assert!(!check("äb", &[2, 4], &[1, 2], &[0, 2]), "passes the text");
-        assert!(!check("äb", &[2, 3], &[1, 2], &[1, 2]), "half a pair");
-        assert!(!check("äb", &[2, 3], &[1, 2], &[2]), "one entry too few");
-    }
-}
+mod tests;

@@ -78,6 +78,13 @@ impl<'a> ResourceGroup<'a> {
     }
 }
 
+impl ResourceGroup<'_> {
+    /// Bytes of the encoded message: what buffers for its items are sized by.
+    pub fn encoded_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 impl<'a> View<'a> for ResourceGroup<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut group = Self { bytes, resource: &[], schema_url: &[] };

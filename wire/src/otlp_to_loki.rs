@@ -2,9 +2,9 @@
 //! `detected_level` that its distributor adds (pkg/distributor/field_detection.go).
 //!
 //! The resource decides the stream: some of its attributes become index labels, the others structured metadata of
-//! every entry. Both are cached by the hash of the resource's bytes, so that the steady state copies a record's text
-//! and allocates nothing per record. Metadata comes in Loki's order: record attributes, record fields, resource,
-//! scope, `detected_level`.
+//! every entry. Both are cached by the hash of the resource's bytes, and what records with the same attribute keys
+//! have in common by these (`records`), so that the steady state compares keys, copies values and allocates nothing
+//! per record. Metadata comes in Loki's order: record attributes, record fields, resource, scope, `detected_level`.
 //!
 //! - O2L-1: every record is either in a stream or counted in the report with a reason.
 //! - O2L-2: what a push request carried comes back exactly: labels named by the resource attribute
@@ -14,18 +14,21 @@
 
 mod level;
 mod metadata;
+mod records;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use model::{AppendReport, Labels, LogEntries};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use self::level::LevelField;
 pub(crate) use self::metadata::Pairs;
+use self::records::{Records, Scratch};
 use crate::DecodeError;
-use crate::otlp::{self, AnyValue, LogRecord, ResourceGroup, ScopeGroup};
+use crate::otlp::{self, AnyValue, ResourceGroup};
 use crate::prometheus_names::LabelNaming;
 
 /// Resource attribute that lists, separated by commas, the attributes that are index labels as they are: the hint
@@ -41,8 +44,14 @@ const OUTPUT_BYTES_SPARE: usize = 8 << 20;
 /// Resources whose labels and metadata are kept; when there are more, all are forgotten and made again.
 const RESOURCES_CACHED_MAX: usize = 4096;
 
-/// Bytes of labels and metadata kept for them.
-const RESOURCE_BYTES_CACHED_MAX: usize = 8 << 20;
+/// Bytes of labels and metadata kept for them, and for what their records have in common.
+const CACHED_BYTES_MAX: usize = 8 << 20;
+
+/// A record and an attribute have at least so many bytes in a request.
+const RECORD_BYTES_MIN: usize = 8;
+
+/// Room that a stream may keep unused, whatever it holds.
+const SLACK_BYTES_MAX: usize = 4 << 10;
 
 const SERVICE_NAME: &str = "service.name";
 const SERVICE_NAME_LABEL: &str = "service_name";
@@ -125,8 +134,21 @@ pub struct Translated {
 pub struct Translator {
     settings: Settings,
     resources: HashMap<u128, Arc<ResourceStream>>,
-    resource_bytes: usize,
-    record: Pairs,
+    /// By resource and scope.
+    records: HashMap<(u128, u128), Records>,
+    cached_bytes: usize,
+    scratch: Scratch,
+    density: Density,
+}
+
+/// How much becomes of a request, as the last one showed: what buffers are sized by.
+#[derive(Clone, Copy, Debug, Default)]
+struct Density {
+    payload_bytes: usize,
+    records: usize,
+    line_bytes: usize,
+    values: usize,
+    value_bytes: usize,
 }
 
 /// What a resource gives to all of its records.
@@ -153,7 +175,8 @@ impl Translator {
         let mut bytes_left = payload.len() * OUTPUT_RATIO_MAX + OUTPUT_BYTES_SPARE;
         for group in otlp::resources(payload) {
             let group = group?;
-            let resource = match self.resource(&group) {
+            self.forget_if_full();
+            let (resource_key, resource) = match self.resource(&group) {
                 Ok(resource) => resource,
                 Err(error) => {
                     let count = count_records(&group)?;
@@ -164,94 +187,95 @@ impl Translator {
             let mut position = None;
             for scope in group.scopes() {
                 let scope = scope?;
-                let scope_metadata = scope_metadata(&scope);
+                let key = (resource_key, xxh3_128_with_seed(scope.scope_bytes(), self.settings.key_seed));
+                let records = match self.records.entry(key) {
+                    Entry::Occupied(known) => Ok(known.into_mut()),
+                    Entry::Vacant(new) => Records::new(&scope, &resource, &self.settings).map(|records| {
+                        self.cached_bytes += records.cached_bytes();
+                        new.insert(records)
+                    }),
+                };
+                let records = match records {
+                    Ok(records) => records,
+                    Err(error) => {
+                        let count = scope.log_records().encoded().count() as u64;
+                        translated.report.reject("invalid_labels", count, || error.to_string());
+                        continue;
+                    }
+                };
+                let before = records.cached_bytes();
                 for record in scope.log_records() {
                     let record = record?;
-                    let scope_metadata = match &scope_metadata {
-                        Ok(metadata) => metadata,
-                        Err(error) => {
-                            translated.report.reject("invalid_labels", 1, || error.to_string());
-                            continue;
-                        }
-                    };
                     let position = *position.get_or_insert_with(|| {
                         *positions.entry_ref(&resource.labels).or_insert_with(|| {
-                            translated.streams.push((resource.labels.clone(), LogEntries::new()));
+                            let mut entries = LogEntries::new();
+                            self.density.reserve(&mut entries, group.encoded_len());
+                            translated.streams.push((resource.labels.clone(), entries));
                             translated.streams.len() - 1
                         })
                     });
                     let entries = &mut translated.streams[position].1;
-                    match self.record(&record, now_ns, &resource, scope_metadata, entries, &mut bytes_left) {
+                    match records.append(&record, now_ns, &mut self.scratch, entries, &mut bytes_left) {
                         Ok(()) => translated.report.stored += 1,
                         Err((reason, error)) => translated.report.reject(reason, 1, || error.to_string()),
                     }
                 }
+                self.cached_bytes += records.cached_bytes() - before;
             }
         }
         translated.streams.retain(|(_, entries)| !entries.is_empty());
+        self.density.learn(payload.len(), &mut translated.streams);
         Ok(translated)
     }
 
-    /// Appends one record to its stream; an error is a reason and its sentence.
-    fn record(
-        &mut self,
-        record: &LogRecord<'_>,
-        now_ns: i64,
-        resource: &ResourceStream,
-        scope: &(Pairs, LevelField),
-        entries: &mut LogEntries,
-        bytes_left: &mut usize,
-    ) -> Result<(), (&'static str, DecodeError)> {
-        let own = &mut self.record;
-        own.clear();
-        append_record(record, own).map_err(|error| ("invalid_metadata", error))?;
-        let body = record.body().map_err(|error| ("invalid_body", error))?;
-        let made;
-        let line = match body {
-            AnyValue::String(text) => text,
-            AnyValue::Empty => "",
-            _ => {
-                let mut text = String::new();
-                body.append_as_string(&mut text).map_err(|error| ("invalid_body", error))?;
-                made = text;
-                &made
-            }
-        };
-        let (scope, scope_level) = (&scope.0, &scope.1);
-        let size = line.len() + own.text_bytes() + resource.metadata.text_bytes() + scope.text_bytes();
-        *bytes_left = bytes_left.checked_sub(size).ok_or_else(|| ("request_too_large", too_large()))?;
-        if !entries.has_room_for(line.len(), size) {
-            return Err(("request_too_large", too_large()));
+    /// Makes room in the caches. Only between resources: those in use stay.
+    fn forget_if_full(&mut self) {
+        let full = self.resources.len() >= RESOURCES_CACHED_MAX || self.records.len() >= RESOURCES_CACHED_MAX;
+        if full || self.cached_bytes > CACHED_BYTES_MAX {
+            self.resources.clear();
+            self.records.clear();
+            self.cached_bytes = 0;
         }
-        let pairs = || own.iter().chain(resource.metadata.iter()).chain(scope.iter());
-        let level = if self.settings.discover_log_levels {
-            let own_level = LevelField::of(own.iter());
-            let metadata_level = own_level.or(&resource.metadata_level).or(scope_level);
-            level::detect(resource.label_level.as_deref(), &metadata_level, pairs(), line)
-        } else {
-            None
-        };
-        let level = level.map(|level| (level::DETECTED_LEVEL, level));
-        entries.push(timestamp_ns(record, now_ns), line, pairs().chain(level));
-        Ok(())
     }
 
-    fn resource(&mut self, group: &ResourceGroup<'_>) -> Result<Arc<ResourceStream>, DecodeError> {
+    fn resource(&mut self, group: &ResourceGroup<'_>) -> Result<(u128, Arc<ResourceStream>), DecodeError> {
         let key = xxh3_128_with_seed(group.resource_bytes(), self.settings.key_seed);
         if let Some(resource) = self.resources.get(&key) {
-            return Ok(Arc::clone(resource));
+            return Ok((key, Arc::clone(resource)));
         }
         let resource = Arc::new(ResourceStream::new(group, &self.settings)?);
-        let bytes = resource.labels.text_bytes() + resource.metadata.text_bytes();
-        if self.resources.len() >= RESOURCES_CACHED_MAX
-            || self.resource_bytes + bytes > RESOURCE_BYTES_CACHED_MAX
-        {
-            self.resources.clear();
-            self.resource_bytes = 0;
-        }
-        self.resource_bytes += bytes;
+        self.cached_bytes += resource.labels.text_bytes() + resource.metadata.text_bytes();
         self.resources.insert(key, Arc::clone(&resource));
-        Ok(resource)
+        Ok((key, resource))
+    }
+}
+
+impl Density {
+    /// Reserves what `bytes` of a request like the last one become, so that nothing is copied while entries grow.
+    fn reserve(&self, entries: &mut LogEntries, bytes: usize) {
+        // A little more than the last had, and never more than the request itself could hold.
+        let share = |count: usize| (count * (bytes + bytes / 16) / self.payload_bytes.max(1)).min(bytes);
+        entries.reserve(
+            share(self.records).min(bytes / RECORD_BYTES_MIN),
+            share(self.line_bytes),
+            share(self.values).min(bytes / RECORD_BYTES_MIN),
+            share(self.value_bytes),
+        );
+    }
+
+    fn learn(&mut self, payload_bytes: usize, streams: &mut [(Labels, LogEntries)]) {
+        *self = Self { payload_bytes, ..Self::default() };
+        for (_, entries) in streams {
+            self.records += entries.len();
+            self.line_bytes += entries.lines().len();
+            self.values += entries.value_ends().len();
+            self.value_bytes += entries.values().len();
+            let text = entries.lines().len() + entries.values().len();
+            let used = text + 20 * entries.len() + 4 * entries.value_ends().len();
+            if entries.memory_bytes() > used + used / 2 + SLACK_BYTES_MAX {
+                entries.shrink_to_fit();
+            }
+        }
     }
 }
 
@@ -340,80 +364,6 @@ fn count_records(group: &ResourceGroup<'_>) -> Result<u64, DecodeError> {
         count += scope?.log_records().encoded().count() as u64;
     }
     Ok(count)
-}
-
-#[cold]
-fn too_large() -> DecodeError {
-    DecodeError::invalid(format!(
-        "the records of the request repeat so much metadata that they are more than {OUTPUT_RATIO_MAX} times as large"
-    ))
-}
-
-fn timestamp_ns(record: &LogRecord<'_>, now_ns: i64) -> i64 {
-    match (record.time_unix_nano, record.observed_time_unix_nano) {
-        (0, 0) => now_ns,
-        (0, observed) => observed as i64,
-        (time, _) => time as i64,
-    }
-}
-
-/// Attributes and fields of a record, in Loki's order.
-fn append_record(record: &LogRecord<'_>, out: &mut Pairs) -> Result<(), DecodeError> {
-    const EVENT_NAME: &str = "event_name";
-    let event_name = record.event_name()?;
-    for attribute in record.attributes.iter() {
-        let attribute = attribute?;
-        out.push_attribute(attribute.key()?, attribute.value()?)?;
-        // The field beats an attribute of its name.
-        if !event_name.is_empty() && out.last_name() == Some(EVENT_NAME) {
-            out.pop();
-        }
-    }
-    if record.time_unix_nano != 0 && record.observed_time_unix_nano != 0 {
-        out.push_number("observed_timestamp", record.observed_time_unix_nano as i64);
-    }
-    if record.severity_number != 0 {
-        out.push_number(level::SEVERITY_NUMBER, record.severity_number.into());
-    }
-    let severity_text = record.severity_text()?;
-    if !severity_text.is_empty() {
-        out.push("severity_text", severity_text);
-    }
-    if record.dropped_attributes_count != 0 {
-        out.push_number("dropped_attributes_count", record.dropped_attributes_count.into());
-    }
-    if record.flags != 0 {
-        out.push_number("flags", record.flags.into());
-    }
-    for (name, id) in [("trace_id", record.trace_id), ("span_id", record.span_id)] {
-        if id.iter().any(|byte| *byte != 0) {
-            out.push_hex(name, id);
-        }
-    }
-    if !event_name.is_empty() {
-        out.push(EVENT_NAME, event_name);
-    }
-    Ok(())
-}
-
-/// Attributes and fields of a scope, and what they say about the level.
-fn scope_metadata(group: &ScopeGroup<'_>) -> Result<(Pairs, LevelField), DecodeError> {
-    let scope = group.scope()?;
-    let mut out = Pairs::default();
-    for attribute in scope.attributes.iter() {
-        let attribute = attribute?;
-        out.push_attribute(attribute.key()?, attribute.value()?)?;
-    }
-    for (name, text) in [("scope_name", scope.name()?), ("scope_version", scope.version()?)] {
-        if !text.is_empty() {
-            out.push(name, text);
-        }
-    }
-    if scope.dropped_attributes_count != 0 {
-        out.push_number("scope_dropped_attributes_count", scope.dropped_attributes_count.into());
-    }
-    let level = LevelField::of(out.iter());
-    Ok((out, level))
 }
 
 /// How Loki names labels and metadata.

@@ -97,7 +97,12 @@ impl<'a> Cursor<'a> {
 
     /// A text with its length before it.
     pub(crate) fn text(&mut self) -> LogFormatResult<&'a str> {
-        let len = self.count(1)?;
+        let len = self.varint_usize()?;
+        self.text_of(len)
+    }
+
+    /// A text of `len` bytes.
+    pub(crate) fn text_of(&mut self, len: usize) -> LogFormatResult<&'a str> {
         let bytes = self.bytes(len)?;
         std::str::from_utf8(bytes).map_err(|_| self.damaged("a text is not UTF-8"))
     }
@@ -108,6 +113,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
+#[inline]
 pub(crate) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

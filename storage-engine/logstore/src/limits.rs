@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use model::{AppendReport, Labels, LogEntries, LogEntry};
+use model::{AppendReport, Labels, LogEntries};
 use storage_api::StreamEntries;
 
 use crate::settings::LogLimits;
@@ -37,17 +37,16 @@ impl<'a> LimitCheck<'a> {
             report.reject(reason, entries.len() as u64, || message);
             return None;
         }
-        let refused = |entry: LogEntry<'_>| self.refuse_entry(&labels, entry);
-        let first_refused = entries.iter().position(|entry| refused(entry).is_some());
-        let Some(first) = first_refused else {
+        let refused = |index: usize| self.refuse_entry(&entries, index);
+        let Some(first) = (0..entries.len()).find(|&index| refused(index).is_some()) else {
             return (!entries.is_empty()).then_some(StreamEntries { labels, entries });
         };
         let mut kept = LogEntries::new();
         kept.extend_from(&entries, 0..first);
-        for entry in entries.iter().skip(first) {
-            match refused(entry) {
-                None => kept.push(entry.timestamp_ns, entry.line, entry.metadata),
-                Some(reason) => report.reject(reason, 1, || self.message(reason, &labels, entry)),
+        for index in first..entries.len() {
+            match refused(index) {
+                None => kept.extend_from(&entries, index..index + 1),
+                Some(reason) => report.reject(reason, 1, || self.message(reason, &labels, &entries, index)),
             }
         }
         (!kept.is_empty()).then_some(StreamEntries { labels, entries: kept })
@@ -84,29 +83,28 @@ impl<'a> LimitCheck<'a> {
         None
     }
 
-    fn refuse_entry(&self, _labels: &Labels, entry: LogEntry<'_>) -> Option<&'static str> {
-        if entry.timestamp_ns < self.oldest_ns {
+    fn refuse_entry(&self, entries: &LogEntries, index: usize) -> Option<&'static str> {
+        let timestamp_ns = entries.timestamps_ns()[index];
+        if timestamp_ns < self.oldest_ns {
             return Some("greater_than_max_sample_age");
         }
-        if entry.timestamp_ns > self.newest_ns {
+        if timestamp_ns > self.newest_ns {
             return Some("too_far_in_future");
         }
-        if entry.line.len() > self.limits.line_bytes_max {
+        if entries.line(index).len() > self.limits.line_bytes_max {
             return Some("line_too_long");
         }
-        if entry.metadata.is_empty() {
-            return None;
-        }
-        let (pairs, bytes) = metadata_size(entry);
-        if bytes > self.limits.metadata_bytes_max {
+        if entries.metadata_bytes(index) > self.limits.metadata_bytes_max {
             return Some("structured_metadata_too_large");
         }
+        let pairs = entries.metadata(index).len();
         (pairs > self.limits.metadata_pairs_max).then_some("structured_metadata_too_many")
     }
 
-    fn message(&self, reason: &'static str, labels: &Labels, entry: LogEntry<'_>) -> String {
+    fn message(&self, reason: &'static str, labels: &Labels, entries: &LogEntries, index: usize) -> String {
         let limits = self.limits;
-        let (pairs, bytes) = metadata_size(entry);
+        let entry = entries.get(index);
+        let (pairs, bytes) = (entry.metadata.len(), entries.metadata_bytes(index));
         match reason {
             "greater_than_max_sample_age" => format!(
                 "entry for stream '{labels}' has timestamp too old: {}, oldest acceptable timestamp is: {}",
@@ -130,11 +128,6 @@ impl<'a> LimitCheck<'a> {
             ),
         }
     }
-}
-
-/// Pairs and bytes of an entry's metadata.
-fn metadata_size(entry: LogEntry<'_>) -> (usize, usize) {
-    entry.metadata.fold((0, 0), |(pairs, bytes), (name, value)| (pairs + 1, bytes + name.len() + value.len()))
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ struct Inner {
     /// Wakes appends that wait for memory.
     room: Notify,
     closed: AtomicBool,
+    /// For write-ahead records, to be used again.
+    record_buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 /// Where entries are now.
@@ -171,6 +173,7 @@ impl LogStore {
             flush_wanted: Notify::new(),
             room: Notify::new(),
             closed: AtomicBool::new(false),
+            record_buffers: Mutex::default(),
         })))
     }
 

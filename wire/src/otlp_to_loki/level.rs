@@ -106,28 +106,70 @@ impl LevelField {
     }
 }
 
-/// The level to add to an entry; none if it has one already, or if the field that says it is empty.
-#[inline]
-pub(super) fn detect<'a>(
-    label_level: Option<&'a str>,
-    field: &LevelField,
-    mut pairs: impl Iterator<Item = (&'a str, &'a str)>,
-    line: &str,
-) -> Option<&'a str> {
-    if field.is_detected {
-        return None;
+/// Where the level to add to an entry comes from: known from the names of its metadata, without their values.
+#[derive(Clone, Debug)]
+pub(super) enum LevelSource {
+    /// It has one already, the field that says it is empty, or levels are not asked for.
+    Nowhere,
+    /// Always the same.
+    Fixed(String),
+    /// The own value at this position, a word.
+    OwnWord(usize),
+    /// The own value at this position, a severity number.
+    OwnNumber(usize),
+    /// The line.
+    Line,
+}
+
+impl LevelSource {
+    /// For entries with the `own` names, then the pairs that they `share`, whose names say `field` together.
+    pub(super) fn new<'a>(
+        label_level: Option<&str>,
+        field: &LevelField,
+        mut own: impl Iterator<Item = &'a str>,
+        mut shared: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        if field.is_detected {
+            return Self::Nowhere;
+        }
+        let fixed = |level: &str| match level {
+            "" => Self::Nowhere,
+            level => Self::Fixed(level.to_owned()),
+        };
+        let mut place = |wanted: &str| match own.position(|name| name == wanted) {
+            Some(position) => Err(position),
+            None => Ok(shared.find(|(name, _)| *name == wanted).map_or("", |(_, value)| value)),
+        };
+        match (label_level, field.rank) {
+            (Some(level), _) => fixed(level),
+            (None, Some(rank)) => match place(LEVEL_FIELDS[rank]) {
+                Err(position) => Self::OwnWord(position),
+                Ok(word) => fixed(in_lokis_words(word)),
+            },
+            (None, None) if field.has_severity_number => match place(SEVERITY_NUMBER) {
+                Err(position) => Self::OwnNumber(position),
+                Ok("") => Self::Line,
+                Ok(number) => fixed(of_severity_number(number)),
+            },
+            (None, None) => Self::Line,
+        }
     }
-    let mut value = |wanted: &str| pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value);
-    let level = match (label_level, field.rank) {
-        (Some(level), _) => level,
-        (None, Some(rank)) => in_lokis_words(value(LEVEL_FIELDS[rank]).unwrap_or_default()),
-        (None, None) if field.has_severity_number => match value(SEVERITY_NUMBER) {
-            None | Some("") => line::level(line),
-            Some(number) => of_severity_number(number),
-        },
-        (None, None) => line::level(line),
-    };
-    (!level.is_empty()).then_some(level)
+
+    /// The level of an entry with this line; `own` gives its own values.
+    #[inline]
+    pub(super) fn level<'a>(&'a self, own: impl Fn(usize) -> &'a str, line: &str) -> Option<&'a str> {
+        let level = match self {
+            Self::Nowhere => return None,
+            Self::Fixed(level) => level,
+            Self::OwnWord(position) => in_lokis_words(own(*position)),
+            Self::OwnNumber(position) => match own(*position) {
+                "" => line::level(line),
+                number => of_severity_number(number),
+            },
+            Self::Line => line::level(line),
+        };
+        (!level.is_empty()).then_some(level)
+    }
 }
 
 /// Four numbers to a level (OTLP log data model, "severity fields").
@@ -143,6 +185,25 @@ fn of_severity_number(number: &str) -> &'static str {
         Ok(..=24) => "fatal",
         Ok(_) => UNKNOWN,
     }
+}
+
+/// Levels that entries share: their position in here is the number of their shape.
+const SHARED_LEVELS: [&str; 7] = ["info", "error", "warn", "debug", "trace", "fatal", UNKNOWN];
+
+/// How many numbers [`shape_number`] gives.
+pub(super) const SHAPE_NUMBERS: usize = SHARED_LEVELS.len() + 2;
+
+/// A number for entries with the same level: 0 without one, the last for a level in the sender's own words.
+#[inline]
+pub(super) fn shape_number(level: Option<&str>) -> usize {
+    let Some(level) = level else { return 0 };
+    let position = SHARED_LEVELS.iter().position(|shared| *shared == level);
+    position.map_or(SHAPE_NUMBERS - 1, |position| position + 1)
+}
+
+/// The level that all entries of the number share, if they do.
+pub(super) fn shared_level(number: usize) -> Option<&'static str> {
+    SHARED_LEVELS.get(number.checked_sub(1)?).copied()
 }
 
 #[cfg(test)]

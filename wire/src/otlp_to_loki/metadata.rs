@@ -58,7 +58,7 @@ impl Pairs {
     pub(crate) fn push(&mut self, name: &str, value: &str) {
         self.text.push_str(name);
         let name_end = self.text.len();
-        self.push_text(value);
+        append_text(value, &mut self.text);
         self.ends.push((name_end, self.text.len()));
     }
 
@@ -67,12 +67,9 @@ impl Pairs {
     }
 
     pub(super) fn push_hex(&mut self, name: &str, bytes: &[u8]) {
-        const DIGITS: [char; 16] =
-            ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
         self.text.push_str(name);
         let name_end = self.text.len();
-        let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        self.text.extend(digits.map(|digit| DIGITS[digit as usize]));
+        append_hex(bytes, &mut self.text);
         self.ends.push((name_end, self.text.len()));
     }
 
@@ -101,29 +98,43 @@ impl Pairs {
         match value {
             AnyValue::String(text) => {
                 let is_level = &self.text[start..name_end] == level::DETECTED_LEVEL;
-                self.push_text(if is_level { level::in_lokis_words(text) } else { text });
+                append_text(if is_level { level::in_lokis_words(text) } else { text }, &mut self.text);
             }
             other => other.append_as_string(&mut self.text)?,
         }
         self.ends.push((name_end, self.text.len()));
         Ok(())
     }
+}
 
-    /// Appends text with every replacement character turned into a space, as Loki does with metadata.
-    #[inline]
-    fn push_text(&mut self, value: &str) {
-        const REPLACEMENT_FIRST_BYTE: u8 = 0xef;
-        const REPLACEMENT: &str = "\u{fffd}";
-        if memchr(REPLACEMENT_FIRST_BYTE, value.as_bytes()).is_none()
-            || memmem::find(value.as_bytes(), REPLACEMENT.as_bytes()).is_none()
-        {
-            self.text.push_str(value);
-            return;
+/// Appends bytes as hexadecimal digits.
+#[inline]
+pub(super) fn append_hex(bytes: &[u8], out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0u8; 32];
+    for chunk in bytes.chunks(16) {
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(chunk) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
         }
-        for (index, part) in value.split(REPLACEMENT).enumerate() {
-            self.text.push_str(if index > 0 { " " } else { "" });
-            self.text.push_str(part);
-        }
+        out.push_str(str::from_utf8(&digits[..2 * chunk.len()]).expect("digits are ASCII"));
+    }
+}
+
+/// Appends text with every replacement character turned into a space, as Loki does with metadata.
+#[inline]
+pub(super) fn append_text(value: &str, out: &mut String) {
+    const REPLACEMENT_FIRST_BYTE: u8 = 0xef;
+    const REPLACEMENT: &str = "\u{fffd}";
+    if memchr(REPLACEMENT_FIRST_BYTE, value.as_bytes()).is_none()
+        || memmem::find(value.as_bytes(), REPLACEMENT.as_bytes()).is_none()
+    {
+        out.push_str(value);
+        return;
+    }
+    for (index, part) in value.split(REPLACEMENT).enumerate() {
+        out.push_str(if index > 0 { " " } else { "" });
+        out.push_str(part);
     }
 }
 

@@ -286,3 +286,56 @@ fn cut_requests_are_errors_and_never_panic() {
         assert!(cut.is_err(), "cut at {len}");
     }
 }
+
+#[test]
+fn a_record_comes_out_the_same_whatever_came_before_it() {
+    let with = |attributes: Vec<KeyValue>, change: &dyn Fn(&mut LogRecord)| {
+        let mut record = LogRecord { attributes, ..record("level=warn x") };
+        change(&mut record);
+        record
+    };
+    let two = || attributes(&[("http.method", "GET"), ("user.id", "7")]);
+    let nested = KeyValueList { values: attributes(&[("id", "8")]) };
+    let records = vec![
+        with(two(), &|_| ()),
+        with(attributes(&[("http.method", "P\u{fffd}T"), ("user.id", "")]), &|_| ()),
+        with(two(), &|r| r.severity_number = 17),
+        with(two(), &|r| r.severity_number = 0),
+        with(two(), &|r| r.severity_text = "Notice".into()),
+        with(two(), &|r| r.severity_text = "Error".into()),
+        with(two(), &|r| r.trace_id = vec![0xa0; 16]),
+        with(two(), &|r| r.event_name = "e".into()),
+        with(attributes(&[("http.method", "GET"), ("level", "trace")]), &|_| ()),
+        with(attributes(&[("http.method", "GET"), ("level", "own words")]), &|_| ()),
+        with(attributes(&[("http.method", "GET"), ("level", "")]), &|_| ()),
+        with(attributes(&[("detected_level", "Err")]), &|_| ()),
+        with(vec![kv("http.method", string("GET")), kv("user", any(Value::KvlistValue(nested)))], &|_| ()),
+        with(vec![kv("http.method", string("GET")), kv("user", any(Value::IntValue(-3)))], &|_| ()),
+        with(attributes(&[("user.id", "1"), ("http.method", "GET")]), &|r| r.observed_time_unix_nano = 9),
+        with(vec![], &|r| (r.flags, r.dropped_attributes_count) = (1, 2)),
+    ];
+    let resource = || attributes(&[("service.name", "s"), ("host.name", "h")]);
+    let alone = |record: &LogRecord| {
+        let translated =
+            translate(&mut Translator::default(), vec![resource_logs(resource(), vec![record.clone()])]);
+        lines(&translated)[1].clone()
+    };
+    let expected: Vec<String> = records.iter().map(alone).collect();
+    let mut translator = Translator::default();
+    for _ in 0..3 {
+        let translated = translate(&mut translator, vec![resource_logs(resource(), records.clone())]);
+        assert_eq!(lines(&translated)[1..], expected);
+    }
+}
+
+#[test]
+fn what_a_resource_gives_is_held_once() {
+    let host = "x".repeat(1000);
+    let resource = attributes(&[("service.name", "s"), ("host.name", &host)]);
+    let records = (0..500).map(|at| LogRecord { time_unix_nano: at + 1, ..record("x") }).collect();
+    let translated = translate(&mut Translator::default(), vec![resource_logs(resource, records)]);
+    let entries = &translated.streams[0].1;
+    assert!(entries.text_bytes() > 500 * 1000, "counted for each entry");
+    assert!(entries.memory_bytes() < 64 << 10, "{} bytes", entries.memory_bytes());
+    assert!(entries.iter().all(|entry| entry.metadata.clone().any(|pair| pair == ("host_name", &host))));
+}

@@ -12,6 +12,24 @@ fn entries(rows: &[Row]) -> LogEntries {
     entries
 }
 
+#[test]
+fn shared_metadata_is_written_once_and_comes_back() {
+    let host = "a-host-name-that-every-entry-has";
+    let shape = Arc::new(MetadataShape::new([("host", Some(host)), ("user", None), ("empty", Some(""))]));
+    let mut shared = LogEntries::new();
+    for at in 0..100 {
+        shared.push_shaped(at, "line", &shape, "u7", &[2]);
+    }
+    let labels = Labels::from_pairs([("app", "a")]);
+    let mut bytes = Vec::new();
+    encode_log_batch(3, &TenantId::default(), [(&labels, &shared)].into_iter(), &mut bytes);
+    assert_eq!(bytes.windows(host.len()).filter(|window| *window == host.as_bytes()).count(), 1);
+    let read = decode_log_batch(&bytes).expect("own bytes");
+    assert_eq!(read.streams, [(labels, shared.clone())]);
+    let first: Vec<_> = read.streams[0].1.metadata(99).collect();
+    assert_eq!(first, [("host", host), ("user", "u7"), ("empty", "")]);
+}
+
 proptest! {
     #[test]
     fn a_batch_comes_back_as_it_was_appended(

@@ -5,8 +5,9 @@ use super::*;
 fn signatures(pages: &[Vec<String>]) -> PageSignatures {
     let mut builder = SignatureBuilder::new();
     for lines in pages {
-        lines.iter().for_each(|line| builder.add_line(line.as_bytes()));
-        builder.end_page();
+        let mut page = ByteColumn::default();
+        lines.iter().for_each(|line| page.push(line.as_bytes()));
+        builder.add_page(&page);
     }
     PageSignatures::decode(&builder.finish(), pages.len()).expect("own bytes")
 }

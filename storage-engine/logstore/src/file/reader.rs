@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use format::{
-    ByteColumn, LogColumnKind, LogFileIndex, PageBytes, PageSignatures, SignatureBytes, decode_delta,
-    decode_delta_length, decode_hybrid, decode_plain,
+    ByteColumn, LogColumnKind, LogFileIndex, LogShape, PageBytes, PageSignatures, SignatureBytes,
+    decode_delta, decode_delta_length, decode_hybrid, decode_plain,
 };
-use model::LogEntries;
+use hashbrown::HashMap;
+use model::{LogColumns, LogEntries, MetadataShape};
 use runtime::{Disk, ReadFile};
 
 use super::columns::index_width;
@@ -23,6 +24,8 @@ pub(crate) struct OpenFile {
     index: LogFileIndex,
     /// For each column, its dictionary once it was read.
     dictionaries: Vec<OnceLock<ByteColumn>>,
+    /// The shapes of the index as entries have them, once they were asked for.
+    shapes: OnceLock<Vec<Arc<MetadataShape>>>,
     /// Page signatures once they were asked for; `None` inside when they cannot be read.
     signatures: OnceLock<Option<PageSignatures>>,
 }
@@ -59,7 +62,14 @@ impl OpenFile {
             ));
         }
         let dictionaries = index.columns.iter().map(|_| OnceLock::new()).collect();
-        Ok(Self { path: path.to_owned(), file, index, dictionaries, signatures: OnceLock::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            index,
+            dictionaries,
+            shapes: OnceLock::new(),
+            signatures: OnceLock::new(),
+        })
     }
 
     pub(crate) fn index(&self) -> &LogFileIndex {
@@ -68,6 +78,15 @@ impl OpenFile {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn shapes(&self) -> &[Arc<MetadataShape>] {
+        self.shapes.get_or_init(|| {
+            let names = |shape: &LogShape| {
+                Arc::new(MetadataShape::new(shape.slots.iter().map(|slot| (slot.name.as_str(), None))))
+            };
+            self.index.shapes.iter().map(names).collect()
+        })
     }
 
     /// For each page, whether a line of it may contain all the needles. Without signatures all pages may.
@@ -112,12 +131,13 @@ impl OpenFile {
         self.integers(page, LogColumnKind::Timestamp, |at| timestamps_ns.push(at))?;
         let (line_ends, lines) = self.strings(page, self.position(LogColumnKind::Body, page)?)?;
         let lines = String::from_utf8(lines).map_err(|_| damaged("a line is not UTF-8"))?;
-        let mut metadata = MetadataText::default();
+        let mut metadata = PageMetadata::default();
         self.read_metadata(page, &mut metadata)?;
-        let MetadataText { text, piece_ends, entry_pieces } = metadata;
-        let text = String::from_utf8(text).map_err(|_| damaged("metadata is not UTF-8"))?;
-        LogEntries::from_columns(timestamps_ns, lines, line_ends, text, piece_ends, entry_pieces)
-            .ok_or_else(|| damaged("its columns do not fit together"))
+        let PageMetadata { shapes, entry_shapes, values, value_ends, .. } = metadata;
+        let values = String::from_utf8(values).map_err(|_| damaged("metadata is not UTF-8"))?;
+        let columns =
+            LogColumns { timestamps_ns, lines, line_ends, shapes, entry_shapes, values, value_ends };
+        LogEntries::from_columns(columns).ok_or_else(|| damaged("its columns do not fit together"))
     }
 
     fn position(&self, kind: LogColumnKind, page: usize) -> LogStoreResult<usize> {
@@ -200,7 +220,7 @@ impl OpenFile {
     }
 
     /// Puts the pairs of every row together again, by its shape.
-    fn read_metadata(&self, page: usize, out: &mut MetadataText) -> LogStoreResult<()> {
+    fn read_metadata(&self, page: usize, out: &mut PageMetadata) -> LogStoreResult<()> {
         let damaged = || LogStoreError::page(&self.path, page, "its metadata does not fit its shapes");
         let rows = self.index.pages[page].rows as usize;
         let mut shapes = Vec::with_capacity(rows);
@@ -213,15 +233,15 @@ impl OpenFile {
             });
         }
         let rest_values = self.position(LogColumnKind::RestValues, page)?;
-        out.entry_pieces.reserve(rows);
+        out.entry_shapes.reserve(rows);
         for shape in shapes {
-            let shape = usize::try_from(shape).ok().and_then(|shape| self.index.shapes.get(shape));
-            for slot in &shape.ok_or_else(damaged)?.slots {
+            let shape = usize::try_from(shape).ok().filter(|&shape| shape < self.index.shapes.len());
+            let shape = shape.ok_or_else(damaged)?;
+            out.start_entry(shape, &self.shapes()[shape]);
+            for slot in &self.index.shapes[shape].slots {
                 let column = slot.column.map_or(rest_values, |column| column as usize);
-                out.push(slot.name.as_bytes());
                 out.push(columns[column].next().ok_or_else(damaged)?);
             }
-            out.end_entry();
         }
         if columns.iter_mut().any(|values| values.next().is_some()) {
             return Err(damaged());
@@ -249,22 +269,36 @@ impl Values<'_> {
     }
 }
 
-/// Names and values of a page while they are put together.
+/// Metadata of a page while it is put together.
 #[derive(Default)]
-struct MetadataText {
-    text: Vec<u8>,
-    piece_ends: Vec<u32>,
-    entry_pieces: Vec<u32>,
+struct PageMetadata {
+    /// Those of the file's shapes that the page has.
+    shapes: Vec<Arc<MetadataShape>>,
+    /// Their positions by that in the file.
+    positions: HashMap<usize, u32>,
+    /// The shape of the last entry and its position.
+    last: Option<(usize, u32)>,
+    entry_shapes: Vec<u32>,
+    values: Vec<u8>,
+    value_ends: Vec<u32>,
 }
 
-impl MetadataText {
-    fn push(&mut self, piece: &[u8]) {
-        self.text.extend_from_slice(piece);
-        self.piece_ends
-            .push(u32::try_from(self.text.len()).expect("the caps on a page keep its text below 4 GiB"));
+impl PageMetadata {
+    fn start_entry(&mut self, number: usize, shape: &Arc<MetadataShape>) {
+        let position = match self.last {
+            Some((last, position)) if last == number => position,
+            _ => *self.positions.entry(number).or_insert_with(|| {
+                self.shapes.push(Arc::clone(shape));
+                self.shapes.len() as u32 - 1
+            }),
+        };
+        self.last = Some((number, position));
+        self.entry_shapes.push(position);
     }
 
-    fn end_entry(&mut self) {
-        self.entry_pieces.push(self.piece_ends.len() as u32);
+    fn push(&mut self, value: &[u8]) {
+        self.values.extend_from_slice(value);
+        self.value_ends
+            .push(u32::try_from(self.values.len()).expect("the caps on a page keep its text below 4 GiB"));
     }
 }

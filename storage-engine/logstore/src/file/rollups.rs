@@ -10,7 +10,7 @@ const MINUTE_NS: i64 = 60_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct RollupBuilder {
     levels: Vec<String>,
-    level_ids: HashMap<String, u32>,
+    level_ids: HashMap<Vec<u8>, u32>,
     /// Those of the stream and minute that are being counted; there are few levels.
     open: Vec<LogRollup>,
     done: Vec<LogRollup>,
@@ -19,7 +19,7 @@ pub(crate) struct RollupBuilder {
 
 impl RollupBuilder {
     /// Counts one row.
-    pub(crate) fn add(&mut self, stream: u32, timestamp_ns: i64, level: &str, line_bytes: usize) {
+    pub(crate) fn add(&mut self, stream: u32, timestamp_ns: i64, level: &[u8], line_bytes: usize) {
         let minute = timestamp_ns.div_euclid(MINUTE_NS);
         if self.open.first().is_none_or(|open| (open.stream, open.minute) != (stream, minute)) {
             self.close();
@@ -35,13 +35,14 @@ impl RollupBuilder {
         }
     }
 
-    fn level_id(&mut self, level: &str) -> u32 {
-        if self.levels.get(self.last_level as usize).is_some_and(|last| last == level) {
+    fn level_id(&mut self, level: &[u8]) -> u32 {
+        if self.levels.get(self.last_level as usize).is_some_and(|last| last.as_bytes() == level) {
             return self.last_level;
         }
         self.last_level = self.level_ids.get(level).copied().unwrap_or_else(|| {
             let id = self.levels.len() as u32;
-            self.levels.push(level.to_owned());
+            // What other readers call text is text: bytes that came as one.
+            self.levels.push(String::from_utf8_lossy(level).into_owned());
             self.level_ids.insert(level.to_owned(), id);
             id
         });

@@ -53,11 +53,12 @@ impl SortedStream {
     /// Bytes of the row's line and metadata.
     pub(crate) fn row_bytes(&self, row: RowRef) -> usize {
         let run = &self.runs[row.run as usize];
-        let index = row.index as usize;
-        let pieces = run.entry_pieces();
-        let (first, last) = (if index == 0 { 0 } else { pieces[index - 1] as usize }, pieces[index] as usize);
-        let metadata = if first == last { 0 } else { span(run.piece_ends(), first, last) };
-        run.line(index).len() + metadata
+        run.line(row.index as usize).len() + run.metadata_bytes(row.index as usize)
+    }
+
+    /// Bytes of all runs' lines and metadata: those of its rows, and of duplicates that were left out.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.runs.iter().map(|run| run.text_bytes()).sum()
     }
 
     /// Positions of the rows with times in `[from_ns, until_ns)`.
@@ -106,12 +107,6 @@ impl SortedStream {
         }
         entries
     }
-}
-
-/// Bytes from the start of piece `first` to the end of the piece before `last`.
-pub(crate) fn span(ends: &[u32], first: usize, last: usize) -> usize {
-    let start = if first == 0 { 0 } else { ends[first - 1] };
-    (ends[last - 1] - start) as usize
 }
 
 /// Keeps the first of entries that are equal in time, line and metadata.

@@ -1,11 +1,14 @@
 //! Which metadata names come together, and which of them get a column of their own.
 //!
-//! Entries of one program carry the same names in the same order nearly always, so a row's names are guessed to be
-//! those of the row before it: one short comparison a name and no hash.
+//! Entries come with their shapes (names, and values that they share). A file knows *shapes* by their names alone, and
+//! while it is written *forms*: shapes with their shared values. There are few of both, so that what is asked for each
+//! row is a look into a table by its form.
+
+use std::sync::Arc;
 
 use format::{LogShape, LogShapeSlot};
 use hashbrown::{HashMap, HashSet};
-use model::LogEntries;
+use model::{MetadataShape, SlotValue};
 
 /// Most metadata names with a column of their own in one file. Each costs a page header and an index entry a page.
 const COLUMNS_MAX: usize = 32;
@@ -13,16 +16,23 @@ const COLUMNS_MAX: usize = 32;
 const ROWS_PER_VALUE_MAX: usize = 100;
 const NAME_BYTES_MAX: usize = 64;
 
-/// Distinct lists of metadata names, numbered as they come.
+/// Distinct lists of metadata names and distinct forms of them, numbered as they come.
 #[derive(Debug, Default)]
 pub(crate) struct ShapeTable {
     names: Vec<String>,
     name_ids: HashMap<String, u32>,
     shapes: Vec<Vec<u32>>,
     shape_ids: HashMap<Vec<u32>, u32>,
-    rows: Vec<usize>,
-    last: u32,
-    scratch: Vec<u32>,
+    forms: Vec<Form>,
+    form_ids: HashMap<Arc<MetadataShape>, u32>,
+}
+
+/// Names with shared values.
+#[derive(Debug)]
+struct Form {
+    metadata: Arc<MetadataShape>,
+    shape: u32,
+    rows: usize,
 }
 
 /// Where each metadata value of a file goes.
@@ -51,42 +61,36 @@ pub(crate) enum SlotPlan {
 const NO_SLOT: u16 = u16::MAX;
 
 impl ShapeTable {
-    /// The number of the shape of entry `index`, and counts it.
-    pub(crate) fn add(&mut self, entries: &LogEntries, index: usize) -> u32 {
-        let guess = self.shapes.get(self.last as usize).is_some_and(|shape| {
-            let mut names = shape.iter();
-            let same =
-                |(name, _): (&str, &str)| names.next().is_some_and(|&id| self.names[id as usize] == name);
-            entries.metadata(index).all(same) && names.next().is_none()
-        });
-        let shape = if guess { self.last } else { self.look_up(entries, index) };
-        self.rows[shape as usize] += 1;
-        self.last = shape;
-        shape
-    }
-
-    fn look_up(&mut self, entries: &LogEntries, index: usize) -> u32 {
-        let mut ids = std::mem::take(&mut self.scratch);
-        ids.clear();
-        for (name, _) in entries.metadata(index) {
-            let id = self.name_ids.get(name).copied().unwrap_or_else(|| {
+    /// The number of a form.
+    pub(crate) fn form(&mut self, metadata: &Arc<MetadataShape>) -> u32 {
+        if let Some(&form) = self.form_ids.get(metadata) {
+            return form;
+        }
+        let mut ids = Vec::with_capacity(metadata.len());
+        for (name, _) in metadata.slots() {
+            ids.push(self.name_ids.get(name).copied().unwrap_or_else(|| {
                 let id = self.names.len() as u32;
                 self.names.push(name.to_owned());
                 self.name_ids.insert(name.to_owned(), id);
                 id
-            });
-            ids.push(id);
+            }));
         }
         assert!(ids.len() < usize::from(NO_SLOT), "limits keep an entry's metadata far below 65,535 pairs");
         let shape = self.shape_ids.get(&ids).copied().unwrap_or_else(|| {
             let shape = self.shapes.len() as u32;
             self.shapes.push(ids.clone());
-            self.shape_ids.insert(ids.clone(), shape);
-            self.rows.push(0);
+            self.shape_ids.insert(ids, shape);
             shape
         });
-        self.scratch = ids;
-        shape
+        let form = self.forms.len() as u32;
+        self.forms.push(Form { metadata: Arc::clone(metadata), shape, rows: 0 });
+        self.form_ids.insert(Arc::clone(metadata), form);
+        form
+    }
+
+    /// Counts a row of this form.
+    pub(crate) fn count_row(&mut self, form: u32) {
+        self.forms[form as usize].rows += 1;
     }
 
     /// Decides which names get a column; `taken` tells names (in lower case) that other columns have.
@@ -116,8 +120,9 @@ impl ShapeTable {
     /// Ids of the names that get a column, in name order.
     fn choose_columns(&self, row_count: usize, taken: &HashSet<String>) -> Vec<u32> {
         let mut counts = vec![0usize; self.names.len()];
-        for (shape, &rows) in self.shapes.iter().zip(&self.rows) {
-            shape.iter().for_each(|&name| counts[name as usize] += rows);
+        for form in &self.forms {
+            let names = &self.shapes[form.shape as usize];
+            names.iter().for_each(|&name| counts[name as usize] += form.rows);
         }
         let mut frequent: Vec<u32> = (0..self.names.len() as u32)
             .filter(|&id| counts[id as usize] * ROWS_PER_VALUE_MAX >= row_count)
@@ -132,14 +137,41 @@ impl ShapeTable {
         frequent
     }
 
-    /// Number of shapes.
-    pub(crate) fn len(&self) -> usize {
-        self.shapes.len()
+    /// The shape of each form.
+    pub(crate) fn shapes_of_forms(&self) -> Vec<u32> {
+        self.forms.iter().map(|form| form.shape).collect()
     }
 
-    /// Position of `name` in the shape, if it has it.
-    pub(crate) fn slot_named(&self, shape: u32, name: &str) -> Option<usize> {
-        self.shapes[shape as usize].iter().position(|&id| self.names[id as usize] == name)
+    /// For each form, where the value of the first slot named `name` comes from.
+    pub(crate) fn values_named(&self, name: &str) -> Vec<Option<SlotValue<'_>>> {
+        let mut values = Vec::with_capacity(self.forms.len());
+        for form in &self.forms {
+            values.push(form.metadata.slots().find(|(slot, _)| *slot == name).map(|(_, value)| value));
+        }
+        values
+    }
+
+    /// For each form, where the value of a column comes from.
+    pub(crate) fn values_of_column(&self, plan: &ShapePlan, column: usize) -> Vec<Option<SlotValue<'_>>> {
+        let mut values = Vec::with_capacity(self.forms.len());
+        for form in &self.forms {
+            values.push(plan.slot(form.shape, column).map(|slot| form.metadata.value(slot)));
+        }
+        values
+    }
+
+    /// For each form, the pairs that go into the map: the key's position and where the value comes from.
+    pub(crate) fn rest_of_forms(&self, plan: &ShapePlan) -> Vec<Vec<(u32, SlotValue<'_>)>> {
+        let mut rest = Vec::with_capacity(self.forms.len());
+        for form in &self.forms {
+            let slots = plan.slots[form.shape as usize].iter().enumerate();
+            let pairs = slots.filter_map(|(slot, place)| match *place {
+                SlotPlan::Rest(key) => Some((key, form.metadata.value(slot))),
+                SlotPlan::Column(_) => None,
+            });
+            rest.push(pairs.collect());
+        }
+        rest
     }
 }
 
@@ -182,14 +214,9 @@ impl RestKeys {
 
 impl ShapePlan {
     /// The slot that holds the value of `column` in rows of `shape`.
-    pub(crate) fn slot(&self, shape: u32, column: usize) -> Option<usize> {
+    fn slot(&self, shape: u32, column: usize) -> Option<usize> {
         let slot = self.slot_of[shape as usize * self.columns.len() + column];
         (slot != NO_SLOT).then_some(usize::from(slot))
-    }
-
-    /// Where each slot of `shape` goes.
-    pub(crate) fn slots(&self, shape: u32) -> &[SlotPlan] {
-        &self.slots[shape as usize]
     }
 
     /// The shapes of `table` for a file's index; `first_column` is where metadata columns start in it.

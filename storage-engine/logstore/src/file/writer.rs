@@ -1,7 +1,8 @@
 //! Writes a data file: sorted streams in, the bytes of a Parquet file with our index out.
 //!
 //! Column after column, as Parquet lays them out, each walking the same rows with the same page cuts. Values are
-//! borrowed from the write buffer until they are copied into a page.
+//! borrowed from the write buffer until they are copied into a page. Where a column's value comes from is looked up
+//! once for each form of metadata, not for each row.
 
 mod metadata;
 
@@ -10,7 +11,7 @@ use format::{
     ByteColumn, LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, PAGE_ROWS_MAX,
     PageBytes, SignatureBuilder, SignatureBytes, encode_delta, encode_delta_length,
 };
-use model::LogEntries;
+use model::{LogEntries, SlotValue};
 use parquet::basic::Encoding;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
@@ -20,7 +21,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::columns::{ColumnChunk, ColumnSink, Levels, PageCompressor, PageValues};
 use super::rollups::RollupBuilder;
-use super::rows::{RowRef, SortedStream, span};
+use super::rows::{RowRef, SortedStream};
 use super::schema::{self, LabelColumn};
 use super::shapes::{ShapePlan, ShapeTable};
 use crate::error::LogStoreResult;
@@ -69,9 +70,10 @@ struct Row<'a> {
     entries: &'a LogEntries,
     index: u32,
     stream: u32,
-    shape: u32,
-    /// Where its metadata starts among the pieces of its entries: every column asks for it.
-    first_piece: u32,
+    /// The form of its metadata.
+    form: u32,
+    /// Where its own metadata values start among those of its entries: every column asks for it.
+    first_value: u32,
 }
 
 impl<'a> Row<'a> {
@@ -83,17 +85,21 @@ impl<'a> Row<'a> {
         self.entries.line(self.index as usize)
     }
 
-    /// The value in `slot` of its metadata.
-    fn value(&self, slot: usize) -> &'a str {
-        let ends = self.entries.piece_ends();
-        let piece = self.first_piece as usize + 2 * slot;
-        &self.entries.metadata_text()[ends[piece] as usize..ends[piece + 1] as usize]
+    /// Its own metadata value at `position`.
+    #[inline]
+    fn own(&self, position: usize) -> &'a [u8] {
+        let (ends, at) = (self.entries.value_ends(), self.first_value as usize + position);
+        let start = if at == 0 { 0 } else { ends[at - 1] as usize };
+        &self.entries.values().as_bytes()[start..ends[at] as usize]
     }
 
-    fn metadata_bytes(&self) -> usize {
-        let first = self.first_piece as usize;
-        let last = self.entries.entry_pieces()[self.index as usize] as usize;
-        if first == last { 0 } else { span(self.entries.piece_ends(), first, last) }
+    /// A metadata value of it.
+    #[inline]
+    fn value(&self, value: SlotValue<'a>) -> &'a [u8] {
+        match value {
+            SlotValue::Shared(text) => text.as_bytes(),
+            SlotValue::Own(position) => self.own(position),
+        }
     }
 }
 
@@ -101,6 +107,15 @@ impl<'a> Row<'a> {
 struct Layout<'a> {
     rows: Vec<Row<'a>>,
     page_ends: Vec<usize>,
+    /// For each stream, its rows and the bytes of their lines and of their metadata.
+    streams: Vec<StreamSize>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct StreamSize {
+    rows: u64,
+    line_bytes: u64,
+    metadata_bytes: u64,
 }
 
 impl<'a> Layout<'a> {
@@ -126,14 +141,11 @@ pub(crate) fn build(
         .set_sorting_columns(Some(vec![ascending(1), ascending(0)]))
         .build();
     let mut file = SerializedFileWriter::new(Vec::new(), schema, properties.into())?;
-    let (index_columns, pages) = write_columns(&mut file, &layout, &plan, parts, &label_columns, settings)?;
-
-    let signatures = match settings.signatures {
-        true => Some(write_signatures(&mut file, &layout)?),
-        false => None,
-    };
-    let mut index = make_index(generation, parts, &layout, &shapes, &plan, index_columns, pages);
-    index.signatures = signatures;
+    let mut signatures = settings.signatures.then(SignatureBuilder::new);
+    let source = Source { parts, layout: &layout, shapes: &shapes, plan: &plan };
+    let written = write_columns(&mut file, &source, &label_columns, settings, signatures.as_mut())?;
+    let mut index = make_index(generation, &source, written);
+    index.signatures = signatures.map(|signatures| write_signatures(&mut file, signatures)).transpose()?;
     let encoded = index.encode();
     let index_offset = file.bytes_written() as u64;
     file.write_all(&encoded).map_err(ParquetError::from)?;
@@ -154,14 +166,9 @@ pub(crate) fn build(
 
 fn write_signatures(
     file: &mut SerializedFileWriter<Vec<u8>>,
-    layout: &Layout<'_>,
+    signatures: SignatureBuilder,
 ) -> LogStoreResult<SignatureBytes> {
-    let mut builder = SignatureBuilder::new();
-    for rows in layout.pages() {
-        rows.iter().for_each(|row| builder.add_line(row.line().as_bytes()));
-        builder.end_page();
-    }
-    let bytes = builder.finish();
+    let bytes = signatures.finish();
     let offset = file.bytes_written() as u64;
     file.write_all(&bytes).map_err(ParquetError::from)?;
     Ok(SignatureBytes { offset, bytes: bytes.len() as u32, crc32c: crc32c::crc32c(&bytes) })
@@ -171,34 +178,51 @@ fn ascending(column_idx: i32) -> SortingColumn {
     SortingColumn { column_idx, descending: false, nulls_first: false }
 }
 
-/// Numbers the rows' shapes and cuts pages.
+/// Numbers the forms of the rows' metadata and cuts pages.
 fn lay_out<'a>(parts: &[StreamPart<'a>], shapes: &mut ShapeTable, page_bytes: usize) -> Layout<'a> {
     let mut rows = Vec::with_capacity(parts.iter().map(|part| part.rows.len()).sum());
+    let mut streams = Vec::with_capacity(parts.len());
     let mut page_ends = Vec::new();
     let (mut lines, mut texts, mut first) = (0, 0, 0);
     for (stream, part) in (0u32..).zip(parts) {
+        let runs = &part.stream.runs;
+        // Looked up when the first row asks: a part need not have rows of all its stream's shapes.
+        let mut forms: Vec<Vec<Option<u32>>> =
+            runs.iter().map(|run| vec![None; run.shapes().len()]).collect();
+        let mut size = StreamSize { rows: part.rows.len() as u64, ..StreamSize::default() };
         for row in part.rows {
-            let entries: &LogEntries = &part.stream.runs[row.run as usize];
-            let shape = shapes.add(entries, row.index as usize);
-            let first_piece = match row.index {
-                0 => 0,
-                index => entries.entry_pieces()[index as usize - 1],
-            };
-            let row = Row { entries, index: row.index, stream, shape, first_piece };
-            rows.push(row);
-            lines += row.line().len();
-            texts += row.line().len() + row.metadata_bytes();
+            let (entries, index): (&LogEntries, _) = (&runs[row.run as usize], row.index as usize);
+            let shape = entries.entry_shapes()[index] as usize;
+            let form = &mut forms[row.run as usize][shape];
+            let form = *form.get_or_insert_with(|| shapes.form(&entries.shapes()[shape]));
+            shapes.count_row(form);
+            let first_value = entries.first_value(index) as u32;
+            rows.push(Row { entries, index: row.index, stream, form, first_value });
+            let (line_bytes, metadata_bytes) = (entries.line(index).len(), entries.metadata_bytes(index));
+            size.line_bytes += line_bytes as u64;
+            size.metadata_bytes += metadata_bytes as u64;
+            lines += line_bytes;
+            texts += line_bytes + metadata_bytes;
             // Metadata counts half: rows with little line and much of it still make pages of bounded size.
             if lines >= page_bytes || texts >= 2 * page_bytes || rows.len() - first >= PAGE_ROWS_AIM {
                 page_ends.push(rows.len());
                 (lines, texts, first) = (0, 0, rows.len());
             }
         }
+        streams.push(size);
     }
     if first < rows.len() {
         page_ends.push(rows.len());
     }
-    Layout { rows, page_ends }
+    Layout { rows, page_ends, streams }
+}
+
+/// What a file is made of.
+struct Source<'a> {
+    parts: &'a [StreamPart<'a>],
+    layout: &'a Layout<'a>,
+    shapes: &'a ShapeTable,
+    plan: &'a ShapePlan,
 }
 
 /// The row group in the making, and what the index will say of its columns.
@@ -237,13 +261,13 @@ impl Columns<'_> {
 /// Writes the row group; gives the columns for the index and, for each page, where its part of each of them is.
 fn write_columns(
     file: &mut SerializedFileWriter<Vec<u8>>,
-    layout: &Layout<'_>,
-    plan: &ShapePlan,
-    parts: &[StreamPart<'_>],
+    source: &Source<'_>,
     labels: &[LabelColumn],
     settings: FileSettings,
+    signatures: Option<&mut SignatureBuilder>,
 ) -> LogStoreResult<(Vec<LogFileColumn>, Vec<Vec<PageBytes>>)> {
     let descriptors = file.schema_descr().columns().to_vec();
+    let Source { layout, plan, .. } = source;
     let mut owned = Columns {
         descriptors,
         group: file.next_row_group()?,
@@ -253,18 +277,19 @@ fn write_columns(
         pages: vec![Vec::new(); layout.page_ends.len()],
     };
     let columns = &mut owned;
+    let shapes = source.shapes.shapes_of_forms();
     integers(columns, layout, 0, Some(LogColumnKind::Timestamp), |row| row.timestamp_ns())?;
     integers(columns, layout, 1, None, |row| i64::from(row.stream))?;
-    bodies(columns, layout, 2)?;
-    integers(columns, layout, 3, Some(LogColumnKind::Shape), |row| i64::from(row.shape))?;
+    bodies(columns, layout, 2, signatures)?;
+    integers(columns, layout, 3, Some(LogColumnKind::Shape), |row| i64::from(shapes[row.form as usize]))?;
     for (number, name) in plan.columns.iter().enumerate() {
-        metadata::named_column(columns, layout, plan, number, name, 4 + number)?;
+        metadata::named_column(columns, source, number, name, 4 + number)?;
     }
     let first_label = 4 + plan.columns.len();
     for (number, label) in labels.iter().enumerate() {
-        metadata::label_column(columns, parts, &label.label, first_label + number)?;
+        metadata::label_column(columns, source.parts, &label.label, first_label + number)?;
     }
-    metadata::rest_columns(columns, layout, plan, first_label + labels.len())?;
+    metadata::rest_columns(columns, source, first_label + labels.len())?;
     let Columns { group, index, pages, .. } = owned;
     group.close()?;
     Ok((index, pages))
@@ -278,12 +303,14 @@ fn integers(
     value: impl Fn(&Row<'_>) -> i64,
 ) -> LogStoreResult<()> {
     let mut sink = columns.sink(position);
-    let mut bytes = Vec::new();
+    let (mut page, mut bytes) = (Vec::new(), Vec::new());
     for rows in layout.pages() {
+        page.clear();
+        page.extend(rows.iter().map(&value));
         bytes.clear();
-        encode_delta(rows.iter().map(&value), &mut bytes);
-        let min = rows.iter().map(&value).min().unwrap_or(0);
-        let max = rows.iter().map(&value).max().unwrap_or(0);
+        encode_delta(page.iter().copied(), &mut bytes);
+        let min = page.iter().copied().min().unwrap_or(0);
+        let max = page.iter().copied().max().unwrap_or(0);
         let values = PageValues {
             encoding: Encoding::DELTA_BINARY_PACKED,
             bytes: &bytes,
@@ -297,12 +324,21 @@ fn integers(
     columns.append(sink, kind.map(|kind| (kind, "")))
 }
 
-fn bodies(columns: &mut Columns<'_>, layout: &Layout<'_>, position: usize) -> LogStoreResult<()> {
+/// The lines, and their signatures while they are in the cache.
+fn bodies(
+    columns: &mut Columns<'_>,
+    layout: &Layout<'_>,
+    position: usize,
+    mut signatures: Option<&mut SignatureBuilder>,
+) -> LogStoreResult<()> {
     let mut sink = columns.sink(position);
     let (mut lines, mut bytes) = (ByteColumn::default(), Vec::new());
     for rows in layout.pages() {
         lines.clear();
         rows.iter().for_each(|row| lines.push(row.line().as_bytes()));
+        if let Some(signatures) = signatures.as_mut() {
+            signatures.add_page(&lines);
+        }
         bytes.clear();
         encode_delta_length(&lines, &mut bytes);
         let values = PageValues {
@@ -320,27 +356,23 @@ fn bodies(columns: &mut Columns<'_>, layout: &Layout<'_>, position: usize) -> Lo
 
 fn make_index(
     generation: u64,
-    parts: &[StreamPart<'_>],
-    layout: &Layout<'_>,
-    shapes: &ShapeTable,
-    plan: &ShapePlan,
-    columns: Vec<LogFileColumn>,
-    places: Vec<Vec<PageBytes>>,
+    source: &Source<'_>,
+    (columns, places): (Vec<LogFileColumn>, Vec<Vec<PageBytes>>),
 ) -> LogFileIndex {
     let first_metadata = columns.iter().position(|column| column.kind == LogColumnKind::Metadata);
-    let pages = layout.pages().zip(places).map(|(rows, columns)| LogFilePage {
+    let pages = source.layout.pages().zip(places).map(|(rows, columns)| LogFilePage {
         rows: rows.len() as u32,
         first_ns: rows[0].timestamp_ns(),
         last_ns: rows[rows.len() - 1].timestamp_ns(),
         columns,
     });
     let pages = pages.collect();
-    let (levels, rollups) = roll_up(layout, shapes);
+    let (levels, rollups) = roll_up(source.layout, source.shapes);
     LogFileIndex {
         generation,
-        streams: streams(parts, layout),
+        streams: streams(source),
         pages,
-        shapes: plan.to_index(shapes, first_metadata.unwrap_or(0) as u32),
+        shapes: source.plan.to_index(source.shapes, first_metadata.unwrap_or(0) as u32),
         columns,
         levels,
         rollups,
@@ -348,27 +380,26 @@ fn make_index(
     }
 }
 
-fn streams(parts: &[StreamPart<'_>], layout: &Layout<'_>) -> Vec<LogFileStream> {
-    let by_stream = layout.rows.chunk_by(|left, right| left.stream == right.stream);
-    let stream = |rows: &[Row<'_>]| LogFileStream {
-        labels: parts[rows[0].stream as usize].stream.labels.clone(),
-        rows: rows.len() as u64,
-        line_bytes: rows.iter().map(|row| row.line().len() as u64).sum(),
-        metadata_bytes: rows.iter().map(|row| row.metadata_bytes() as u64).sum(),
-        min_ns: rows[0].timestamp_ns(),
-        max_ns: rows[rows.len() - 1].timestamp_ns(),
+fn streams(source: &Source<'_>) -> Vec<LogFileStream> {
+    let stream = |(part, size): (&StreamPart<'_>, &StreamSize)| {
+        let (first, last) = part.rows.first().zip(part.rows.last()).expect("a part has at least one row");
+        LogFileStream {
+            labels: part.stream.labels.clone(),
+            rows: size.rows,
+            line_bytes: size.line_bytes,
+            metadata_bytes: size.metadata_bytes,
+            min_ns: part.stream.timestamp_ns(*first),
+            max_ns: part.stream.timestamp_ns(*last),
+        }
     };
-    let streams: Vec<LogFileStream> = by_stream.map(stream).collect();
-    assert_eq!(streams.len(), parts.len(), "every part has a row, so that positions are stream ids");
-    streams
+    source.parts.iter().zip(&source.layout.streams).map(stream).collect()
 }
 
 fn roll_up(layout: &Layout<'_>, shapes: &ShapeTable) -> (Vec<String>, Vec<format::LogRollup>) {
-    let slots: Vec<Option<usize>> =
-        (0..shapes.len() as u32).map(|shape| shapes.slot_named(shape, LEVEL_NAME)).collect();
+    let levels = shapes.values_named(LEVEL_NAME);
     let mut rollups = RollupBuilder::default();
     for row in &layout.rows {
-        let level = slots[row.shape as usize].map_or("", |slot| row.value(slot));
+        let level = levels[row.form as usize].map_or(&b""[..], |level| row.value(level));
         rollups.add(row.stream, row.timestamp_ns(), level, row.line().len());
     }
     rollups.finish()

@@ -14,6 +14,9 @@ use crate::memtable::WriterGuard;
 
 /// When to try again after a refusal for want of memory: a flush takes about as long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Buffers for write-ahead records that are kept, and the size past which one is given back.
+const RECORD_BUFFERS_MAX: usize = 4;
+const RECORD_BUFFER_BYTES_MAX: usize = 2 << 20;
 /// Text of one write-ahead record at most; larger batches become several. Half of what the log takes.
 const RECORD_TEXT_BYTES_MAX: usize = 32 << 20;
 
@@ -147,13 +150,26 @@ impl Inner {
             |error: wal::WalError| StorageError::from(LogStoreError::wal(error.kind(), error.to_string()));
         let permit = self.wal.admit().await.map_err(failed)?;
         let ticket = {
-            let mut record = Vec::new();
+            let mut record = self.record_buffers.lock().pop().unwrap_or_default();
+            record.clear();
             let columns = streams.iter().map(|stream| (&stream.labels, &stream.entries));
             encode_log_batch(guard.generation().id, tenant, columns, &mut record);
-            permit.append(&record)
+            let ticket = permit.append(&record);
+            self.keep_record_buffer(record);
+            ticket
         };
         ticket.await.map_err(failed)?;
         Ok(())
+    }
+}
+
+impl Inner {
+    /// Keeps a buffer for the next record: fresh memory for each costs more than filling it.
+    fn keep_record_buffer(&self, record: Vec<u8>) {
+        let mut kept = self.record_buffers.lock();
+        if record.capacity() <= RECORD_BUFFER_BYTES_MAX && kept.len() < RECORD_BUFFERS_MAX {
+            kept.push(record);
+        }
     }
 }
 
@@ -169,9 +185,7 @@ fn split_large(streams: Vec<StreamEntries>) -> Vec<StreamEntries> {
             let (mut end, mut text) = (start, 0);
             // Limits keep one entry far below the size of a record.
             while end < entries.len() && text < RECORD_TEXT_BYTES_MAX / 2 {
-                let entry = entries.get(end);
-                text += entry.line.len();
-                text += entry.metadata.map(|(name, value)| name.len() + value.len()).sum::<usize>();
+                text += entries.line(end).len() + entries.metadata_bytes(end);
                 end += 1;
             }
             let mut part = LogEntries::new();

@@ -211,6 +211,11 @@ fn plan_partitions(streams: &[SortedStream]) -> Vec<Partition> {
     let mut hours: std::collections::BTreeMap<i64, u64> = std::collections::BTreeMap::new();
     for stream in streams {
         let by_hour = |&row: &_| partition::hour_of(stream.timestamp_ns(row));
+        let (Some(first), Some(last)) = (stream.rows.first(), stream.rows.last()) else { continue };
+        if by_hour(first) == by_hour(last) {
+            *hours.entry(by_hour(first)).or_default() += stream.text_bytes() as u64;
+            continue;
+        }
         for rows in stream.rows.chunk_by(|left, right| by_hour(left) == by_hour(right)) {
             let bytes: usize = rows.iter().map(|&row| stream.row_bytes(row)).sum();
             *hours.entry(by_hour(&rows[0])).or_default() += bytes as u64;
@@ -226,6 +231,11 @@ fn split_files(streams: &[SortedStream], partition: Partition, file_bytes: u64) 
     for stream in streams {
         let range = stream.range(partition.from_ns, partition.until_ns);
         let mut rows = &stream.rows[range];
+        if !rows.is_empty() && filled + (stream.text_bytes() as u64) < file_bytes {
+            filled += stream.text_bytes() as u64;
+            files.last_mut().expect("one is always open").push(StreamPart { stream, rows });
+            continue;
+        }
         while !rows.is_empty() {
             let mut count = 0;
             while count < rows.len() && filled < file_bytes {

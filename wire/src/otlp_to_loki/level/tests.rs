@@ -1,13 +1,19 @@
 use model::Labels;
 
-use super::{LevelField, detect};
+use super::{LevelField, LevelSource};
 
 /// Expectations follow the rules of Loki's documentation and of pkg/distributor/field_detection.go.
 fn check(labels: &[(&str, &str)], metadata: &[(&str, &str)], line: &str, expected: Option<&str>) {
     let label_level = super::of_labels(&Labels::from_pairs(labels.iter().copied()));
-    let pairs = || metadata.iter().copied();
-    let got = detect(label_level.as_deref(), &LevelField::of(pairs()), pairs(), line);
-    assert_eq!(got, expected, "{labels:?} {metadata:?} {line:?}");
+    let field = LevelField::of(metadata.iter().copied());
+    // Each pair may be the entry's own or come from its resource.
+    for own_count in 0..=metadata.len() {
+        let (own, shared) = metadata.split_at(own_count);
+        let names = own.iter().map(|(name, _)| *name);
+        let source = LevelSource::new(label_level.as_deref(), &field, names, shared.iter().copied());
+        let got = source.level(|position| own[position].1, line);
+        assert_eq!(got, expected, "{labels:?} {own:?} {shared:?} {line:?}");
+    }
 }
 
 #[test]

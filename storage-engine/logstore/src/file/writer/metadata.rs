@@ -2,12 +2,12 @@
 
 use format::{ByteColumn, LogColumnKind, encode_delta_length, encode_hybrid, encode_plain};
 use hashbrown::HashMap;
+use model::SlotValue;
 use parquet::basic::Encoding;
 
-use super::{Columns, Layout, Row, StreamPart};
+use super::{Columns, Layout, Row, Source, StreamPart};
 use crate::error::LogStoreResult;
 use crate::file::columns::{Levels, PageValues, put_equal_levels, put_indices};
-use crate::file::shapes::{ShapePlan, SlotPlan};
 
 /// Most distinct values of a dictionary; with more, runs of equal indices get rare.
 const DICTIONARY_VALUES_MAX: usize = 1 << 12;
@@ -18,50 +18,51 @@ const DICTIONARY_TRIAL: usize = 1024;
 /// The column of one metadata name.
 pub(super) fn named_column(
     columns: &mut Columns<'_>,
-    layout: &Layout<'_>,
-    plan: &ShapePlan,
+    source: &Source<'_>,
     number: usize,
     name: &str,
     position: usize,
 ) -> LogStoreResult<()> {
+    let layout = source.layout;
+    let values = source.shapes.values_of_column(source.plan, number);
+    let always_there = values.iter().all(Option::is_some);
     let mut sink = columns.sink(position);
-    let dictionary = Dictionary::try_new(layout, plan, number);
+    let dictionary = Dictionary::try_new(layout, &values);
     if let Some(Dictionary { values, .. }) = &dictionary {
         let mut plain = Vec::new();
         encode_plain(values, &mut plain);
         sink.dictionary(&plain, values.len(), &mut columns.zstd)?;
     }
-    let mut indices = dictionary.as_ref().map(|dictionary| dictionary.indices.iter());
-    let (mut page, mut page_indices) = (ByteColumn::default(), Vec::new());
+    let mut indices = dictionary.as_ref().map(|dictionary| &dictionary.indices[..]);
+    let mut page = ByteColumn::default();
     let (mut present, mut bytes, mut definition) = (Vec::new(), Vec::new(), Vec::new());
     for rows in layout.pages() {
-        page.clear();
-        present.clear();
-        for row in rows {
-            let slot = plan.slot(row.shape, number);
-            present.push(u32::from(slot.is_some()));
-            if let (Some(slot), None) = (slot, &indices) {
-                page.push(row.value(slot).as_bytes());
-            }
+        definition.clear();
+        let mut stored = rows.len();
+        if always_there {
+            put_equal_levels(1, rows.len(), &mut definition);
+        } else {
+            present.clear();
+            present.extend(rows.iter().map(|row| u32::from(values[row.form as usize].is_some())));
+            stored = present.iter().map(|&present| present as usize).sum();
+            encode_hybrid(&present, 1, &mut definition);
         }
-        let stored = present.iter().filter(|&&present| present == 1).count();
         bytes.clear();
-        let encoding = match &mut indices {
+        let encoding = match (&mut indices, &dictionary) {
             _ if stored == 0 => Encoding::PLAIN,
-            Some(indices) => {
-                page_indices.clear();
-                page_indices.extend(indices.by_ref().take(stored));
-                let entries = dictionary.as_ref().map_or(0, |dictionary| dictionary.values.len());
-                put_indices(&page_indices, entries, &mut bytes);
+            (Some(indices), Some(dictionary)) => {
+                let here = indices.split_off(..stored).expect("every value there is has an index");
+                put_indices(here, dictionary.values.len(), &mut bytes);
                 Encoding::RLE_DICTIONARY
             }
-            None => {
+            _ => {
+                page.clear();
+                let here = rows.iter().filter_map(|row| Some(row.value(values[row.form as usize]?)));
+                here.for_each(|value| page.push(value));
                 encode_delta_length(&page, &mut bytes);
                 Encoding::DELTA_LENGTH_BYTE_ARRAY
             }
         };
-        definition.clear();
-        encode_hybrid(&present, 1, &mut definition);
         let values = PageValues {
             encoding,
             bytes: &bytes,
@@ -76,41 +77,58 @@ pub(super) fn named_column(
 }
 
 /// Distinct values of a column and, for each row that has one, which.
-struct Dictionary {
+struct Dictionary<'a> {
     values: ByteColumn,
     indices: Vec<u32>,
+    ids: HashMap<&'a [u8], u32>,
 }
 
-impl Dictionary {
+impl<'a> Dictionary<'a> {
     /// The dictionary of a metadata column, or `None` when its values repeat too little for one.
-    fn try_new(layout: &Layout<'_>, plan: &ShapePlan, number: usize) -> Option<Self> {
-        let mut ids: HashMap<&str, u32> = HashMap::new();
-        let mut dictionary = Self { values: ByteColumn::default(), indices: Vec::new() };
-        let mut last: Option<(&str, u32)> = None;
+    fn try_new(layout: &Layout<'a>, sources: &[Option<SlotValue<'a>>]) -> Option<Self> {
+        let mut dictionary = Self { values: ByteColumn::default(), indices: Vec::new(), ids: HashMap::new() };
+        // What a form's entries share is looked up once.
+        let mut of_form: Vec<Option<u32>> = vec![None; sources.len()];
+        let mut last: Option<(&[u8], u32)> = None;
         for row in &layout.rows {
-            let Some(slot) = plan.slot(row.shape, number) else { continue };
-            let value = row.value(slot);
-            // Rows are sorted by stream, so most values are those of the row before.
-            let id = match last {
-                Some((same, id)) if same == value => id,
-                _ => *ids.entry(value).or_insert_with(|| {
-                    dictionary.values.push(value.as_bytes());
-                    dictionary.values.len() as u32 - 1
-                }),
+            let id = match sources[row.form as usize] {
+                None => continue,
+                Some(SlotValue::Shared(text)) => {
+                    *of_form[row.form as usize].get_or_insert_with(|| dictionary.id(text.as_bytes()))
+                }
+                Some(SlotValue::Own(position)) => {
+                    let value = row.own(position);
+                    // Rows are sorted by stream, so many values are those of the row before.
+                    match last {
+                        Some((same, id)) if same == value => id,
+                        _ => {
+                            let id = dictionary.id(value);
+                            last = Some((value, id));
+                            id
+                        }
+                    }
+                }
             };
-            last = Some((value, id));
             dictionary.indices.push(id);
-            let distinct = dictionary.values.len();
-            let poor =
-                dictionary.indices.len() >= DICTIONARY_TRIAL && distinct * 2 > dictionary.indices.len();
-            if poor
-                || distinct > DICTIONARY_VALUES_MAX
-                || dictionary.values.bytes.len() > DICTIONARY_BYTES_MAX
-            {
+            if dictionary.is_poor() {
                 return None;
             }
         }
         Some(dictionary)
+    }
+
+    fn id(&mut self, value: &'a [u8]) -> u32 {
+        *self.ids.entry(value).or_insert_with(|| {
+            self.values.push(value);
+            self.values.len() as u32 - 1
+        })
+    }
+
+    fn is_poor(&self) -> bool {
+        let (distinct, count) = (self.values.len(), self.indices.len());
+        (count >= DICTIONARY_TRIAL && distinct * 2 > count)
+            || distinct > DICTIONARY_VALUES_MAX
+            || self.values.bytes.len() > DICTIONARY_BYTES_MAX
     }
 }
 
@@ -155,10 +173,11 @@ pub(super) fn label_column(
 /// Names and values of metadata without a column of their own: the two leaves of the map.
 pub(super) fn rest_columns(
     columns: &mut Columns<'_>,
-    layout: &Layout<'_>,
-    plan: &ShapePlan,
+    source: &Source<'_>,
     position: usize,
 ) -> LogStoreResult<()> {
+    let Source { layout, plan, .. } = source;
+    let pairs = source.shapes.rest_of_forms(plan);
     let mut names = columns.sink(position);
     let mut values = columns.sink(position + 1);
     if !plan.rest_keys.is_empty() {
@@ -169,7 +188,7 @@ pub(super) fn rest_columns(
     }
     let mut rest = RestPage::default();
     for rows in layout.pages() {
-        rest.fill(rows, plan);
+        rest.fill(rows, &pairs);
         let page = |encoding, bytes| PageValues {
             encoding: if rest.indices.is_empty() { Encoding::PLAIN } else { encoding },
             bytes,
@@ -210,14 +229,14 @@ struct RestPage {
 }
 
 impl RestPage {
-    fn fill(&mut self, rows: &[Row<'_>], plan: &ShapePlan) {
+    fn fill<'a>(&mut self, rows: &[Row<'a>], pairs: &[Vec<(u32, SlotValue<'a>)>]) {
         self.indices.clear();
         self.values.clear();
         self.repeats.clear();
         self.defined.clear();
         self.repetition.clear();
         self.definition.clear();
-        if plan.rest_keys.is_empty() {
+        if rows.iter().all(|row| pairs[row.form as usize].is_empty()) {
             self.level_count = rows.len();
             put_equal_levels(0, rows.len(), &mut self.repetition);
             put_equal_levels(0, rows.len(), &mut self.definition);
@@ -225,12 +244,11 @@ impl RestPage {
         }
         for row in rows {
             let before = self.indices.len();
-            for (slot, place) in plan.slots(row.shape).iter().enumerate() {
-                let SlotPlan::Rest(name) = *place else { continue };
+            for &(name, value) in &pairs[row.form as usize] {
                 self.repeats.push(u32::from(self.indices.len() > before));
                 self.defined.push(1);
                 self.indices.push(name);
-                self.values.push(row.value(slot).as_bytes());
+                self.values.push(row.value(value));
             }
             if self.indices.len() == before {
                 self.repeats.push(0);
