@@ -16,7 +16,7 @@ mod state;
 pub use append::{HistogramAppender, HistogramOffer};
 pub(crate) use decode::decode_histograms;
 pub use decode::{histogram_chunk_header, histogram_samples, read_histograms};
-pub use kind::NativeHistogram;
+pub use kind::ChunkHistogram;
 
 /// Size in bytes at which a histogram chunk is full (`TargetBytesPerHistogramChunk` in tsdb/chunkenc/chunk.go).
 pub const HISTOGRAM_CHUNK_BYTES_TARGET: usize = 1024;

@@ -4,7 +4,10 @@
 //! it was given.
 
 mod bits;
+mod block_index;
+mod block_meta;
 mod chunk;
+mod chunk_segment;
 mod error;
 pub mod head_record;
 mod histogram_chunk;
@@ -16,20 +19,31 @@ mod log_index;
 mod log_manifest;
 mod log_signatures;
 mod start_time;
+mod tombstones;
 mod varbit;
 mod varint;
 mod xor;
 mod xor2;
 mod xor_window;
 
+pub use block_index::{
+    ChunkMeta, INDEX_HEADER_BYTES, INDEX_TOC_BYTES, IndexBuilder, IndexToc, PostingsEntry, SERIES_ALIGN,
+    Symbols, check_index_header, decode_postings, decode_series, frame_bytes, section_bytes,
+    walk_postings_table,
+};
+pub use block_meta::{BlockDesc, BlockMeta, BlockStats, Compaction, hint};
 pub use chunk::{
     ENCODING_FLOAT_HISTOGRAM, ENCODING_FLOAT_HISTOGRAM_ST, ENCODING_HISTOGRAM, ENCODING_HISTOGRAM_ST,
     ENCODING_XOR, ENCODING_XOR2, chunk_samples, decode_chunk,
 };
+pub use chunk_segment::{
+    CHUNK_FRAME_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_HEADER, SEGMENT_HEADER_BYTES, check_segment_header,
+    chunk_frame_bytes, put_chunk, take_chunk,
+};
 pub use error::FormatError;
 pub use histogram_chunk::{
-    HISTOGRAM_CHUNK_BYTES_TARGET, HISTOGRAM_CHUNK_SAMPLES_MIN, HistogramAppender, HistogramOffer,
-    NativeHistogram, histogram_chunk_header, histogram_samples, read_histograms,
+    ChunkHistogram, HISTOGRAM_CHUNK_BYTES_TARGET, HISTOGRAM_CHUNK_SAMPLES_MIN, HistogramAppender,
+    HistogramOffer, histogram_chunk_header, histogram_samples, read_histograms,
 };
 pub use log_batch::{LogBatchRecord, decode_log_batch, encode_log_batch};
 pub use log_columns::{
@@ -43,5 +57,6 @@ pub use log_index::{
 };
 pub use log_manifest::{LogManifest, LogManifestFile};
 pub use log_signatures::{PageSignatures, SignatureBuilder};
+pub use tombstones::{Intervals, Tombstones};
 pub use varint::{VARINT_BYTES_MAX, put_uvarint, put_varint, take_uvarint, take_varint};
 pub use xor::{XOR_SAMPLES_MAX, XorAppender, decode_xor, xor_samples};

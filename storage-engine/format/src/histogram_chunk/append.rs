@@ -3,7 +3,7 @@
 use model::{BucketSpan, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, is_stale_nan};
 
 use super::decode::Reader;
-use super::kind::NativeHistogram;
+use super::kind::ChunkHistogram;
 use super::layout::{Bits, Layout, reset_flags};
 use super::relayout::{Side, compare_counters, compare_layouts, spread};
 use super::state::State;
@@ -21,7 +21,7 @@ pub enum HistogramOffer {
 
 /// Where a chunk's last histogram left off. Its size depends on the number of buckets: keep it boxed.
 #[derive(Clone, Debug)]
-pub struct HistogramAppender<H: NativeHistogram> {
+pub struct HistogramAppender<H: ChunkHistogram> {
     timestamp_ms: i64,
     delta: i64,
     samples: u16,
@@ -43,7 +43,7 @@ enum Fit {
     No(CounterResetHint),
 }
 
-impl<H: NativeHistogram> HistogramAppender<H> {
+impl<H: ChunkHistogram> HistogramAppender<H> {
     /// Begins a chunk in `chunk`, whose bytes are replaced. `header` is what [`Self::first_header`] or a refused offer
     /// said. The histogram must be well formed.
     pub fn begin(chunk: &mut Vec<u8>, timestamp_ms: i64, histogram: &H, header: CounterResetHint) -> Self {

@@ -6,7 +6,7 @@ use model::{CounterResetHint, FloatHistogram, SampleColumns, TimeRange, is_stale
 
 use super::HEADER_BYTES;
 use super::append::reader_hint;
-use super::kind::NativeHistogram;
+use super::kind::ChunkHistogram;
 use super::layout::{Layout, reset_header};
 use super::state::State;
 use crate::FormatError;
@@ -34,7 +34,7 @@ fn header(chunk: &[u8]) -> Result<&[u8; HEADER_BYTES], FormatError> {
 
 /// Calls `visit` with time (ms) and value of each histogram of a chunk of encoding 2 or 3 as it was stored, for
 /// writing it elsewhere. Histograms that have no successor in the chunk of equal value are given as they are.
-pub fn read_histograms<H: NativeHistogram>(
+pub fn read_histograms<H: ChunkHistogram>(
     chunk: &[u8],
     mut visit: impl FnMut(i64, H),
 ) -> Result<(), FormatError> {
@@ -47,7 +47,7 @@ pub fn read_histograms<H: NativeHistogram>(
 
 /// Appends the histograms of a chunk that lie in `range` to `out`, as float histograms. One that equals the one before
 /// it is not copied.
-pub(crate) fn decode_histograms<H: NativeHistogram>(
+pub(crate) fn decode_histograms<H: ChunkHistogram>(
     chunk: &[u8],
     has_start_times: bool,
     samples_max: u16,
@@ -74,7 +74,7 @@ pub(crate) fn decode_histograms<H: NativeHistogram>(
 }
 
 /// Walks a chunk.
-pub(super) struct Reader<'a, H: NativeHistogram> {
+pub(super) struct Reader<'a, H: ChunkHistogram> {
     bits: BitReader<'a>,
     header: CounterResetHint,
     starts: StartTimes,
@@ -87,7 +87,7 @@ pub(super) struct Reader<'a, H: NativeHistogram> {
     current: Option<(Layout, H::State)>,
 }
 
-impl<'a, H: NativeHistogram> Reader<'a, H> {
+impl<'a, H: ChunkHistogram> Reader<'a, H> {
     pub(super) fn new(chunk: &'a [u8], has_start_times: bool) -> Result<Self, FormatError> {
         let [high, low, flags] = *header(chunk)?;
         let count = u16::from_be_bytes([high, low]);

@@ -8,7 +8,7 @@ use super::layout::{Layout, bucket_count};
 use super::state::{FloatState, IntegerState, State, Totals};
 
 /// A native histogram that chunks can hold: [`IntegerHistogram`] (encodings 2 and 5) or [`FloatHistogram`] (3 and 6).
-pub trait NativeHistogram: Kind {
+pub trait ChunkHistogram: Kind {
     /// Whether there is one count for each bucket that the spans describe. One that is not cannot be encoded.
     fn is_well_formed(&self) -> bool {
         let (positive, negative) = self.spans();
@@ -17,8 +17,8 @@ pub trait NativeHistogram: Kind {
     }
 }
 
-impl NativeHistogram for IntegerHistogram {}
-impl NativeHistogram for FloatHistogram {}
+impl ChunkHistogram for IntegerHistogram {}
+impl ChunkHistogram for FloatHistogram {}
 
 /// What the two kinds of histograms differ in.
 pub trait Kind: Sized + Default {

@@ -8,14 +8,14 @@ use model::{
 };
 use proptest::prelude::*;
 
-use super::{HistogramAppender, HistogramOffer, NativeHistogram, histogram_chunk_header, read_histograms};
+use super::{ChunkHistogram, HistogramAppender, HistogramOffer, histogram_chunk_header, read_histograms};
 use crate::{ENCODING_FLOAT_HISTOGRAM, ENCODING_HISTOGRAM, chunk_samples, decode_chunk};
 
 /// Histograms and the chunks that Prometheus 3.15 made of them (chunkenc's appenders, driven as the head does): one
 /// line a sample in the order of the parser below, `cut` where the head began a chunk of itself, then the chunks.
 const GOLDEN: &str = include_str!("../../testdata/histogram_chunks.txt");
 
-trait Golden: NativeHistogram + Clone + std::fmt::Debug + PartialEq {
+trait Golden: ChunkHistogram + Clone + std::fmt::Debug + PartialEq {
     fn parse(fields: &[&str]) -> Self;
 }
 
@@ -81,13 +81,13 @@ impl Golden for FloatHistogram {
 }
 
 /// Appends as the head does: a histogram that cannot follow begins the next chunk.
-struct Series<H: NativeHistogram> {
+struct Series<H: ChunkHistogram> {
     done: Vec<Vec<u8>>,
     open: Option<(HistogramAppender<H>, Vec<u8>)>,
     cut: bool,
 }
 
-impl<H: NativeHistogram> Series<H> {
+impl<H: ChunkHistogram> Series<H> {
     fn new() -> Self {
         Self { done: Vec::new(), open: None, cut: false }
     }
