@@ -96,12 +96,6 @@ impl Config {
         config.server = config.section("server")?;
         config.storage = config.section("storage")?;
         config.query = config.section("query")?;
-        if let Some(extension) = config.service.extensions.iter().flatten().next() {
-            return Err(config.fault(ConfigError::at(
-                "service.extensions.0",
-                format!("references extension {extension:?} which is not there; no extensions exist yet"),
-            )));
-        }
         Ok(config)
     }
 
@@ -173,15 +167,14 @@ fn check_sections(root: &Node) -> Result<(), ConfigFault> {
             ));
         }
     }
-    for kind in ["connectors", "extensions"] {
-        let Some(entry) = root.get(kind) else { continue };
-        if let Some(component) = entry.node.entries().and_then(|entries| entries.first()) {
-            return Err(ConfigFault::at(
-                &component.place,
-                format!("unknown type {:?}; no {kind} exist yet", component.key),
-            )
-            .with_path(&[kind]));
-        }
+    if let Some(entry) = root.get("connectors")
+        && let Some(component) = entry.node.entries().and_then(|entries| entries.first())
+    {
+        return Err(ConfigFault::at(
+            &component.place,
+            format!("unknown type {:?}; no connectors exist yet", component.key),
+        )
+        .with_path(&["connectors"]));
     }
     Ok(())
 }

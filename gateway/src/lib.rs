@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 mod data_lock;
 pub mod duration;
+pub mod extensions;
 pub mod receivers;
 pub mod server;
 mod stores;

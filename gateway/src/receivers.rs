@@ -15,6 +15,7 @@ use pipelines::{ClientMetadata, ComponentConfig, ConfigError, Consumer, Stabilit
 use runtime::{MemoryBudget, Tasks};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::server::auth::ServerAuths;
 use crate::server::{Handler, ServeSettings};
 
 /// Every receiver: the types that `receivers:` may name.
@@ -41,6 +42,8 @@ pub struct ReceiverContext {
     pub budget: Arc<MemoryBudget>,
     /// Where its work that blocks runs.
     pub tasks: Tasks,
+    /// The authenticators that its config may name.
+    pub auths: ServerAuths,
 }
 
 /// For each signal the start of its pipelines, if a pipeline names the receiver.
@@ -72,7 +75,7 @@ pub struct Receiver {
 pub struct Listener {
     /// What speaks there, for people: `OTLP gRPC`.
     pub what: &'static str,
-    /// `host:port`; port 0 takes a free one.
+    /// `host:port`, port 0 taking a free one, or the path of a unix socket.
     pub endpoint: String,
     /// How connections are treated.
     pub settings: ServeSettings,
@@ -101,7 +104,7 @@ pub struct Mount {
 
 /// A key of the collector's config that this version does not act on: any value but null is refused, since to accept
 /// and ignore it would be worse.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NotSupported;
 
 impl<'de> Deserialize<'de> for NotSupported {

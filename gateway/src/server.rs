@@ -1,30 +1,34 @@
-//! One HTTP server loop for every listener: HTTP/1.1 and HTTP/2 without TLS, told apart by the connection's first bytes.
+//! One HTTP server loop for every listener: HTTP/1.1 and HTTP/2, over TCP, TLS and unix sockets, told apart by the
+//! connection's first bytes.
 //!
-//! Every connection is a task of the server's own task set. Invariant SERVE-1: after `shutdown` no connection is
-//! accepted, requests in flight are answered, and then the connection ends. Windows and frames are large because one
-//! export request is some hundred KiB: with the protocol's defaults (64 KiB windows, 16 KiB frames) a request needs
-//! several round trips and a dozen frames.
+//! [`Listening`] is an open listener whose handler and settings can be exchanged while connections live, which is how a
+//! reload works. Invariant SERVE-1: after `stop` no connection is accepted, requests in flight are answered, idle
+//! connections end at once, and then the listener's tasks are gone. Windows and frames are large because one export
+//! request is some hundred KiB: with the protocol's defaults (64 KiB windows, 16 KiB frames) a request needs several
+//! round trips and a dozen frames.
+
+mod activity;
+pub mod auth;
+pub mod body;
+mod connection;
+pub mod cors;
+pub mod listen;
+mod listening;
+pub mod tls;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::connect_info::ConnectInfo;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use runtime::Tasks;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Service;
 
-pub mod body;
+use self::listen::Transport;
+use self::tls::TlsServerConfig;
+pub use listening::{Exchange, Listening};
 
 /// Takes a request, answers it.
 pub type Handler = Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
@@ -43,6 +47,10 @@ pub fn router_handler(router: Router) -> Handler {
 /// How a listener treats its connections.
 #[derive(Clone, Debug)]
 pub struct ServeSettings {
+    /// What the endpoint names. Default TCP.
+    pub transport: Transport,
+    /// TLS; `None` is plain.
+    pub tls: Option<TlsServerConfig>,
     /// Speak HTTP/2 only, as gRPC does.
     pub http2_only: bool,
     /// HTTP/2 flow-control window of one request, bytes.
@@ -54,8 +62,13 @@ pub struct ServeSettings {
     /// Requests in flight on one HTTP/2 connection; `None` is no limit. Default 200, as in hyper: each holds a task
     /// and a window, which one client must not have without bound.
     pub concurrent_streams_max: Option<u32>,
-    /// How long an HTTP/1.1 client may take to send a request's head; `None` is for ever.
+    /// How long a client may take for the TLS handshake, for the head of a first request and, over HTTP/1.1, for the
+    /// head of any other; `None` is for ever. Default 30s: whoever opens connections and sends a byte now and then must
+    /// not hold them.
     pub header_read_timeout: Option<Duration>,
+    /// A connection without a request for this long is ended; `None` keeps it. Default 5m, longer than clients keep
+    /// idle connections and than SDKs wait between two exports.
+    pub idle_timeout: Option<Duration>,
     /// Whether HTTP/1.1 connections are kept after an answer.
     pub keep_alive: bool,
     /// HTTP/2 pings: sent after this long without a frame. `None` sends none.
@@ -71,12 +84,15 @@ pub struct ServeSettings {
 impl Default for ServeSettings {
     fn default() -> Self {
         Self {
+            transport: Transport::Tcp,
+            tls: None,
             http2_only: false,
             stream_window_bytes: 512 << 10,
             connection_window_bytes: 1 << 20,
             frame_bytes_max: 1 << 20,
             concurrent_streams_max: Some(CONCURRENT_STREAMS_DEFAULT),
-            header_read_timeout: Some(Duration::from_secs(60)),
+            header_read_timeout: Some(HEADER_READ_TIMEOUT_DEFAULT),
+            idle_timeout: Some(IDLE_TIMEOUT_DEFAULT),
             keep_alive: true,
             ping_interval: None,
             ping_timeout: Duration::from_secs(20),
@@ -88,117 +104,10 @@ impl Default for ServeSettings {
 
 /// Requests in flight on one HTTP/2 connection unless the config says otherwise.
 pub const CONCURRENT_STREAMS_DEFAULT: u32 = 200;
-/// Connections that one listener holds at a time; more wait in the kernel's backlog. Each costs a few KiB idle.
-const CONNECTIONS_MAX: usize = 10_000;
-/// Pause after a failed accept, e.g. when the process is out of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Time for the head of a request unless the config says otherwise.
+pub const HEADER_READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// Time without a request after which a connection ends unless the config says otherwise.
+pub const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
 
-/// Serves a bound listener until `tasks` is cancelled.
-pub fn serve(listener: TcpListener, handler: Handler, settings: &ServeSettings, tasks: &Tasks) {
-    let server = Arc::new(Server {
-        builder: builder(settings),
-        settings: settings.clone(),
-        handler,
-        tasks: tasks.clone(),
-    });
-    tasks.spawn("http_accept", server.accept(listener));
-}
-
-struct Server {
-    builder: auto::Builder<TokioExecutor>,
-    settings: ServeSettings,
-    handler: Handler,
-    tasks: Tasks,
-}
-
-impl Server {
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let accepted = tokio::select! {
-                () = self.tasks.cancelled() => return,
-                accepted = accept_one(&listener, &slots) => accepted,
-            };
-            match accepted {
-                Ok((stream, peer, slot)) => {
-                    let server = Arc::clone(&self);
-                    self.tasks.spawn("http_connection", server.connection(stream, peer, slot));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
-        }
-    }
-
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _slot: OwnedSemaphorePermit) {
-        // Answers are written whole; waiting for more (Nagle) would only delay them.
-        let _ = stream.set_nodelay(true);
-        let handler = Arc::clone(&self.handler);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let answer = handler(request);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.tasks.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = after(self.settings.connection_age_max) => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection.as_mut() => ended,
-                    () = after(self.settings.connection_age_grace) => return,
-                }
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%peer, %error, "a connection ended with an error");
-        }
-    }
-}
-
-/// Resolves after `time`, or never without one. Cancel-safe.
-async fn after(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Cancel-safe: a connection is either accepted and returned or still in the backlog.
-async fn accept_one(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, slot))
-}
-
-fn builder(settings: &ServeSettings) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    if settings.http2_only {
-        builder = builder.http2_only();
-    }
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_read_timeout)
-        .keep_alive(settings.keep_alive)
-        .http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(settings.stream_window_bytes)
-        .initial_connection_window_size(settings.connection_window_bytes)
-        .max_frame_size(settings.frame_bytes_max)
-        .max_concurrent_streams(settings.concurrent_streams_max)
-        .keep_alive_interval(settings.ping_interval)
-        .keep_alive_timeout(settings.ping_timeout);
-    builder
-}
+#[cfg(test)]
+mod tests;

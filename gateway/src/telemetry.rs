@@ -47,6 +47,14 @@ pub(crate) fn keep_up(handle: PrometheusHandle, tasks: &Tasks, started_ms: i64) 
     });
 }
 
+/// Notes how a load of the config went, by Prometheus' names (cmd/prometheus/main.go).
+pub(crate) fn reloaded(successful: bool, now_ms: i64) {
+    gauge!("prometheus_config_last_reload_successful").set(f64::from(u8::from(successful)));
+    if successful {
+        gauge!("prometheus_config_last_reload_success_timestamp_seconds").set(now_ms as f64 / 1000.0);
+    }
+}
+
 /// Names of the collector (otelcol_process_*) and of every Prometheus client (process_*).
 fn process_gauges(uptime: Duration) {
     gauge!("otelcol_process_uptime").set(uptime.as_secs_f64());

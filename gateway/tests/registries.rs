@@ -50,6 +50,12 @@ fn an_exporter_is_one_file_one_row_and_one_example() {
 }
 
 #[test]
+fn an_extension_is_one_file_one_row_and_one_example() {
+    let rows: Vec<_> = tidegate::extensions::EXTENSIONS.iter().map(|factory| factory.kind).collect();
+    check(&rows, "gateway/src/extensions", "configs/extensions");
+}
+
+#[test]
 fn a_receiver_is_one_file_one_row_and_one_example() {
     let rows: Vec<_> = tidegate::receivers::RECEIVERS.iter().map(|factory| factory.kind).collect();
     check(&rows, "gateway/src/receivers", "configs/receivers");

@@ -54,7 +54,17 @@ pub struct Graph {
     entries: BTreeMap<(Signal, ComponentId), Arc<dyn Consumer>>,
     /// For each pipeline its processors, front to back.
     processors: Vec<(PipelineId, Vec<Arc<dyn Processor>>)>,
-    exporters: Vec<(ComponentId, Arc<dyn Exporter>)>,
+    exporters: Vec<RunningExporter>,
+}
+
+/// An exporter that a pipeline names.
+struct RunningExporter {
+    id: ComponentId,
+    /// Its section, by which a later graph tells whether it is the same.
+    section: Value,
+    instance: Arc<dyn Exporter>,
+    /// Whether it was made for this graph and not taken over from another one that runs.
+    is_new: bool,
 }
 
 impl Graph {
@@ -65,7 +75,18 @@ impl Graph {
         registries: &Registries<'_, S>,
         context: &GraphContext,
     ) -> Result<Self, ConfigError> {
-        let builder = Builder { config, registries, context };
+        Self::build_beside(config, registries, context, None)
+    }
+
+    /// The same beside a graph that runs and is to end soon: exporters whose id and section are those of a running one
+    /// are that one, with its connections and its queue.
+    pub fn build_beside<S>(
+        config: &PipelinesConfig,
+        registries: &Registries<'_, S>,
+        context: &GraphContext,
+        running: Option<&Self>,
+    ) -> Result<Self, ConfigError> {
+        let builder = Builder { config, registries, context, running };
         builder.check_unused_processors()?;
         let exporters = builder.exporters()?;
         let mut heads: BTreeMap<(Signal, ComponentId), Vec<Arc<dyn Consumer>>> = BTreeMap::new();
@@ -85,18 +106,44 @@ impl Graph {
             exporters: exporters
                 .into_iter()
                 .filter(|(id, _)| used(id))
-                .map(|(id, e)| (id, e.instance))
+                .map(|(id, built)| RunningExporter {
+                    section: config.exporters[&id].clone(),
+                    id,
+                    instance: built.instance,
+                    is_new: built.is_new,
+                })
                 .collect(),
         })
     }
 
-    /// Starts the exporters, then the processors from the back.
+    /// Exporters of this graph that `next` has under the same id and made anew, with their sections here.
+    pub fn replaced_by<'a>(&'a self, next: &'a Self) -> impl Iterator<Item = (&'a ComponentId, &'a Value)> {
+        self.exporters.iter().filter_map(|own| {
+            let other = next.exporters.iter().find(|other| other.id == own.id)?;
+            (!Arc::ptr_eq(&own.instance, &other.instance)).then_some((&own.id, &own.section))
+        })
+    }
+
+    /// Leaves the exporters that `next` took over to it, so that the end of this graph is not theirs.
+    pub fn hand_over_to(&mut self, next: &Self) {
+        let is_taken = |own: &RunningExporter| {
+            next.exporters.iter().any(|other| Arc::ptr_eq(&own.instance, &other.instance))
+        };
+        self.exporters.retain(|own| !is_taken(own));
+    }
+
+    /// Leaves the exporters that it took over from a running graph there, when this graph does not come to run.
+    pub fn hand_back(&mut self) {
+        self.exporters.retain(|own| own.is_new);
+    }
+
+    /// Starts the exporters that do not run yet, then the processors from the back.
     pub async fn start(&self) -> PipelineResult<()> {
-        for (id, exporter) in &self.exporters {
+        for RunningExporter { id, instance, .. } in self.exporters.iter().filter(|own| own.is_new) {
             let failed = |error: PipelineError| {
                 PipelineError::new(error.kind(), format!("failed to start exporter {id}: {error}"))
             };
-            exporter.start().await.map_err(failed)?;
+            instance.start().await.map_err(failed)?;
         }
         for (id, processors) in &self.processors {
             let failed = |error: PipelineError| {
@@ -136,8 +183,8 @@ impl Graph {
             None
         });
         late.extend(join_all(pipelines).await.into_iter().flatten());
-        let exporters = self.exporters.iter().map(|(id, exporter)| async move {
-            match tokio::time::timeout_at(end, exporter.shutdown()).await {
+        let exporters = self.exporters.iter().map(|RunningExporter { id, instance, .. }| async move {
+            match tokio::time::timeout_at(end, instance.shutdown()).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(format!("exporter {id}: {error}")),
                 Err(_) => Some(format!("exporter {id}")),
@@ -155,12 +202,14 @@ impl Graph {
 struct BuiltExporter {
     signals: &'static [Signal],
     instance: Arc<dyn Exporter>,
+    is_new: bool,
 }
 
 struct Builder<'a, S: 'static> {
     config: &'a PipelinesConfig,
     registries: &'a Registries<'a, S>,
     context: &'a GraphContext,
+    running: Option<&'a Graph>,
 }
 
 impl<S> Builder<'_, S> {
@@ -178,9 +227,16 @@ impl<S> Builder<'_, S> {
             let Some(row) = row else {
                 return Err(unknown_type("exporters", id, rows.iter().map(|row| row.kind)));
             };
-            let instance = (row.create)(&ComponentConfig { id, value }, &context, self.registries.stores)
-                .map_err(|error| error.under(&["exporters", &id.to_string()]))?;
-            built.insert(id.clone(), BuiltExporter { signals: row.signals, instance });
+            let running = self.running.into_iter().flat_map(|graph| &graph.exporters);
+            let same = running.into_iter().find(|running| running.id == *id && running.section == *value);
+            let (instance, is_new) = match same {
+                Some(running) => (Arc::clone(&running.instance), false),
+                None => {
+                    let made = (row.create)(&ComponentConfig { id, value }, &context, self.registries.stores);
+                    (made.map_err(|error| error.under(&["exporters", &id.to_string()]))?, true)
+                }
+            };
+            built.insert(id.clone(), BuiltExporter { signals: row.signals, instance, is_new });
         }
         Ok(built)
     }

@@ -67,6 +67,12 @@ impl MemoryBudget {
         self.ceiling_bytes.fetch_min(bytes, Ordering::Relaxed).min(bytes)
     }
 
+    /// Forgets all limits, for components that are made anew and ask again.
+    pub fn reset_ceiling(&self) {
+        self.ceiling_bytes.store(u64::MAX, Ordering::Relaxed);
+        self.limit_bytes.store(u64::MAX, Ordering::Relaxed);
+    }
+
     /// The lowest limit that was ever asked for, by which those who hold memory for long size themselves.
     pub fn ceiling_bytes(&self) -> u64 {
         self.ceiling_bytes.load(Ordering::Relaxed)
@@ -139,6 +145,9 @@ mod tests {
         let mut one = budget.reserve_unchecked(3);
         one.absorb(budget.reserve_unchecked(4));
         assert_eq!((one.bytes(), budget.reserved_bytes()), (7, 7));
+        assert_eq!(budget.lower_ceiling(50), 50);
+        budget.reset_ceiling();
+        assert_eq!(budget.lower_ceiling(80), 80);
         drop(one);
         assert_eq!(budget.reserved_bytes(), 0);
     }

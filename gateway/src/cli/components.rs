@@ -6,6 +6,7 @@ use exporters::EXPORTERS;
 use model::Signal;
 use pipelines::{PROCESSORS, Stability};
 
+use crate::extensions::EXTENSIONS;
 use crate::receivers::RECEIVERS;
 
 /// Prints the list.
@@ -24,7 +25,12 @@ fn list() -> String {
     section(&mut text, "processors", rows);
     let rows = EXPORTERS.iter().map(|row| (row.kind, row.signals, row.stability)).collect();
     section(&mut text, "exporters", rows);
-    text.push_str("connectors: []\nextensions: []\n");
+    text.push_str("connectors: []\nextensions:\n");
+    for row in EXTENSIONS {
+        let level = row.stability;
+        writeln!(text, "    - name: {}\n      stability:\n        extension: {level}", row.kind)
+            .expect("a String takes all that is written");
+    }
     text
 }
 

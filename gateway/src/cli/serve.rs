@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigArguments, ServeArguments};
+use crate::api::process::Control;
 use crate::config::Config;
 use crate::config::types::{LogEncoding, LogLevel};
 use crate::wiring::{Bound, Gateway};
@@ -22,23 +23,42 @@ pub fn run(arguments: &ConfigArguments, serve: &ServeArguments) -> anyhow::Resul
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(until_signal(config, serve))
+    runtime.block_on(until_signal(config, arguments, serve))
 }
 
-async fn until_signal(config: Config, serve: &ServeArguments) -> anyhow::Result<()> {
+async fn until_signal(
+    config: Config,
+    arguments: &ConfigArguments,
+    serve: &ServeArguments,
+) -> anyhow::Result<()> {
     // Taken before anything starts, so that a signal during the start is not lost.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let directory = config.storage.directory.display().to_string();
-    let gateway = Gateway::start(config).await?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut gateway = Gateway::start(config).await?;
+    let mut control = gateway.take_control().expect("nobody took it before");
     if let Some(path) = &serve.ports_file {
         write_ports(path, gateway.listeners())?;
     }
-    super::print(&banner(&directory, gateway.listeners(), gateway.refused()))?;
+    super::print(&banner(&directory, gateway.listeners(), &gateway.refused()))?;
     tracing::info!("Everything is ready. Begin running and processing data.");
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = hangup.recv() => {
+                // The reason is in the log, and the old config goes on.
+                let _ = reload(&mut gateway, arguments, serve).await;
+            }
+            request = control.recv() => match request {
+                Some(Control::Reload(done)) => {
+                    // Nobody waits for the outcome if the client went away.
+                    let _ = done.send(reload(&mut gateway, arguments, serve).await);
+                }
+                Some(Control::Quit) | None => break,
+            },
+        }
     }
     tracing::info!("shutting down: draining what was received");
     let end = tokio::select! {
@@ -46,6 +66,32 @@ async fn until_signal(config: Config, serve: &ServeArguments) -> anyhow::Result<
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted again while draining")),
     };
     end.inspect(|()| tracing::info!("shutdown complete"))
+}
+
+/// Loads the config again and runs it; an error is logged and returned, and the old config goes on.
+async fn reload(
+    gateway: &mut Gateway,
+    arguments: &ConfigArguments,
+    serve: &ServeArguments,
+) -> Result<(), String> {
+    tracing::info!("reloading the config");
+    let reloaded = async {
+        let config = arguments.load()?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        gateway.reload(config).await?;
+        if let Some(path) = &serve.ports_file {
+            write_ports(path, gateway.listeners())?;
+        }
+        anyhow::Ok(())
+    };
+    let reloaded = reloaded.await.map_err(|error| format!("{error:#}"));
+    match &reloaded {
+        Ok(()) => tracing::info!("the new config runs"),
+        Err(error) => tracing::error!(%error, "the new config cannot be used; the old one goes on"),
+    }
+    reloaded
 }
 
 /// What listens where, and something to try.

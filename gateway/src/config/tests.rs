@@ -59,10 +59,6 @@ fn faults_name_file_line_path_and_what_is_allowed() {
             "query: {timeout: soon}",
             "yaml::1:9: query::timeout: invalid duration \"soon\", want numbers with units of ns, us, ms, s, m, h, d, w, y, e.g. 1h30m",
         ),
-        (
-            "service: {extensions: [zpages]}",
-            "yaml::1:24: service::extensions::0: references extension \"zpages\" which is not there; no extensions exist yet",
-        ),
         ("- a", "yaml::1:1: a config must be a map at the top"),
         ("a: 1\na: 2", "yaml::2:1: mapping key \"a\" already defined at line 1"),
     ] {

@@ -15,7 +15,7 @@ use crate::duration;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServiceConfig {
-    /// Ids of extensions to run. None exists yet, so any id is refused.
+    /// Ids of extensions to run, in the order of their start.
     pub extensions: Option<Vec<String>>,
     /// The pipelines by id, `metrics|logs|traces[/name]`; read by the pipeline graph.
     pub pipelines: Value,

@@ -272,7 +272,7 @@ fn from_body(error: BodyError) -> Refused {
     match error {
         BodyError::OutOfMemory => from_pipeline(&pipelines::refusal()),
         BodyError::TooLarge { .. } => Refused::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
-        BodyError::Idle => Refused::new(StatusCode::REQUEST_TIMEOUT, error.to_string()),
+        BodyError::Idle | BodyError::Slow => Refused::new(StatusCode::REQUEST_TIMEOUT, error.to_string()),
         BodyError::Broken(_) => Refused::bad_request(error.to_string()),
     }
 }

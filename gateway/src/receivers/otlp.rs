@@ -2,9 +2,10 @@
 //!
 //! Keys, defaults and texts are those of the collector's otlpreceiver, configgrpc and confighttp, with two differences
 //! on purpose, both from the OTLP specification 1.11: a gRPC message may have 64 MiB (grpc-go: 4), and a body over the
-//! limit is 413 (the collector: 400). Keys that need what is not there (TLS, authentication, CORS) are refused.
+//! limit is 413 (the collector: 400). Slow and silent clients are cut off by default.
 
 mod answer;
+mod config;
 mod grpc;
 mod http;
 mod ingest;
@@ -15,171 +16,18 @@ use std::time::Duration;
 use axum::Router;
 use model::Signal;
 use pipelines::{ComponentConfig, ComponentId, ConfigDuration, ConfigError, Stability};
-use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
 
+use self::config::{Config, GrpcConfig, HttpConfig};
 use self::http::{Dialect, HttpSettings};
 use self::ingest::Ingest;
-use super::{ApiServer, Listener, Mount, NotSupported, Receiver, ReceiverContext, ReceiverFactory};
-use crate::server::{CONCURRENT_STREAMS_DEFAULT, ServeSettings, router_handler};
+use super::{ApiServer, Listener, Mount, Receiver, ReceiverContext, ReceiverFactory};
+use crate::server::auth::protect;
+use crate::server::{
+    CONCURRENT_STREAMS_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT, IDLE_TIMEOUT_DEFAULT, ServeSettings, router_handler,
+};
 
 pub(super) const FACTORY: ReceiverFactory =
     ReceiverFactory { kind: "otlp", signals: &Signal::ALL, stability: Stability::Beta, create };
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Config {
-    /// Which protocols are served; at least one. A key without value has all defaults.
-    protocols: Protocols,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Protocols {
-    #[serde(deserialize_with = "present")]
-    grpc: Option<GrpcConfig>,
-    #[serde(deserialize_with = "present")]
-    http: Option<HttpConfig>,
-}
-
-/// `protocols.grpc` (configgrpc server).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct GrpcConfig {
-    /// `host:port`. Default `localhost:4317`.
-    endpoint: String,
-    /// `tcp`, the only one.
-    transport: Transport,
-    /// Largest message after decompression, MiB. Default 64.
-    max_recv_msg_size_mib: u32,
-    /// Requests in flight on one connection; 0 means the default. Default 200.
-    max_concurrent_streams: Option<u32>,
-    /// Accepted for the collector's configs; buffers size themselves here.
-    read_buffer_size: Option<u64>,
-    /// Accepted for the collector's configs; buffers size themselves here.
-    write_buffer_size: Option<u64>,
-    keepalive: Keepalive,
-    /// Whether processors see the request's metadata. Default false.
-    include_metadata: bool,
-    tls: NotSupported,
-    auth: NotSupported,
-    middlewares: NotSupported,
-}
-
-impl Default for GrpcConfig {
-    fn default() -> Self {
-        Self {
-            endpoint: "localhost:4317".to_owned(),
-            transport: Transport::Tcp,
-            max_recv_msg_size_mib: 64,
-            max_concurrent_streams: None,
-            read_buffer_size: None,
-            write_buffer_size: None,
-            keepalive: Keepalive::default(),
-            include_metadata: false,
-            tls: NotSupported,
-            auth: NotSupported,
-            middlewares: NotSupported,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Transport {
-    #[default]
-    Tcp,
-}
-
-/// `keepalive`.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Keepalive {
-    server_parameters: ServerParameters,
-    /// Accepted for the collector's configs; a client's pings are never punished here.
-    enforcement_policy: EnforcementPolicy,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ServerParameters {
-    max_connection_idle: NotSupported,
-    /// A connection of this age is told to end. Default never.
-    max_connection_age: Option<ConfigDuration>,
-    /// How long requests may go on after that. Default for ever.
-    max_connection_age_grace: Option<ConfigDuration>,
-    /// The client is pinged after this long without a sign of it. Default 2h.
-    time: Option<ConfigDuration>,
-    /// It has this long to answer. Default 20s.
-    timeout: Option<ConfigDuration>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct EnforcementPolicy {
-    min_time: Option<ConfigDuration>,
-    permit_without_stream: bool,
-}
-
-/// `protocols.http` (confighttp server).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct HttpConfig {
-    /// `host:port`. Default `localhost:4318`.
-    endpoint: String,
-    /// `tcp`, the only one.
-    transport: Transport,
-    /// Largest body, as sent and after decompression, bytes; 0 means the default. Default 20971520.
-    max_request_body_size: u64,
-    /// `Content-Encoding`s that are taken. Default all.
-    compression_algorithms: Option<Vec<String>>,
-    /// Whether processors see the request's headers. Default false.
-    include_metadata: bool,
-    /// Headers that every answer gets.
-    response_headers: BTreeMap<String, String>,
-    /// Whether connections are kept after an answer. Default true.
-    keep_alives_enabled: bool,
-    /// How long a client may take to send a request's head; 0 is for ever, the default.
-    read_header_timeout: ConfigDuration,
-    read_timeout: NotSupported,
-    write_timeout: NotSupported,
-    idle_timeout: NotSupported,
-    tls: NotSupported,
-    cors: NotSupported,
-    auth: NotSupported,
-    middlewares: NotSupported,
-    /// Default `/v1/traces`.
-    traces_url_path: String,
-    /// Default `/v1/metrics`.
-    metrics_url_path: String,
-    /// Default `/v1/logs`.
-    logs_url_path: String,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            endpoint: "localhost:4318".to_owned(),
-            transport: Transport::Tcp,
-            max_request_body_size: 0,
-            compression_algorithms: None,
-            include_metadata: false,
-            response_headers: BTreeMap::new(),
-            keep_alives_enabled: true,
-            read_header_timeout: ConfigDuration::default(),
-            read_timeout: NotSupported,
-            write_timeout: NotSupported,
-            idle_timeout: NotSupported,
-            tls: NotSupported,
-            cors: NotSupported,
-            auth: NotSupported,
-            middlewares: NotSupported,
-            traces_url_path: "/v1/traces".to_owned(),
-            metrics_url_path: "/v1/metrics".to_owned(),
-            logs_url_path: "/v1/logs".to_owned(),
-        }
-    }
-}
 
 /// `POST path` for OTLP logs as Loki takes them: 204 on success, statuses always in protobuf (pkg/loghttp/push/otlp.go).
 pub(super) fn loki_routes(id: &ComponentId, context: &ReceiverContext, path: &str) -> Router {
@@ -192,13 +40,6 @@ pub(super) fn loki_routes(id: &ComponentId, context: &ReceiverContext, path: &st
         dialect: Dialect::Loki,
     };
     http::router(&ingest, settings)
-}
-
-/// A key that is there without a value means all defaults.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    Ok(Some(Option::<T>::deserialize(deserializer)?.unwrap_or_default()))
 }
 
 /// Loki's distributor.max-recv-msg-size, bytes.
@@ -228,18 +69,43 @@ fn create(config: &ComponentConfig<'_>, context: &ReceiverContext) -> Result<Rec
                 routes: http::router(&Arc::clone(&ingest), mounted),
             });
         }
-        receiver.listeners.push(Listener {
-            what: "OTLP HTTP",
-            endpoint: http.endpoint,
-            settings: ServeSettings {
-                header_read_timeout: Some(http.read_header_timeout.0).filter(|timeout| !timeout.is_zero()),
-                keep_alive: http.keep_alives_enabled,
-                ..ServeSettings::default()
-            },
-            handler: router_handler(http::router(&ingest, settings).merge(http::front_page())),
-        });
+        let listener = http_listener(http, settings, &ingest, context);
+        receiver.listeners.push(listener.map_err(|error| error.under(&["protocols", "http"]))?);
     }
     Ok(receiver)
+}
+
+fn http_listener(
+    http: HttpConfig,
+    settings: HttpSettings,
+    ingest: &Arc<Ingest>,
+    context: &ReceiverContext,
+) -> Result<Listener, ConfigError> {
+    if let Some(tls) = &http.tls {
+        tls.validate()?;
+    }
+    let auth = context.auths.resolve(http.auth.as_ref())?;
+    let routes = http::router(ingest, settings).merge(http::front_page());
+    let routes = protect(routes, auth, http::refuse_unauthenticated);
+    let routes = http.cors.unwrap_or_default().around(routes)?;
+    Ok(Listener {
+        what: "OTLP HTTP",
+        endpoint: http.endpoint,
+        settings: ServeSettings {
+            transport: http.transport,
+            tls: http.tls,
+            header_read_timeout: limit(http.read_header_timeout, HEADER_READ_TIMEOUT_DEFAULT),
+            idle_timeout: limit(http.idle_timeout, IDLE_TIMEOUT_DEFAULT),
+            keep_alive: http.keep_alives_enabled,
+            ..ServeSettings::default()
+        },
+        handler: router_handler(routes),
+    })
+}
+
+/// A time of the config, where 0 is for ever.
+fn limit(configured: Option<ConfigDuration>, default: Duration) -> Option<Duration> {
+    Some(configured.map_or(default, |limit| limit.0)).filter(|limit| !limit.is_zero())
 }
 
 fn grpc_listener(
@@ -253,13 +119,22 @@ fn grpc_listener(
             format!("must be from 1 to 2047, got {}", grpc.max_recv_msg_size_mib),
         ));
     }
+    let under = |error: ConfigError| error.under(&["protocols", "grpc"]);
+    if let Some(tls) = &grpc.tls {
+        tls.validate().map_err(under)?;
+    }
+    let auth = context.auths.resolve(grpc.auth.as_ref()).map_err(under)?;
     let parameters = grpc.keepalive.server_parameters;
     let ingest = Arc::new(Ingest::new(config.id, "grpc", grpc.include_metadata, context));
     Ok(Listener {
         what: "OTLP gRPC",
         endpoint: grpc.endpoint,
         settings: ServeSettings {
+            transport: grpc.transport,
+            tls: grpc.tls,
             http2_only: true,
+            // A channel that waits for its first request is as good as any; the pings find the dead ones.
+            idle_timeout: parameters.max_connection_idle.map(|idle| idle.0),
             concurrent_streams_max: grpc
                 .max_concurrent_streams
                 .filter(|streams| *streams > 0)
@@ -271,7 +146,7 @@ fn grpc_listener(
             connection_age_grace: parameters.max_connection_age_grace.map(|grace| grace.0),
             ..ServeSettings::default()
         },
-        handler: grpc::handler(ingest, u64::from(grpc.max_recv_msg_size_mib) << 20),
+        handler: grpc::handler(ingest, auth, u64::from(grpc.max_recv_msg_size_mib) << 20),
     })
 }
 

@@ -13,9 +13,13 @@ use http::{HeaderMap, Version, request};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use runtime::{MemoryBudget, Reservation};
+use tokio::time::Instant;
 
 /// How long a client may pause within a body; what is reserved for it is missing elsewhere.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+/// Slowest body that is read after the first [`IDLE_TIME_MAX`], bytes a second over its whole time: one that drips holds
+/// its reservation for hours otherwise.
+const RATE_MIN: u64 = 1 << 10;
 /// Longest time spent on reading a refused body.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -45,6 +49,9 @@ pub enum BodyError {
     /// The client paused for longer than it may.
     #[error("the request body did not go on for {} seconds", IDLE_TIME_MAX.as_secs())]
     Idle,
+    /// The client sends too slowly.
+    #[error("the request body came with less than {RATE_MIN} bytes a second")]
+    Slow,
     /// The client went away or broke the protocol.
     #[error("reading the request body failed: {0}")]
     Broken(String),
@@ -91,6 +98,7 @@ async fn read_within(
     // A closed budget refuses even a body of unknown length before its first byte.
     let mut reservation = budget.try_reserve(announced_bytes.unwrap_or(0)).ok_or(BodyError::OutOfMemory)?;
     let mut collected = Collected::default();
+    let started = Instant::now();
     while let Some(frame) = next_frame(body, idle).await? {
         let frame = frame.map_err(|error| BodyError::Broken(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -98,6 +106,11 @@ async fn read_within(
             announced_bytes = grpc_length(collected.peek(&data));
         }
         let length = collected.length + data.len() as u64;
+        let elapsed = started.elapsed();
+        if elapsed > idle && length < elapsed.as_secs() * RATE_MIN {
+            *body = Body::empty();
+            return Err(BodyError::Slow);
+        }
         let wanted = announced_bytes.unwrap_or(0).max(length);
         if wanted > limit {
             return Err(BodyError::TooLarge { length: announced_bytes, limit });

@@ -40,8 +40,8 @@ pub(super) async fn runtimeinfo(State(api): Shared) -> Response<Body> {
         "CWD": std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default(),
         "hostname": std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim(),
         "serverTime": rfc3339(api.clock.now_ms()),
-        "reloadConfigSuccess": true,
-        "lastConfigTime": rfc3339(api.process.started_ms),
+        "reloadConfigSuccess": api.process.reload_succeeded(),
+        "lastConfigTime": rfc3339(api.process.described().loaded_ms),
         "corruptionCount": 0,
         "goroutineCount": 0,
         "GOMAXPROCS": threads,
@@ -54,12 +54,12 @@ pub(super) async fn runtimeinfo(State(api): Shared) -> Response<Body> {
 
 /// `GET status/flags`: the settings that have a flag in Prometheus, by that name.
 pub(super) async fn flags(State(api): Shared) -> Response<Body> {
-    success(json!(api.process.flags))
+    success(json!(api.process.described().flags))
 }
 
 /// `GET status/config`, without secrets.
 pub(super) async fn config(State(api): Shared) -> Response<Body> {
-    success(json!({"yaml": api.process.config_yaml}))
+    success(json!({"yaml": api.process.config_yaml()}))
 }
 
 /// `GET rules`.

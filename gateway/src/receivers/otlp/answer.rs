@@ -75,7 +75,7 @@ impl Refusal {
             BodyError::TooLarge { .. } => {
                 Self { http: Some(StatusCode::PAYLOAD_TOO_LARGE), ..Self::invalid(error.to_string()) }
             }
-            BodyError::Idle => Self {
+            BodyError::Idle | BodyError::Slow => Self {
                 http: Some(StatusCode::REQUEST_TIMEOUT),
                 ..Self::new(Code::DeadlineExceeded, error.to_string())
             },

@@ -24,6 +24,7 @@ use super::answer::{self, Refusal};
 use super::ingest::{Export, Ingest, Payload};
 use crate::receivers::{client, tenant};
 use crate::server::Handler;
+use crate::server::auth::ServerAuth;
 use crate::server::body::{self, Announced, BodyError, GRPC_PREFIX_BYTES, ReadBody};
 
 /// The Export services (opentelemetry/proto/collector/*/v1/*_service.proto).
@@ -39,20 +40,30 @@ const ENCODINGS: [&str; 3] = ["gzip", "zstd", "snappy"];
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("gzip,zstd,snappy");
 
 /// A handler that serves `ingest`; messages may have `message_bytes_max` bytes after decompression.
-pub(super) fn handler(ingest: Arc<Ingest>, message_bytes_max: u64) -> Handler {
+pub(super) fn handler(
+    ingest: Arc<Ingest>,
+    auth: Option<Arc<dyn ServerAuth>>,
+    message_bytes_max: u64,
+) -> Handler {
     let (_, health) = tonic_health::server::health_reporter();
-    handler_with_health(ingest, message_bytes_max, health)
+    handler_with_health(ingest, auth, message_bytes_max, health)
 }
 
 fn handler_with_health<H: Health>(
     ingest: Arc<Ingest>,
+    auth: Option<Arc<dyn ServerAuth>>,
     message_bytes_max: u64,
     health: HealthServer<H>,
 ) -> Handler {
     Arc::new(move |request: Request<Body>| {
         let ingest = Arc::clone(&ingest);
-        let mut health = health.clone();
+        let (auth, mut health) = (auth.clone(), health.clone());
         Box::pin(async move {
+            if let Some(auth) = auth
+                && let Err(error) = auth.authenticate(request.headers()).await
+            {
+                return refused(&Refusal::new(Code::Unauthenticated, error.message));
+            }
             if request.uri().path().strip_prefix('/').is_some_and(|path| path.starts_with(HEALTH_SERVICE)) {
                 let answer: Result<_, Infallible> = health.call(request).await;
                 return answer.unwrap_or_else(|never| match never {}).map(Body::new);

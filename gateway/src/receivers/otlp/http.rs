@@ -11,10 +11,12 @@ use axum::routing::{any, get};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, request};
 use model::{AppendReport, Signal};
+use tonic::Code;
 
 use super::answer::{Encoding, Refusal};
 use super::ingest::{Export, Ingest, Payload};
 use crate::receivers::{client, tenant};
+use crate::server::auth::{AuthError, refuse_in_text};
 use crate::server::body::{self, Announced, ReadBody};
 
 /// `Content-Encoding`s that are taken (confighttp).
@@ -64,6 +66,15 @@ pub(super) fn router(ingest: &Arc<Ingest>, settings: HttpSettings) -> Router {
         router = router.route(path, any(handler));
     }
     router
+}
+
+/// 401 with a status in the notation of the request.
+pub(super) fn refuse_unauthenticated(head: &request::Parts, error: &AuthError) -> Response {
+    let encoding = media_type(&head.headers).as_deref().and_then(Encoding::of_media_type);
+    match encoding {
+        Some(encoding) => encoding.refusal(&Refusal::new(Code::Unauthenticated, &error.message)),
+        None => refuse_in_text(head, error),
+    }
 }
 
 /// `GET /`, which load balancers ask to see whether the port lives, and the text of any other path.

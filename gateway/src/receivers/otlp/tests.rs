@@ -57,7 +57,12 @@ fn rig(config: serde_json::Value) -> Rig {
     let budget = MemoryBudget::new(u64::MAX);
     let entries =
         Entries::new(|signal| (signal != Signal::Traces).then(|| Arc::clone(&sink) as Arc<dyn Consumer>));
-    let context = ReceiverContext { entries, budget: Arc::clone(&budget), tasks: Tasks::new() };
+    let context = ReceiverContext {
+        entries,
+        budget: Arc::clone(&budget),
+        tasks: Tasks::new(),
+        auths: Default::default(),
+    };
     let receiver = create(config, &context).expect("a good config");
     let handler = |what: &str| {
         let listener =
@@ -319,6 +324,7 @@ fn configs_are_checked_with_their_path() {
         entries: Entries::default(),
         budget: MemoryBudget::new(u64::MAX),
         tasks: Tasks::new(),
+        auths: Default::default(),
     };
     for (config, want) in [
         (json!({}), "must specify at least one protocol when using the OTLP receiver"),
@@ -328,19 +334,19 @@ fn configs_are_checked_with_their_path() {
         ),
         (
             json!({"protocols": {"grpc": {"tls": {"cert_file": "x"}}}}),
-            "protocols::grpc::tls: is not supported by this version",
+            "protocols::grpc::tls::cert_file: a server must have both certificate and key",
         ),
         (
-            json!({"protocols": {"http": {"cors": {}}}}),
-            "protocols::http::cors: is not supported by this version",
+            json!({"protocols": {"http": {"auth": {"authenticator": "basicauth"}}}}),
+            "protocols::http::auth::authenticator: failed to resolve authenticator \"basicauth\": authenticator not found in service::extensions",
         ),
         (
             json!({"protocols": {"grpc": {"max_recv_msg_size_mib": 0}}}),
             "protocols::grpc::max_recv_msg_size_mib: must be from 1 to 2047, got 0",
         ),
         (
-            json!({"protocols": {"grpc": {"transport": "unix"}}}),
-            "protocols::grpc::transport: unknown variant `unix`, expected `tcp`",
+            json!({"protocols": {"grpc": {"transport": "udp"}}}),
+            "protocols::grpc::transport: unknown variant `udp`, expected one of `tcp`, `tcp4`, `tcp6`, `unix`",
         ),
         (
             json!({"protocols": {"http": {"compression_algorithms": ["br"]}}}),

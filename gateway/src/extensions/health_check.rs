@@ -1,0 +1,158 @@
+//! `health_check`: one page that says whether the process serves (extension of the same name in the collector's contrib
+//! repository, its answers byte for byte but for the times).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use pipelines::{ComponentConfig, ConfigError, Stability};
+use runtime::{Clock, SystemClock};
+use serde::Deserialize;
+
+use super::{Extension, ExtensionContext, ExtensionFactory};
+use crate::api::process::ProcessInfo;
+use crate::receivers::{Listener, NotSupported};
+use crate::server::listen::Transport;
+use crate::server::tls::TlsServerConfig;
+use crate::server::{ServeSettings, router_handler};
+
+pub(super) const FACTORY: ExtensionFactory =
+    ExtensionFactory { kind: "health_check", stability: Stability::Beta, create };
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Config {
+    /// Where to listen. Default `localhost:13133`.
+    endpoint: String,
+    /// What the endpoint names. Default `tcp`.
+    transport: Transport,
+    tls: Option<TlsServerConfig>,
+    /// The page. Default `/`.
+    path: String,
+    /// Fixed bodies instead of the JSON.
+    response_body: Option<ResponseBody>,
+    check_collector_pipeline: Option<PipelineCheck>,
+    auth: NotSupported,
+    cors: NotSupported,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ResponseBody {
+    healthy: String,
+    unhealthy: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PipelineCheck {
+    enabled: bool,
+    #[serde(rename = "interval")]
+    _interval: Option<String>,
+    #[serde(rename = "exporter_failure_threshold")]
+    _exporter_failure_threshold: Option<u64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            endpoint: "localhost:13133".to_owned(),
+            transport: Transport::Tcp,
+            tls: None,
+            path: "/".to_owned(),
+            response_body: None,
+            check_collector_pipeline: None,
+            auth: NotSupported,
+            cors: NotSupported,
+        }
+    }
+}
+
+fn create(config: &ComponentConfig<'_>, context: &ExtensionContext) -> Result<Extension, ConfigError> {
+    let config: Config = config.parse()?;
+    if config.endpoint.is_empty() {
+        return Err(ConfigError::at("endpoint", "bad config: endpoint must be specified"));
+    }
+    if !config.path.starts_with('/') || config.path.contains(['{', '}', '*']) {
+        return Err(ConfigError::at("path", "bad config: path must start with /"));
+    }
+    if config.check_collector_pipeline.is_some_and(|check| check.enabled) {
+        let message = "is not supported by this version; the collector says itself that it does not work";
+        return Err(ConfigError::at("check_collector_pipeline.enabled", message));
+    }
+    if let Some(tls) = &config.tls {
+        tls.validate()?;
+    }
+    let (process, bodies) = (Arc::clone(&context.process), config.response_body);
+    let page = move || {
+        let answer = answer(&process, bodies.as_ref());
+        async move { answer }
+    };
+    let listener = Listener {
+        what: "Health check",
+        endpoint: config.endpoint,
+        settings: ServeSettings { transport: config.transport, tls: config.tls, ..ServeSettings::default() },
+        handler: router_handler(Router::new().route(&config.path, axum::routing::any(page))),
+    };
+    Ok(Extension { listeners: vec![listener], ..Extension::default() })
+}
+
+fn answer(process: &ProcessInfo, bodies: Option<&ResponseBody>) -> Response {
+    let is_ready = process.is_ready();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if let Some(bodies) = bodies {
+        let body = if is_ready { &bodies.healthy } else { &bodies.unhealthy };
+        return (status, body.clone()).into_response();
+    }
+    let (text, since, uptime) = if is_ready {
+        let since = chrono::DateTime::from_timestamp_millis(process.started_ms).unwrap_or_default();
+        let since = since.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+        ("Server available", since, go_duration(SystemClock.now_ms() - process.started_ms))
+    } else {
+        ("Server not available", "0001-01-01T00:00:00Z".to_owned(), String::new())
+    };
+    let body = format!(r#"{{"status":"{text}","upSince":"{since}","uptime":"{uptime}"}}"#);
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Milliseconds as Go's `time.Duration` prints them: `1h2m3.5s`.
+fn go_duration(ms: i64) -> String {
+    let ms = ms.max(0);
+    if ms == 0 {
+        return "0s".to_owned();
+    }
+    if ms < 1000 {
+        return format!("{ms}ms");
+    }
+    let (hours, minutes, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
+    let mut seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
+    seconds.truncate(seconds.trim_end_matches('0').trim_end_matches('.').len());
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::go_duration;
+
+    #[test]
+    fn uptimes_are_written_as_go_writes_durations() {
+        for (ms, want) in [
+            (0, "0s"),
+            (15, "15ms"),
+            (1000, "1s"),
+            (1500, "1.5s"),
+            (60_000, "1m0s"),
+            (61_250, "1m1.25s"),
+            (3_600_000, "1h0m0s"),
+            (90_061_007, "25h1m1.007s"),
+        ] {
+            assert_eq!(go_duration(ms), want);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One connection from its first byte to its end.
+//!
+//! A client may be slow, silent or gone; each of these has a limit here, so that it costs a connection for a while and
+//! never for ever. Limits on a request's body are in `body`.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::connect_info::ConnectInfo;
+use http::{Request, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::ServeSettings;
+use super::activity::{Activity, AnswerBody, Phase, Watched};
+use super::listening::Shared;
+
+/// Longest time between two looks at a connection.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a client may leave an answer unread; what it holds is missing elsewhere.
+const WRITE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Time between two looks at a connection that is ending.
+const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// A connection that is ending goes after this long without a request: what a client sent before it read that the
+/// connection ends is still answered.
+const DRAIN_QUIET_TIME: Duration = Duration::from_millis(200);
+/// Largest head of an HTTP/2 request, bytes; grpc-go sends some hundred.
+const HTTP2_HEAD_BYTES_MAX: u32 = 64 << 10;
+
+type ConnectionResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Why a connection is ended from this side.
+enum Verdict {
+    /// It is between two requests and may be told.
+    Idle,
+    /// Nothing good is to be expected of it.
+    Cut(&'static str),
+}
+
+/// Serves a connection until it ends. `peer` is `None` for unix sockets.
+pub(super) async fn serve<S>(shared: Arc<Shared>, stream: S, peer: Option<SocketAddr>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let settings = shared.settings();
+    let activity = Activity::new();
+    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let (handlers, requests) = (Arc::clone(&shared), Arc::clone(&activity));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let in_flight = requests.enter(request.version() == Version::HTTP_2);
+        let mut request = request.map(Body::new);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
+        let answer = handlers.answer(request);
+        async move { Ok::<_, Infallible>(answer.await.map(|body| AnswerBody::new(body, in_flight))) }
+    });
+    let builder = builder(&settings);
+    // With upgrades: the Loki API answers a WebSocket.
+    let connection = builder.serve_connection_with_upgrades(io, service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shared.tasks.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            drain(connection.as_mut(), &activity).await
+        }
+        verdict = judge(&activity, &settings) => match verdict {
+            Verdict::Idle => {
+                connection.as_mut().graceful_shutdown();
+                drain(connection.as_mut(), &activity).await
+            }
+            Verdict::Cut(why) => Err(why.into()),
+        },
+        () = after(settings.connection_age_max) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = drain(connection.as_mut(), &activity) => ended,
+                () = after(settings.connection_age_grace) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = ?peer, %error, "a connection ended with an error");
+    }
+}
+
+/// Waits for the end of a connection that was told to end; one without a request goes soon, whether it heard or not.
+async fn drain(
+    mut connection: std::pin::Pin<&mut impl Future<Output = ConnectionResult>>,
+    activity: &Activity,
+) -> ConnectionResult {
+    let mut quiet_since = Instant::now();
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = tokio::time::sleep(DRAIN_LOOK_INTERVAL) => {}
+        }
+        if activity.phase().0 == Phase::Busy && activity.write_waits_for() < WRITE_WAIT_MAX {
+            quiet_since = Instant::now();
+        } else if quiet_since.elapsed() >= DRAIN_QUIET_TIME {
+            return Ok(());
+        }
+    }
+}
+
+/// Resolves when a connection must end. Cancel-safe.
+async fn judge(activity: &Activity, settings: &ServeSettings) -> Verdict {
+    let limits = [settings.header_read_timeout, settings.idle_timeout, Some(LOOK_INTERVAL * 4)];
+    let shortest = limits.into_iter().flatten().min().unwrap_or(LOOK_INTERVAL);
+    let interval = (shortest / 4).clamp(Duration::from_millis(10), LOOK_INTERVAL);
+    let (mut seen, mut since) = (activity.phase(), Instant::now());
+    loop {
+        tokio::time::sleep(interval).await;
+        if activity.write_waits_for() > WRITE_WAIT_MAX {
+            return Verdict::Cut("the client does not read its answer");
+        }
+        let now = activity.phase();
+        if now != seen || now.0 == Phase::Busy {
+            (seen, since) = (now, Instant::now());
+            continue;
+        }
+        let passed = |limit: Option<Duration>| limit.is_some_and(|limit| since.elapsed() >= limit);
+        match now.0 {
+            Phase::Head if passed(settings.header_read_timeout) => {
+                return Verdict::Cut("the head of a request did not come in time");
+            }
+            Phase::Idle if passed(settings.idle_timeout) => return Verdict::Idle,
+            _ => {}
+        }
+    }
+}
+
+/// Resolves after `time`, or never without one. Cancel-safe.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn builder(settings: &ServeSettings) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    if settings.http2_only {
+        builder = builder.http2_only();
+    }
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // `judge` looks after heads: hyper's timer counts the time between two requests as well.
+        .header_read_timeout(None)
+        .keep_alive(settings.keep_alive)
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(settings.stream_window_bytes)
+        .initial_connection_window_size(settings.connection_window_bytes)
+        .max_frame_size(settings.frame_bytes_max)
+        .max_concurrent_streams(settings.concurrent_streams_max)
+        .max_header_list_size(HTTP2_HEAD_BYTES_MAX)
+        .keep_alive_interval(settings.ping_interval)
+        .keep_alive_timeout(settings.ping_timeout);
+    builder
+}

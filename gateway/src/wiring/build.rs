@@ -1,0 +1,105 @@
+//! From a config to components: extensions, pipelines, receivers. Nothing here opens or starts anything.
+
+use std::sync::Arc;
+
+use exporters::{EXPORTERS, Stores};
+use model::Signal;
+use pipelines::{
+    ComponentConfig, ComponentId, ConfigError, Graph, GraphContext, PROCESSORS, PipelinesConfig, Registries,
+};
+use runtime::{MemoryBudget, SystemClock, Tasks};
+use serde_json::Value;
+
+use crate::api::process::{Described, ProcessInfo};
+use crate::config::Config;
+use crate::config::error::ConfigFault;
+use crate::extensions::{self, ExtensionContext, Made};
+use crate::receivers::{ApiServer, Entries, RECEIVERS, Receiver, ReceiverContext};
+use crate::stores::OpenStores;
+
+/// Everything that a config asks for, made and not started.
+pub(super) struct Parts {
+    pub(super) extensions: Made,
+    pub(super) graph: Graph,
+    /// Those that pipelines name.
+    pub(super) receivers: Vec<Receiver>,
+}
+
+/// Makes every component of a config without starting anything.
+pub fn check(config: &Config) -> Result<(), ConfigFault> {
+    let context = GraphContext {
+        clock: Arc::new(SystemClock),
+        tasks: Tasks::new(),
+        budget: MemoryBudget::new(u64::MAX),
+        extensions: pipelines::Extensions::default(),
+    };
+    let (process, _requests) = ProcessInfo::new(0, None, Described::default());
+    build(config, &OpenStores::not_opened(), &context, &process, None).map(drop)
+}
+
+/// Makes the components of a config; exporters that `running` has in the same form are taken over.
+pub(super) fn build(
+    config: &Config,
+    stores: &Stores,
+    context: &GraphContext,
+    process: &Arc<ProcessInfo>,
+    running: Option<&Graph>,
+) -> Result<Parts, ConfigFault> {
+    config.read(|value| {
+        let extensions = extensions::make(value, &ExtensionContext { process: Arc::clone(process) })?;
+        let context = GraphContext { extensions: extensions.offers.clone(), ..context.clone() };
+        let registries = Registries { processors: PROCESSORS, exporters: EXPORTERS, stores };
+        let graph = Graph::build_beside(&PipelinesConfig::parse(value)?, &registries, &context, running)?;
+        let receivers = receivers(value, &graph, &context, &extensions)?;
+        Ok(Parts { extensions, graph, receivers })
+    })
+}
+
+fn receivers(
+    value: &Value,
+    graph: &Graph,
+    context: &GraphContext,
+    extensions: &Made,
+) -> Result<Vec<Receiver>, ConfigError> {
+    let Some(Value::Object(sections)) = value.get("receivers") else { return Ok(Vec::new()) };
+    let mut made = Vec::new();
+    let mut mounted: Vec<(ApiServer, &'static str)> = Vec::new();
+    for (key, section) in sections {
+        let at = |error: ConfigError| error.under(&["receivers", key]);
+        let id = ComponentId::parse(key).map_err(|error| at(ConfigError::at("", error.to_string())))?;
+        let Some(row) = RECEIVERS.iter().find(|row| row.kind == id.kind) else {
+            let known: Vec<&str> = RECEIVERS.iter().map(|row| row.kind).collect();
+            let message =
+                format!("unknown type: {:?} for id: \"{id}\" (valid values: [{}])", id.kind, known.join(" "));
+            return Err(at(ConfigError::at("", message)));
+        };
+        let unknown =
+            |(signal, named): &(Signal, &ComponentId)| **named == id && !row.signals.contains(signal);
+        if let Some((signal, _)) = graph.receivers().find(unknown) {
+            let message =
+                format!("receiver \"{id}\" does not produce {signal}: telemetry type is not supported");
+            return Err(at(ConfigError::at("", message)));
+        }
+        let receiver_context = ReceiverContext {
+            entries: Entries::new(|signal| graph.entry(signal, &id)),
+            budget: Arc::clone(&context.budget),
+            tasks: context.tasks.clone(),
+            auths: extensions.auths.clone(),
+        };
+        let receiver =
+            (row.create)(&ComponentConfig { id: &id, value: section }, &receiver_context).map_err(at)?;
+        for path in
+            receiver.mounts.iter().flat_map(|mount| mount.paths.iter().map(|path| (mount.server, *path)))
+        {
+            if mounted.contains(&path) {
+                return Err(at(ConfigError::at("", format!("another receiver already serves {}", path.1))));
+            }
+            mounted.push(path);
+        }
+        // As in the collector, a receiver that no pipeline names is checked and not started.
+        if graph.receivers().any(|(_, named)| *named == id) {
+            made.push(receiver);
+        }
+    }
+    Ok(made)
+}

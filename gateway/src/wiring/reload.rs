@@ -1,0 +1,109 @@
+//! Another config for a running process.
+//!
+//! First everything that can fail, beside what runs; then the exchange, which cannot. Exporters whose section did not
+//! change stay with their connections and queues, listeners whose endpoint did not change stay open. Invariant RELOAD-1:
+//! an error leaves what ran as it was.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::generation::Generation;
+use super::{Gateway, build, check, describe, end, listeners, wanted};
+use crate::config::Config;
+
+/// Sections of which a change needs a restart, because open stores and query engines depend on them.
+const FIXED: [&str; 3] = ["server", "storage", "query"];
+
+impl Gateway {
+    /// Runs another config from now on. On an error the old one goes on untouched.
+    pub async fn reload(&mut self, config: Config) -> anyhow::Result<()> {
+        let done = self.try_reload(config).await;
+        if done.is_err() {
+            self.process.reloaded(None);
+        }
+        crate::telemetry::reloaded(done.is_ok(), self.context.clock.now_ms());
+        done
+    }
+
+    async fn try_reload(&mut self, config: Config) -> anyhow::Result<()> {
+        check(&config)?;
+        self.refuse_fixed(&config)?;
+        let described = describe(&config, self.context.clock.now_ms())?;
+        // Limiters of the new pipelines ask for their limits again.
+        self.context.budget.reset_ceiling();
+        let stores = self.stores.for_exporters();
+        let mut parts = build::build(&config, &stores, &self.context, &self.process, Some(&self.graph))?;
+        self.refuse_shared_queues(&parts.graph)?;
+        for (id, start) in &parts.extensions.starts {
+            start().with_context(|| format!("failed to start extension {id}"))?;
+        }
+        let generation = Arc::new(Generation::default());
+        let wanted = wanted(&config, &mut parts, &self.apis);
+        let prepared = listeners::prepare(wanted, &self.open, &generation).await?;
+        let mut graph = parts.graph;
+        if let Err(error) = graph.start().await {
+            graph.hand_back();
+            end("new pipelines", graph.shutdown(config.server.shutdown_timeout).await);
+            return Err(anyhow!("{error}"));
+        }
+
+        let bound = prepared.bound(&self.open);
+        let closed = prepared.commit(&mut self.open);
+        let mut old_graph = std::mem::replace(&mut self.graph, graph);
+        let old_generation = std::mem::replace(&mut self.generation, generation);
+        (self.bound, self.config) = (bound, config);
+        self.process.reloaded(Some(described));
+
+        let deadline = self.config.server.shutdown_timeout;
+        let until = Instant::now() + deadline;
+        let mut late = listeners::stop(&closed, None, deadline).await;
+        // Requests that entered before the exchange are answered by the old pipelines.
+        if tokio::time::timeout_at(until, old_generation.empty()).await.is_err() {
+            late.push("requests in the old pipelines".to_owned());
+        }
+        old_graph.hand_over_to(&self.graph);
+        if let Err(error) = old_graph.shutdown(until.saturating_duration_since(Instant::now())).await {
+            late.push(error.to_string());
+        }
+        if !late.is_empty() {
+            tracing::warn!("the new config runs; of the old one did not end in time: {}", late.join("; "));
+        }
+        Ok(())
+    }
+
+    /// Sections that cannot change while the process runs.
+    fn refuse_fixed(&self, config: &Config) -> anyhow::Result<()> {
+        for section in FIXED {
+            let (old, new) = (self.config.value().get(section), config.value().get(section));
+            let keys = changed(old, new);
+            if !keys.is_empty() {
+                let keys: Vec<String> = keys.into_iter().map(|key| format!("{section}::{key}")).collect();
+                bail!("{} changed, which needs a restart", keys.join(", "));
+            }
+        }
+        Ok(())
+    }
+
+    /// Two exporters cannot have one queue on disk, and the old one still drains when the new one starts.
+    fn refuse_shared_queues(&self, next: &pipelines::Graph) -> anyhow::Result<()> {
+        for (id, section) in self.graph.replaced_by(next) {
+            if section.pointer("/sending_queue/storage").is_some_and(|storage| !storage.is_null()) {
+                bail!("exporter {id} has a queue on disk and changed, which needs a restart");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keys below which two sections differ.
+fn changed(old: Option<&Value>, new: Option<&Value>) -> BTreeSet<String> {
+    let null = Value::Null;
+    let (old, new) = (old.unwrap_or(&null), new.unwrap_or(&null));
+    let keys = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+    let all = keys(old).into_iter().chain(keys(new)).flatten();
+    all.filter(|key| old.get(key) != new.get(key)).collect()
+}
