@@ -16,6 +16,7 @@ mod filenames;
 mod head;
 mod metrics;
 mod settings;
+mod shortcut;
 mod store;
 mod tenant;
 

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::super::postings::Postings;
 use super::super::symbols::Symbols;
-use super::{Selection, Shortcut, gallop, intersect, regex_shortcut, subtract};
+use super::Selection;
+use crate::shortcut::{Shortcut, gallop, intersect, regex_shortcut, subtract};
 
 fn check(series: &[Labels], matchers: &[Matcher]) -> (Vec<u32>, Vec<u32>) {
     let (symbols, mut postings) = (Symbols::new(), Postings::default());
