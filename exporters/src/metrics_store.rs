@@ -48,6 +48,15 @@ enum TranslationStrategy {
     NoTranslation,
 }
 
+/// What becomes of points of delta temporality.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Delta {
+    #[default]
+    Refuse,
+    Native,
+}
+
 /// Keys and defaults are those of the `otlp` section of prometheus.yml.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -62,6 +71,11 @@ struct Config {
     ignore_resource_attributes: Vec<String>,
     /// Whether service.name, service.namespace and service.instance.id stay labels of target_info. Default false.
     keep_identifying_resource_attributes: bool,
+    /// Whether histograms with explicit bounds are stored as native ones with custom buckets. Default false.
+    convert_histograms_to_nhcb: bool,
+    /// What becomes of points of delta temporality: `refuse`, or `native`: stored as they are, of unknown type. Default
+    /// refuse. Prometheus has a feature flag for it.
+    delta: Delta,
     /// Whether scope name, version, schema URL and attributes become `otel_scope_*` labels. Default false.
     promote_scope_metadata: bool,
     /// Whether label names that start with a single `_` get `key` before it. Default true.
@@ -78,6 +92,8 @@ impl Default for Config {
             promote_all_resource_attributes: false,
             ignore_resource_attributes: Vec::new(),
             keep_identifying_resource_attributes: false,
+            convert_histograms_to_nhcb: false,
+            delta: Delta::default(),
             promote_scope_metadata: false,
             label_name_underscore_sanitization: true,
             label_name_preserve_multiple_underscores: true,
@@ -112,6 +128,8 @@ impl Config {
             promote_all_resource_attributes: self.promote_all_resource_attributes,
             ignore_resource_attributes: self.ignore_resource_attributes,
             keep_identifying_resource_attributes: self.keep_identifying_resource_attributes,
+            convert_histograms_to_nhcb: self.convert_histograms_to_nhcb,
+            allow_delta_temporality: self.delta == Delta::Native,
             promote_scope_metadata: self.promote_scope_metadata,
             label_name_underscore_sanitization: self.label_name_underscore_sanitization,
             label_name_preserve_multiple_underscores: self.label_name_preserve_multiple_underscores,
@@ -181,12 +199,14 @@ impl MetricsStore {
         let points = columns.points;
         let mut refused = Vec::new();
         let mut resend = shared.append(&batch, &mut columns, &mut refused).await?;
+        let mut exemplars = std::mem::take(&mut columns.exemplars);
         for _ in 0..RESEND_ROUNDS_MAX {
             if resend.is_empty() {
                 break;
             }
             let (mut columns, _) = self.translate(&batch, Some(resend)).await?;
             resend = shared.append(&batch, &mut columns, &mut refused).await?;
+            exemplars.merge(std::mem::take(&mut columns.exemplars));
         }
         if !resend.is_empty() {
             let message = format!("exporter {}: the store keeps forgetting series of the batch", shared.id);
@@ -196,6 +216,10 @@ impl MetricsStore {
         for Rejection { reason, count, message } in by_point(refused) {
             report.stored = report.stored.saturating_sub(count);
             report.reject(reason, count, || message);
+        }
+        // The points of these exemplars are stored, so that their senders are warned and nothing counts as refused.
+        for Rejection { reason, count, message } in exemplars.rejected {
+            report.reject(reason, 0, || format!("{count} exemplars were not stored: {message}"));
         }
         Ok(report)
     }
@@ -268,7 +292,8 @@ impl Shared {
             return Ok(Resend::default());
         }
         let outcome = self.appender.append(&batch.tenant, samples).await.map_err(pipeline_error)?;
-        let AppendOutcome { report, stale_refs, refused } = outcome;
+        let AppendOutcome { report, stale_refs, refused, exemplars, stale_exemplar_refs } = outcome;
+        columns.exemplars = exemplars;
         for (position, reason) in refused {
             let point = columns.point_at(position).zip(report.rejected.get(reason as usize));
             if let Some((ordinal, rejection)) = point {
@@ -276,7 +301,7 @@ impl Shared {
                 refusals.push(PointRefusal { ordinal, reason, message });
             }
         }
-        Ok(columns.resend(&stale_refs))
+        Ok(columns.resend(&stale_refs, &stale_exemplar_refs))
     }
 
     fn count(&self, items: u64, outcome: &PipelineResult<AppendReport>) {

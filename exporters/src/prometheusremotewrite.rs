@@ -1,16 +1,18 @@
-//! `prometheusremotewrite`: sends metrics on as Prometheus remote write 1.0.
+//! `prometheusremotewrite`: sends metrics on as Prometheus remote write, 1.0 or 2.0.
 //!
 //! Keys: exporter/prometheusremotewriteexporter of the collector's contrib repository. Batches leave the queue one
 //! after the other; inside a batch the series are spread over `num_consumers` lanes that send side by side, each series
 //! in one lane and its samples in time order. Invariant PRW-1: samples of one series are never sent out of order. 5xx and
 //! 429 are tried again with `Retry-After` honoured; what the endpoint refuses otherwise, and what the protocol cannot
-//! carry, is dropped, counted and, once a minute and reason, logged.
+//! carry, is dropped, counted and, once a minute and reason, logged. An endpoint that does not take version 2 (415, or
+//! success without the headers that say how much was written) gets version 1 from then on, as the specification asks.
 
 mod refusals;
 mod requests;
 mod series;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -31,11 +33,11 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wire::otlp_to_prometheus::{Settings, Translator};
 use wire::prometheus_names::Strategy;
-use wire::remote_write::{CONTENT_TYPE, VERSION_HEADER};
+use wire::remote_write::{Version, WRITTEN_HEADERS};
 
 use self::refusals::Refusals;
-use self::requests::{Lane, Request, lanes};
-use self::series::{SampleList, SeriesTable};
+use self::requests::{Counts, Form, Lane, Request, lanes};
+use self::series::{ItemList, SeriesTable};
 use crate::Stores;
 use crate::client::{HttpClient, HttpClientConfig, HttpResponse, http_failure, split, unsupported};
 
@@ -73,11 +75,14 @@ struct Config {
     max_batch_size_bytes: usize,
     /// snappy; the protocol knows nothing else.
     compression: String,
+    /// Whether version 1 requests tell type, help and unit of families that are new; version 2 always does. Default
+    /// false.
+    send_metadata: bool,
+    /// `prometheus.WriteRequest` (version 1) or `io.prometheus.write.v2.Request` (version 2). Default the former.
+    protobuf_message: String,
     wal: Option<Value>,
     export_created_metric: Option<Switch>,
     scope_info: Option<Value>,
-    send_metadata: bool,
-    protobuf_message: Option<Value>,
     max_batch_request_parallelism: Option<Value>,
     translation_strategy: Option<Value>,
     sending_queue: Option<Value>,
@@ -140,7 +145,7 @@ impl Default for Config {
             export_created_metric: None,
             scope_info: None,
             send_metadata: false,
-            protobuf_message: None,
+            protobuf_message: Version::V1.message().to_owned(),
             max_batch_request_parallelism: None,
             translation_strategy: None,
             sending_queue: None,
@@ -172,18 +177,26 @@ impl Config {
         if self.max_batch_size_bytes == 0 {
             return at("max_batch_size_bytes", "max_batch_byte_size must be greater than 0".to_owned());
         }
+        if self.version().is_none() {
+            let [first, second] = Version::ALL.map(Version::message);
+            let message =
+                format!("{:?} is not known, want {first} or {second}", self.protobuf_message);
+            return at("protobuf_message", message);
+        }
         let created = self.export_created_metric.is_some_and(|switch| switch.enabled);
         unsupported(&[
             ("wal", self.wal.is_some()),
             ("export_created_metric.enabled", created),
             ("scope_info", self.scope_info.is_some()),
-            ("send_metadata", self.send_metadata),
-            ("protobuf_message", self.protobuf_message.is_some()),
             ("max_batch_request_parallelism", self.max_batch_request_parallelism.is_some()),
             ("translation_strategy", self.translation_strategy.is_some()),
             ("sending_queue", self.sending_queue.is_some()),
         ])?;
         self.retry_on_failure.validate()
+    }
+
+    fn version(&self) -> Option<Version> {
+        Version::ALL.into_iter().find(|version| version.message() == self.protobuf_message)
     }
 
     fn translation(&self) -> Settings {
@@ -223,6 +236,8 @@ fn create(
     let deliveries = Arc::new(Deliveries {
         id: id.clone(),
         translation: Arc::new(Mutex::new(translation)),
+        is_v2: AtomicBool::new(config.version() == Some(Version::V2)),
+        send_metadata: config.send_metadata,
         lanes: queue.num_consumers,
         request_bytes_max: config.max_batch_size_bytes,
         retry: config.retry_on_failure,
@@ -272,6 +287,9 @@ struct Translation {
 struct Deliveries {
     id: ComponentId,
     translation: Arc<Mutex<Translation>>,
+    /// Whether the endpoint gets version 2; never again once it did not take it.
+    is_v2: AtomicBool,
+    send_metadata: bool,
     lanes: usize,
     request_bytes_max: usize,
     retry: RetryConfig,
@@ -289,8 +307,18 @@ struct Deliveries {
 impl Deliveries {
     async fn deliver(&self, batch: Batch) -> PipelineResult<AppendReport> {
         let items = batch.items;
-        let (lanes, mut report) = self.translate(batch).await?;
-        let outcomes = join_all(lanes.into_iter().map(|lane| self.send_lane(lane))).await;
+        let (lanes, mut report) = self.translate(batch.clone()).await?;
+        let mut outcomes = self.send_lanes(lanes).await;
+        if outcomes.iter().any(|outcome| outcome.needs_v1) {
+            if self.is_v2.swap(false, Ordering::Relaxed) {
+                let endpoint = &self.endpoint;
+                tracing::warn!(exporter = %self.id, endpoint, "the endpoint does not take remote write 2.0, it gets 1.0");
+            }
+            // What some lanes may have delivered already is an exact duplicate the second time.
+            let (lanes, again) = self.translate(batch).await?;
+            report = again;
+            outcomes = self.send_lanes(lanes).await;
+        }
         let mut failure = None;
         for outcome in outcomes {
             if let Some((dropped, message)) = outcome.refused {
@@ -306,17 +334,28 @@ impl Deliveries {
         failure.map_or(Ok(report), Err)
     }
 
+    async fn send_lanes(&self, lanes: Vec<Lane>) -> Vec<LaneOutcome> {
+        join_all(lanes.into_iter().map(|lane| self.send_lane(lane))).await
+    }
+
+    fn version(&self) -> Version {
+        if self.is_v2.load(Ordering::Relaxed) { Version::V2 } else { Version::V1 }
+    }
+
     /// The requests of a batch, by lane, and the report of the translation.
     async fn translate(&self, batch: Batch) -> PipelineResult<(Vec<Lane>, AppendReport)> {
         let is_small = batch.payload.len() <= INLINE_BYTES_MAX;
-        let (translation, lanes_max, bytes_max) =
-            (Arc::clone(&self.translation), self.lanes, self.request_bytes_max);
+        let (translation, send_metadata) = (Arc::clone(&self.translation), self.send_metadata);
+        let form =
+            Form { version: self.version(), lanes_max: self.lanes, bytes_max: self.request_bytes_max };
         let work = move || {
             let Translation { translator, series } = &mut *translation.lock();
             series.make_room();
-            let mut samples = SampleList::default();
-            let report = translator.translate(&batch.payload, series, &mut samples)?;
-            Ok((lanes(&mut samples, series, lanes_max, bytes_max), report))
+            let mut items = ItemList::default();
+            let report = translator.translate(&batch.payload, series, &mut items)?;
+            let mut families = series.take_new_families();
+            families.retain(|_| send_metadata);
+            Ok((lanes(&mut items, series, &families, form), report))
         };
         if is_small {
             return work();
@@ -332,31 +371,37 @@ impl Deliveries {
     /// lane is not sent: its samples must not overtake those of a later attempt.
     async fn send_lane(&self, lane: Lane) -> LaneOutcome {
         let mut outcome = LaneOutcome::default();
-        for Request { body, samples } in lane {
-            let sent = retry(&self.retry, &self.give_up, || self.attempt(body.clone())).await;
-            match sent {
-                Ok(()) => {}
-                Err(error) if error.kind().is_retryable() => {
+        for Request { body, counts } in lane {
+            let sent = retry(&self.retry, &self.give_up, || self.attempt(body.clone(), counts)).await;
+            let (written, message) = match sent {
+                Ok(Answer::Taken) => continue,
+                Ok(Answer::NeedsV1) => {
+                    outcome.needs_v1 = true;
+                    return outcome;
+                }
+                Ok(Answer::Refused { written, message }) => (written, message),
+                Err(error) => {
                     outcome.failure = Some(error);
                     return outcome;
                 }
-                Err(error) => {
-                    let (dropped, _) = outcome.refused.take().unwrap_or_default();
-                    outcome.refused = Some((dropped + samples, error.to_string()));
-                }
-            }
+            };
+            let (dropped, _) = outcome.refused.take().unwrap_or_default();
+            let left_out = counts.points().saturating_sub(written.points());
+            outcome.refused = Some((dropped + left_out, message));
         }
         outcome
     }
 
-    async fn attempt(&self, body: Bytes) -> PipelineResult<()> {
+    /// One request; an error is worth another try.
+    async fn attempt(&self, body: Bytes, sent: Counts) -> PipelineResult<Answer> {
         let Some(client) = self.client.get() else {
             return Err(PipelineError::new(
                 ErrorKind::Unavailable,
                 format!("exporter {} is not started", self.id),
             ));
         };
-        let post = client.post(&self.endpoint, headers(), body);
+        let version = self.version();
+        let post = client.post(&self.endpoint, headers(version), body);
         let answer = if self.timeout.is_zero() {
             post.await?
         } else {
@@ -366,8 +411,21 @@ impl Deliveries {
             })??
         };
         let HttpResponse { status, headers, body } = answer;
+        let written = written(&headers);
         if (200..=299).contains(&status) {
-            return Ok(());
+            return Ok(match (version, written) {
+                (Version::V1, _) => Answer::Taken,
+                (Version::V2, None) => Answer::NeedsV1,
+                (Version::V2, Some(written)) if written.points() < sent.points() => {
+                    let (told, sent) = (written.points(), sent.points());
+                    let message = format!("the endpoint says that it wrote {told} of {sent} samples");
+                    Answer::Refused { written, message }
+                }
+                (Version::V2, Some(_)) => Answer::Taken,
+            });
+        }
+        if status == 415 && version == Version::V2 {
+            return Ok(Answer::NeedsV1);
         }
         let is_retryable = status == 429 || (500..=599).contains(&status);
         let text = String::from_utf8_lossy(&body[..body.len().min(MESSAGE_BYTES_MAX)]);
@@ -375,7 +433,13 @@ impl Deliveries {
             "" => String::new(),
             text => format!(": {text}"),
         };
-        Err(http_failure(&self.endpoint, status, &headers, &message, is_retryable, self.clock.now_ms()))
+        let error =
+            http_failure(&self.endpoint, status, &headers, &message, is_retryable, self.clock.now_ms());
+        if is_retryable {
+            return Err(error);
+        }
+        let written = written.filter(|_| version == Version::V2).unwrap_or_default();
+        Ok(Answer::Refused { written, message: error.to_string() })
     }
 
     /// Counts what was refused, and logs it now and then: a queue has nobody left to tell.
@@ -404,15 +468,36 @@ struct LaneOutcome {
     refused: Option<(u64, String)>,
     /// Why the lane ended early.
     failure: Option<PipelineError>,
+    /// Whether it ended early because the endpoint does not take version 2.
+    needs_v1: bool,
 }
 
-fn headers() -> HeaderMap {
-    let (version_name, version) = VERSION_HEADER;
+/// What an endpoint made of a request.
+enum Answer {
+    Taken,
+    /// Some or all of it is refused for good.
+    Refused {
+        written: Counts,
+        message: String,
+    },
+    /// The endpoint does not take version 2.
+    NeedsV1,
+}
+
+/// How much the endpoint says it wrote; all three headers must be there.
+fn written(headers: &HeaderMap) -> Option<Counts> {
+    let count = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
+    let [samples, histograms, exemplars] = WRITTEN_HEADERS;
+    Some(Counts { samples: count(samples)?, histograms: count(histograms)?, exemplars: count(exemplars)? })
+}
+
+fn headers(version: Version) -> HeaderMap {
+    let (version_name, version_number) = version.header();
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(version.content_type()));
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
     if let Ok(name) = HeaderName::from_bytes(version_name.as_bytes()) {
-        headers.insert(name, HeaderValue::from_static(version));
+        headers.insert(name, HeaderValue::from_static(version_number));
     }
     headers
 }

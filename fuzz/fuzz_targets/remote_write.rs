@@ -1,40 +1,51 @@
-//! Remote write requests: the views on any bytes, and a round trip of what they read.
+//! Remote write requests of both versions: the reader on any bytes, a round trip of what it reads, and the translation to
+//! OTLP. The first byte chooses the version.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use model::Labels;
+use model::{Exemplar, Labels, NativeHistogram, Sample};
 use wire::DecodeError;
-use wire::remote_write::{WriteRequest, put_metadata, put_series};
+use wire::remote_write::{Request, RequestWriter, Series, SeriesParts, Version, put_series, read_histogram};
+
+type Parts = (Labels, Vec<Sample>, Vec<(i64, NativeHistogram)>, Vec<Exemplar>);
 
 fuzz_target!(|data: &[u8]| {
-    let _ = round_trip(data);
+    let Some((choice, data)) = data.split_first() else { return };
+    let version = Version::ALL[usize::from(choice % 2)];
+    let Ok(parts) = read(version, data) else { return };
+    let (mut first, mut second) = (Vec::new(), RequestWriter::default());
+    for (labels, samples, histograms, exemplars) in &parts {
+        let parts = SeriesParts { samples, histograms, exemplars };
+        put_series(&mut first, labels, parts);
+        second.put_series(labels, parts, None);
+    }
+    let shown = format!("{parts:?}");
+    assert_eq!(format!("{:?}", read(Version::V1, &first).expect("our own protobuf")), shown);
+    assert_eq!(format!("{:?}", read(Version::V2, &second.finish()).expect("our own protobuf")), shown);
 });
 
-fn round_trip(data: &[u8]) -> Result<(), DecodeError> {
-    let mut written = Vec::new();
+fn read(version: Version, data: &[u8]) -> Result<Vec<Parts>, DecodeError> {
+    let request = Request::new(version, data, 0)?;
+    let mut series = Series::default();
     let mut all = Vec::new();
-    for series in WriteRequest::new(data).series() {
-        let series = series?;
-        series.others()?;
-        let labels = series.labels().collect::<Result<Vec<_>, _>>()?;
-        let labels = Labels::from_pairs(labels);
-        let samples = series.samples().collect::<Result<Vec<_>, _>>()?;
-        put_series(&mut written, &labels, samples.iter().copied());
-        all.push((labels, samples));
-    }
-    for metadata in WriteRequest::new(data).metadata() {
-        let (family, metadata) = metadata?;
-        put_metadata(&mut written, family, &metadata);
-    }
-    for (series, (labels, samples)) in WriteRequest::new(&written).series().zip(&all) {
-        let series = series.expect("our own protobuf");
-        let read = series.labels().collect::<Result<Vec<_>, _>>().expect("our own protobuf");
-        assert_eq!(&Labels::from_pairs(read), labels);
-        for (read, sample) in series.samples().zip(samples) {
-            let read = read.expect("our own protobuf");
-            assert_eq!(read.timestamp_ms, sample.timestamp_ms);
-            assert_eq!(read.value.to_bits(), sample.value.to_bits());
+    for encoded in request.series() {
+        request.read(encoded?, &mut series)?;
+        request.key(&mut series);
+        let _ = request.series_metadata(&series);
+        let labels = request.labels(&series)?;
+        let samples = series.samples.iter().map(|sample| sample.sample).collect();
+        let mut histograms = Vec::new();
+        for bytes in &series.histograms {
+            let timed = read_histogram(bytes)?;
+            if let Ok(histogram) = timed.histogram {
+                histograms.push((timed.timestamp_ms, histogram));
+            }
         }
+        let exemplars = series.exemplars.iter().map(|bytes| request.exemplar(bytes)).collect::<Result<_, _>>()?;
+        all.push((labels, samples, histograms, exemplars));
     }
-    Ok(())
+    for metadata in request.metadata() {
+        metadata?;
+    }
+    Ok(all)
 }

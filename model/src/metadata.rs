@@ -24,9 +24,27 @@ pub enum MetricType {
     StateSet,
 }
 
-impl fmt::Display for MetricType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl MetricType {
+    /// All types, in the order of their numbers in Prometheus' protocols.
+    pub const ALL: [Self; 8] = [
+        Self::Unknown,
+        Self::Counter,
+        Self::Gauge,
+        Self::Histogram,
+        Self::GaugeHistogram,
+        Self::Summary,
+        Self::Info,
+        Self::StateSet,
+    ];
+
+    /// The type with this name, as `Display` writes it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
+    /// The name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Unknown => "unknown",
             Self::Counter => "counter",
             Self::Gauge => "gauge",
@@ -35,7 +53,13 @@ impl fmt::Display for MetricType {
             Self::Summary => "summary",
             Self::Info => "info",
             Self::StateSet => "stateset",
-        })
+        }
+    }
+}
+
+impl fmt::Display for MetricType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

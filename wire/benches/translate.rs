@@ -8,7 +8,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hashbrown::HashMap;
-use model::{Labels, MetricMetadata};
+use model::{Exemplar, Labels, MetricMetadata, NativeHistogram};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -148,6 +148,12 @@ impl SampleSink<u64> for Columns {
         self.times.resize(self.handles.len(), timestamp_ms);
         self.values.extend_from_slice(values);
     }
+
+    fn histogram(&mut self, handle: u64, timestamp_ms: i64, _: NativeHistogram) {
+        self.point(&[handle], timestamp_ms, &[0.0]);
+    }
+
+    fn exemplar(&mut self, _: u64, _: Exemplar) {}
 
     fn target_info(&mut self, handle: u64, timestamp_ms: i64) {
         self.point(&[handle], timestamp_ms, &[1.0]);

@@ -12,12 +12,14 @@ pub mod grpc;
 mod json;
 pub mod loki_push;
 pub mod loki_to_otlp;
+pub mod native_histogram;
 pub mod otlp;
 pub mod otlp_to_loki;
 pub mod otlp_to_prometheus;
 pub mod prometheus_names;
 pub mod protobuf;
 pub mod remote_write;
+pub mod remote_write_to_otlp;
 pub mod rpc_status;
 
 pub use error::DecodeError;

@@ -1,165 +1,94 @@
-//! Prometheus remote write 1.0 (prompb/remote.proto, types.proto): an encoder that appends series by series, and views
-//! that read a request without decoding it.
+//! Prometheus remote write 1.0 (prompb/remote.proto) and 2.0 (io/prometheus/write/v2/types.proto): writers that append
+//! series by series, and a reader of both that makes no objects of what it walks over.
 //!
-//! The snappy block format around a request is `compression::Encoding::Snappy`. The protocol asks for labels that are
-//! sorted, unique and not empty, which `model::Labels` guarantees. Native histograms and exemplars are not read.
+//! The snappy block format around a request is `compression::Encoding::Snappy`. Both protocols ask for labels that are
+//! sorted, unique and not empty: `model::Labels` guarantees it for what is written; what is read is checked. A request is
+//! read series by series into one [`Series`] that is used again, so that the steady state allocates nothing for each.
 
-use model::{Labels, MetricMetadata, MetricType, Sample};
+mod histogram;
+mod read;
+mod write;
 
-use crate::DecodeError;
-use crate::protobuf::{Fields, put_bytes_field, put_double_field, put_message, put_varint_field};
+pub use self::histogram::{TimedHistogram, read_histogram};
+pub use self::read::{Request, SampleWithStart, Series, family_of};
+pub use self::write::{RequestWriter, SeriesParts, put_metadata, put_series};
 
-/// Content-Type of a request.
-pub const CONTENT_TYPE: &str = "application/x-protobuf";
-
-/// Name and value of the header that says the protocol's version.
-pub const VERSION_HEADER: (&str, &str) = ("X-Prometheus-Remote-Write-Version", "0.1.0");
-
-const SERIES: u32 = 1;
-const METADATA: u32 = 3;
-
-/// Appends one series with its samples, oldest first.
-pub fn put_series(out: &mut Vec<u8>, labels: &Labels, samples: impl IntoIterator<Item = Sample>) {
-    put_message(out, SERIES, |out| {
-        for (name, value) in labels.iter() {
-            put_message(out, 1, |out| {
-                put_bytes_field(out, 1, name.as_bytes());
-                put_bytes_field(out, 2, value.as_bytes());
-            });
-        }
-        for sample in samples {
-            put_message(out, 2, |out| {
-                put_double_field(out, 1, sample.value);
-                put_varint_field(out, 2, sample.timestamp_ms as u64);
-            });
-        }
-    });
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// 1.0, `prometheus.WriteRequest`.
+    V1,
+    /// 2.0, `io.prometheus.write.v2.Request`.
+    V2,
 }
 
-/// Appends what is known about a metric family.
-pub fn put_metadata(out: &mut Vec<u8>, family: &str, metadata: &MetricMetadata) {
-    put_message(out, METADATA, |out| {
-        put_varint_field(out, 1, type_number(metadata.metric_type));
-        put_bytes_field(out, 2, family.as_bytes());
-        put_bytes_field(out, 4, metadata.help.as_bytes());
-        put_bytes_field(out, 5, metadata.unit.as_bytes());
-    });
-}
+/// Media type of requests of both versions.
+pub const MEDIA_TYPE: &str = "application/x-protobuf";
 
-/// Numbers of `MetricMetadata.MetricType`.
-const TYPES: [MetricType; 8] = [
-    MetricType::Unknown,
-    MetricType::Counter,
-    MetricType::Gauge,
-    MetricType::Histogram,
-    MetricType::GaugeHistogram,
-    MetricType::Summary,
-    MetricType::Info,
-    MetricType::StateSet,
+/// Headers of an answer to a version 2 request: samples, native histograms and exemplars that were written.
+pub const WRITTEN_HEADERS: [&str; 3] = [
+    "x-prometheus-remote-write-samples-written",
+    "x-prometheus-remote-write-histograms-written",
+    "x-prometheus-remote-write-exemplars-written",
 ];
 
-fn type_number(metric_type: MetricType) -> u64 {
-    TYPES.iter().position(|listed| *listed == metric_type).unwrap_or_default() as u64
-}
+impl Version {
+    /// Both, the older first.
+    pub const ALL: [Self; 2] = [Self::V1, Self::V2];
 
-/// A request, without the snappy around it.
-#[derive(Clone, Copy, Debug)]
-pub struct WriteRequest<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> WriteRequest<'a> {
-    /// Looks at a request.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
-    }
-
-    /// The series, in order.
-    pub fn series(&self) -> impl Iterator<Item = Result<TimeSeries<'a>, DecodeError>> + use<'a> {
-        messages(self.bytes, SERIES).map(|bytes| Ok(TimeSeries { bytes: bytes? }))
-    }
-
-    /// Families and what is known about them, in order.
-    pub fn metadata(&self) -> impl Iterator<Item = Result<(&'a str, MetricMetadata), DecodeError>> + use<'a> {
-        messages(self.bytes, METADATA).map(|bytes| metadata(bytes?))
-    }
-}
-
-/// One series of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct TimeSeries<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> TimeSeries<'a> {
-    /// Names and values as they were sent: not checked to be sorted, unique or not empty.
-    pub fn labels(&self) -> impl Iterator<Item = Result<(&'a str, &'a str), DecodeError>> + use<'a> {
-        messages(self.bytes, 1).map(|bytes| {
-            let (mut name, mut value) = ("", "");
-            for field in Fields::new(bytes?) {
-                let field = field?;
-                match field.number {
-                    1 => name = field.str()?,
-                    2 => value = field.str()?,
-                    _ => {}
-                }
-            }
-            Ok((name, value))
-        })
-    }
-
-    /// The samples as they were sent.
-    pub fn samples(&self) -> impl Iterator<Item = Result<Sample, DecodeError>> + use<'a> {
-        messages(self.bytes, 2).map(|bytes| {
-            let mut sample = Sample { timestamp_ms: 0, value: 0.0 };
-            for field in Fields::new(bytes?) {
-                let field = field?;
-                match field.number {
-                    1 => sample.value = field.double()?,
-                    2 => sample.timestamp_ms = field.varint()? as i64,
-                    _ => {}
-                }
-            }
-            Ok(sample)
-        })
-    }
-
-    /// How many exemplars and native histograms it has, which this reader does not give.
-    pub fn others(&self) -> Result<usize, DecodeError> {
-        let mut count = 0;
-        for field in Fields::new(self.bytes) {
-            count += matches!(field?.number, 3 | 4) as usize;
-        }
-        Ok(count)
-    }
-}
-
-fn metadata(bytes: &[u8]) -> Result<(&str, MetricMetadata), DecodeError> {
-    let mut family = "";
-    let mut metadata = MetricMetadata::default();
-    for field in Fields::new(bytes) {
-        let field = field?;
-        match field.number {
-            1 => {
-                let known = TYPES.get(field.varint()?.min(TYPES.len() as u64) as usize);
-                metadata.metric_type = known.copied().unwrap_or_default();
-            }
-            2 => family = field.str()?,
-            4 => metadata.help = field.str()?.to_owned(),
-            5 => metadata.unit = field.str()?.to_owned(),
-            _ => {}
+    /// Name of the request's message, as the `proto` parameter of the media type names it.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::V1 => "prometheus.WriteRequest",
+            Self::V2 => "io.prometheus.write.v2.Request",
         }
     }
-    Ok((family, metadata))
-}
 
-/// The messages of one repeated field.
-fn messages(message: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], DecodeError>> {
-    Fields::new(message).filter_map(move |field| match field {
-        Ok(field) if field.number == number => Some(field.bytes()),
-        Ok(_) => None,
-        Err(error) => Some(Err(error)),
-    })
+    /// Content-Type of a request.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            // Receivers from before 2.0 know no parameter.
+            Self::V1 => MEDIA_TYPE,
+            Self::V2 => "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+        }
+    }
+
+    /// Name and value of the header that says the protocol's version.
+    pub fn header(self) -> (&'static str, &'static str) {
+        match self {
+            Self::V1 => ("X-Prometheus-Remote-Write-Version", "0.1.0"),
+            Self::V2 => ("X-Prometheus-Remote-Write-Version", "2.0.0"),
+        }
+    }
+
+    /// The version that a Content-Type asks for; the error is a sentence for the sender (`ParseProtoMsg` in
+    /// client_golang's exp/api/remote).
+    pub fn from_content_type(content_type: &str) -> Result<Self, String> {
+        let mut parts = content_type.trim().split(';');
+        if parts.next() != Some(MEDIA_TYPE) {
+            return Err(format!(
+                "expected {MEDIA_TYPE} as the first (media) part, got {content_type} content-type"
+            ));
+        }
+        for part in parts {
+            let Some((name, value)) = part.split_once('=').filter(|(_, value)| !value.contains('=')) else {
+                return Err(format!(
+                    "as per https://www.rfc-editor.org/rfc/rfc9110#parameter expected parameters to be key-values, got \
+                     {part} in {content_type} content-type"
+                ));
+            };
+            if name == "proto" {
+                return Self::ALL.into_iter().find(|version| version.message() == value).ok_or_else(|| {
+                    let [first, second] = Self::ALL.map(Self::message);
+                    format!(
+                        "got {content_type} content type; unknown type for remote write protobuf message {value}, \
+                         supported: {first}, {second}"
+                    )
+                });
+            }
+        }
+        Ok(Self::V1)
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! points before it.
 
 use hashbrown::{HashMap, HashSet};
+use model::{AppendReport, Exemplar, NativeHistogram};
 use storage_api::{SampleBatch, SeriesRef};
 use wire::otlp_to_prometheus::SampleSink;
 
@@ -38,10 +39,14 @@ impl Resend {
 pub(super) struct Columns {
     /// What the store gets.
     pub(super) samples: SampleBatch,
+    /// What became of the exemplars, once they were appended.
+    pub(super) exemplars: AppendReport,
     /// Data points that the samples come from.
     pub(super) points: u64,
     /// For each sample the ordinal of its point, and [`NO_POINT`].
     ordinals: Vec<u32>,
+    /// For each exemplar the ordinal of its point.
+    exemplar_ordinals: Vec<u32>,
     /// For each sample its place in the run of its point; empty when no run has holes, as the place shows then.
     places: Vec<u32>,
 }
@@ -58,9 +63,14 @@ impl Columns {
         self.ordinals.get(position as usize).copied().filter(|ordinal| ordinal & NO_POINT == 0)
     }
 
-    /// What to send again, given the positions whose series the store did not know.
-    pub(super) fn resend(&self, stale: &[u32]) -> Resend {
+    /// What to send again, given the positions of samples and of exemplars whose series the store did not know.
+    pub(super) fn resend(&self, stale: &[u32], stale_exemplars: &[u32]) -> Resend {
         let mut resend = Resend::default();
+        for &position in stale_exemplars {
+            if let Some(&ordinal) = self.exemplar_ordinals.get(position as usize) {
+                resend.0.entry(ordinal).or_default();
+            }
+        }
         for &position in stale {
             let position = position as usize;
             if let Some(&ordinal) = self.ordinals.get(position) {
@@ -99,14 +109,22 @@ impl<'r> Sink<'r> {
 
     #[inline]
     fn push(&mut self, handle: Handle, place: u32, flag: u32, timestamp_ms: i64, value: f64) {
+        if self.is_wanted(handle, place, flag) {
+            self.columns.samples.push(handle.series, timestamp_ms, value);
+        }
+    }
+
+    /// Whether a sample is to be pushed; if so its point is noted.
+    #[inline]
+    fn is_wanted(&mut self, handle: Handle, place: u32, flag: u32) -> bool {
         if let Some(only) = self.only {
             if !only.0.get(&handle.ordinal).is_some_and(|places| places.contains(&place)) {
-                return;
+                return false;
             }
             self.columns.places.push(place);
         }
-        self.columns.samples.push(handle.series, timestamp_ms, value);
         self.columns.ordinals.push(handle.ordinal | flag);
+        true
     }
 }
 
@@ -116,6 +134,21 @@ impl SampleSink<Handle> for Sink<'_> {
         self.columns.points += 1;
         for (place, (handle, value)) in (0..).zip(handles.iter().zip(values)) {
             self.push(*handle, place, 0, timestamp_ms, *value);
+        }
+    }
+
+    fn histogram(&mut self, handle: Handle, timestamp_ms: i64, histogram: NativeHistogram) {
+        self.columns.points += 1;
+        if self.is_wanted(handle, 0, 0) {
+            self.columns.samples.push_histogram(handle.series, timestamp_ms, histogram);
+        }
+    }
+
+    fn exemplar(&mut self, handle: Handle, exemplar: Exemplar) {
+        // One that is sent again although the store has it is a duplicate, of which the store keeps one.
+        if self.only.is_none_or(|only| only.concerns(handle.ordinal)) {
+            self.columns.exemplar_ordinals.push(handle.ordinal);
+            self.columns.samples.push_exemplar(handle.series, exemplar);
         }
     }
 

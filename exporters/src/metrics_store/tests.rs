@@ -110,8 +110,9 @@ async fn refused_points_are_counted_exactly_and_the_others_are_stored() {
     };
     let data = Histogram { data_points: vec![point], aggregation_temporality: 2 };
     let histogram = Metric { name: "h".to_owned(), data: Some(Data::Histogram(data)), ..Metric::default() };
+    let too_coarse = ExponentialHistogramDataPoint { scale: -9, ..Default::default() };
     let exponential = ExponentialHistogram {
-        data_points: vec![ExponentialHistogramDataPoint::default(); 3],
+        data_points: vec![too_coarse; 3],
         aggregation_temporality: 2,
     };
     let exponential = Metric {
@@ -120,7 +121,7 @@ async fn refused_points_are_counted_exactly_and_the_others_are_stored() {
         ..Metric::default()
     };
     let report = exporter.consume(metrics(vec![histogram, exponential], 4)).await;
-    assert_eq!(told(report), (0, vec![("exponential_histogram", 3), ("refused", 1)]));
+    assert_eq!(told(report), (0, vec![("invalid_histogram", 3), ("refused", 1)]));
 }
 
 #[tokio::test]

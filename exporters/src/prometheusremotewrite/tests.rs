@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use pipelines::Exporter;
 use serde_json::{Value, json};
 use wire::compression::decode;
-use wire::remote_write::WriteRequest;
+use wire::remote_write::{Request, Series, Version, WRITTEN_HEADERS};
 
 use crate::Stores;
 use crate::testing::{Answer, Asked, Server, context, create, gauge, metrics};
@@ -30,19 +30,19 @@ async fn start(server: &Server, more: Value) -> Arc<dyn Exporter> {
 
 /// The series of a request: labels as text, and (ms, value).
 fn series(asked: &Asked) -> Vec<(String, Vec<(i64, f64)>)> {
+    let version = Version::from_content_type(asked.headers["content-type"].to_str().expect("text"));
     let body = decode("snappy", &asked.body, 1 << 20).expect("snappy");
+    let request = Request::new(version.expect("a version"), &body, 0).expect("well-formed");
+    let mut series = Series::default();
     let mut list = Vec::new();
-    for series in WriteRequest::new(&body).series() {
-        let series = series.expect("well-formed");
-        let labels: Vec<String> = series
-            .labels()
-            .map(|label| label.map(|(name, value)| format!("{name}={value}")).expect("well-formed"))
-            .collect();
-        let samples =
-            series.samples().map(|sample| sample.map(|s| (s.timestamp_ms, s.value)).expect("well-formed"));
+    for encoded in request.series() {
+        request.read(encoded.expect("well-formed"), &mut series).expect("well-formed");
+        let labels = request.labels(&series).expect("sound labels");
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let samples = series.samples.iter().map(|sample| (sample.sample.timestamp_ms, sample.sample.value));
         list.push((labels.join(","), samples.collect()));
     }
-    list.sort_by(|left, right| left.partial_cmp(right).expect("no NaN"));
+    list.sort_by(|left: &(String, Vec<_>), right| left.partial_cmp(right).expect("no NaN"));
     list
 }
 
@@ -126,7 +126,7 @@ async fn what_could_not_be_delivered_is_an_error_of_the_batch() {
 async fn what_the_protocol_cannot_carry_is_counted_each_time_also_when_the_endpoint_is_away() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let exponential = ExponentialHistogram {
-        data_points: vec![ExponentialHistogramDataPoint::default(); 3],
+        data_points: vec![ExponentialHistogramDataPoint { scale: -9, ..Default::default() }; 3],
         aggregation_temporality: 2,
     };
     let value = Some(number_data_point::Value::AsDouble(1.0));
@@ -150,13 +150,61 @@ async fn what_the_protocol_cannot_carry_is_counted_each_time_also_when_the_endpo
     let counted = |want: u64| {
         let text = recorder.handle().render();
         let series = "tidegate_exporter_rejected_items";
-        let labels = "{exporter=\"prometheusremotewrite\",reason=\"exponential_histogram\"}";
+        let labels = "{exporter=\"prometheusremotewrite\",reason=\"invalid_histogram\"}";
         assert!(text.contains(&format!("{series}{labels} {want}\n")), "{text}");
     };
     consume(batch.clone()).await.expect_err("the endpoint is away");
     counted(3);
     assert_eq!(consume(batch).await.expect("taken").rejected_count(), 3);
     counted(6);
+}
+
+fn written(answer: Answer, counts: [&'static str; 3]) -> Answer {
+    WRITTEN_HEADERS.into_iter().zip(counts).fold(answer, |answer, (name, count)| answer.header(name, count))
+}
+
+#[tokio::test]
+async fn version_2_is_spoken_when_asked_and_what_was_not_written_counts_as_refused() {
+    let short = written(Answer::status(400), ["1", "0", "0"]);
+    let server = Server::start([short], written(Answer::status(204), ["2", "0", "0"])).await;
+    let message = "io.prometheus.write.v2.Request";
+    let exporter = start(&server, json!({"protobuf_message": message})).await;
+    let batch = || gauge(&[("a", 1, 1.0), ("b", 1, 2.0)]);
+    let report = exporter.consume(batch()).await.expect("settled");
+    assert_eq!((report.stored, report.rejected_count()), (1, 1));
+    assert_eq!(exporter.consume(batch()).await.expect("taken").stored, 2);
+    let asked = &server.asked()[1];
+    assert_eq!(asked.headers["content-type"], "application/x-protobuf;proto=io.prometheus.write.v2.Request");
+    assert_eq!(asked.headers["x-prometheus-remote-write-version"], "2.0.0");
+    assert_eq!(
+        series(asked),
+        [
+            ("__name__=level,job=shop,n=a".to_owned(), vec![(1, 1.0)]),
+            ("__name__=level,job=shop,n=b".to_owned(), vec![(1, 2.0)]),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn endpoints_that_do_not_take_version_2_get_version_1_from_then_on() {
+    // 415 says so, and success that does not say what was written.
+    for refusal in [Answer::status(415), Answer::status(204)] {
+        let server = Server::start([refusal], Answer::status(204)).await;
+        let exporter = start(&server, json!({"protobuf_message": "io.prometheus.write.v2.Request"})).await;
+        for time in [1, 2] {
+            let report = exporter.consume(gauge(&[("a", time, 1.0)])).await.expect("taken");
+            assert_eq!((report.stored, report.rejected.len()), (1, 0));
+        }
+        let types: Vec<_> = server.asked().iter().map(|asked| asked.headers["content-type"].clone()).collect();
+        assert_eq!(
+            types,
+            [
+                "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+                "application/x-protobuf",
+                "application/x-protobuf"
+            ]
+        );
+    }
 }
 
 #[tokio::test]
@@ -185,7 +233,10 @@ fn faulty_configs_are_refused_by_path() {
         "compression: \"gzip\" is not supported, want snappy",
     );
     check(json!({"endpoint": url, "wal": {"directory": "x"}}), "wal: is not supported yet");
-    check(json!({"endpoint": url, "send_metadata": true}), "send_metadata: is not supported yet");
+    check(
+        json!({"endpoint": url, "protobuf_message": "x"}),
+        "protobuf_message: \"x\" is not known, want prometheus.WriteRequest or io.prometheus.write.v2.Request",
+    );
     check(
         json!({"endpoint": url, "remote_write_queue": {"queue_size": 0}}),
         "remote_write_queue::queue_size: a 0 size",

@@ -97,7 +97,11 @@ impl ScopeLabels {
 }
 
 /// The labels that all series of a point share. Empty values stay until the label set is made: there they vanish.
-pub(super) struct SeriesLabels(BTreeMap<String, String>);
+pub(super) struct SeriesLabels {
+    pairs: BTreeMap<String, String>,
+    /// A sentence for each label that several attributes share.
+    collisions: Vec<String>,
+}
 
 impl SeriesLabels {
     pub(super) fn of_point(
@@ -115,6 +119,37 @@ impl SeriesLabels {
             labels.set(name, value);
         }
         Ok(labels)
+    }
+
+    /// Attributes that are labels already; the resource's own are added where there is no such label yet, so that what a
+    /// processor put there arrives.
+    pub(super) fn verbatim(
+        attributes: &Attributes<'_>,
+        settings: &Settings,
+        group: &ResourceGroup<'_>,
+    ) -> Result<Self, DecodeError> {
+        let mut labels = Self { pairs: BTreeMap::new(), collisions: Vec::new() };
+        for attribute in attributes.iter() {
+            let attribute = attribute?;
+            let mut value = String::new();
+            attribute.value()?.append_as_string(&mut value)?;
+            labels.set(attribute.key()?, &value);
+        }
+        for attribute in group.resource()?.attributes.iter() {
+            let attribute = attribute?;
+            let mut value = String::new();
+            attribute.value()?.append_as_string(&mut value)?;
+            labels.set_if_empty(&settings.label_naming().name(attribute.key()?)?, &value);
+        }
+        for (name, value) in &settings.external_labels {
+            labels.set_if_empty(name, value);
+        }
+        Ok(labels)
+    }
+
+    /// The sentences about labels that several attributes share, once.
+    pub(super) fn take_collisions(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.collisions)
     }
 
     /// The labels of a resource's `target_info`; none if they would say no more than `job` and `instance` do, or if
@@ -157,15 +192,24 @@ impl SeriesLabels {
         pairs.sort_by_key(|(key, _)| *key);
         let naming = settings.label_naming();
         let mut labels = BTreeMap::<String, String>::new();
+        let mut collisions = Vec::new();
         for (key, value) in pairs {
             let name = if naming.utf8 { key.to_owned() } else { naming.name(key)? };
             let joined = labels.entry(name).or_default();
-            if !joined.is_empty() {
+            if !joined.is_empty() && !naming.utf8 {
+                collisions.push(format!(
+                    "attribute {key:?} collides with another one after name sanitization, values are joined with ';'"
+                ));
                 joined.push(';');
+            }
+            if naming.utf8 {
+                // The same key again: upstream's builder keeps one of them, the last.
+                joined.clear();
             }
             joined.push_str(&value);
         }
-        Ok(Self(labels))
+        let pairs = labels;
+        Ok(Self { pairs, collisions })
     }
 
     fn add_resource(&mut self, settings: &Settings, resource: &ResourceLabels) {
@@ -180,11 +224,11 @@ impl SeriesLabels {
     }
 
     fn is_unset(&self, name: &str) -> bool {
-        self.0.get(name).is_none_or(String::is_empty)
+        self.pairs.get(name).is_none_or(String::is_empty)
     }
 
     fn set(&mut self, name: &str, value: &str) {
-        self.0.insert(name.to_owned(), value.to_owned());
+        self.pairs.insert(name.to_owned(), value.to_owned());
     }
 
     fn set_if_empty(&mut self, name: &str, value: &str) {
@@ -201,14 +245,14 @@ impl SeriesLabels {
     fn with(&self, family: &str, suffix: &str, extra: Option<(&str, &str)>) -> Labels {
         let name = [family, suffix].concat();
         let last = [(METRIC_NAME, name.as_str())].into_iter().chain(extra);
-        Labels::from_pairs(self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(last))
+        Labels::from_pairs(self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(last))
     }
 
     /// Refuses points whose label sets would be too large together.
     fn check_size(&self, family: &str, series: usize) -> Result<(), DecodeError> {
         // Room for `__name__`, `_bucket`, `le` and the bound.
         const NAMES_BYTES: usize = 40;
-        let text = self.0.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let text = self.pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         let bytes = (text + family.len() + NAMES_BYTES).saturating_mul(series);
         if bytes > POINT_LABELS_BYTES_MAX {
             return Err(DecodeError::invalid(format!(

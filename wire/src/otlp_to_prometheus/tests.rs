@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 
-use model::{AppendReport, Labels, MetricMetadata, MetricType, is_stale_nan};
+use model::{
+    AppendReport, IntegerBuckets, Labels, MetricMetadata, MetricType, NativeHistogram, is_stale_nan,
+};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value::Value,
@@ -16,6 +18,8 @@ use prost::Message;
 use super::{Resolved, SampleSink, SeriesKey, SeriesResolver, Settings, Translator};
 use crate::DecodeError;
 use crate::prometheus_names::Strategy;
+
+mod native;
 
 /// 2023-11-14T22:13:20Z.
 const T_NS: u64 = 1_700_000_000_000_000_000;
@@ -60,17 +64,50 @@ impl SeriesResolver for Table {
     }
 }
 
+/// Samples as text behind their handle and time, in the order in which they came.
 #[derive(Default)]
-struct Samples(Vec<(usize, i64, f64)>);
+struct Samples(Vec<(usize, i64, String)>);
 
 impl SampleSink<usize> for Samples {
     fn point(&mut self, handles: &[usize], timestamp_ms: i64, values: &[f64]) {
         assert_eq!(handles.len(), values.len());
-        self.0.extend(handles.iter().zip(values).map(|(handle, value)| (*handle, timestamp_ms, *value)));
+        let shown = |value: f64| if is_stale_nan(value) { "stale".to_owned() } else { value.to_string() };
+        self.0
+            .extend(handles.iter().zip(values).map(|(handle, value)| (*handle, timestamp_ms, shown(*value))));
+    }
+
+    fn histogram(&mut self, handle: usize, timestamp_ms: i64, histogram: NativeHistogram) {
+        let NativeHistogram::Integer(histogram) = histogram else { panic!("OTLP has integer counts") };
+        let spans = |side: &IntegerBuckets| {
+            let spans: Vec<_> =
+                side.spans.iter().map(|span| format!("{}:{}", span.offset, span.length)).collect();
+            format!("{} {:?}", spans.join(","), side.deltas)
+        };
+        let sum = if is_stale_nan(histogram.sum) { "stale".to_owned() } else { histogram.sum.to_string() };
+        let text = format!(
+            "schema {} zero {}@{:e} count {} sum {sum} + {} - {} {:?} {:?}",
+            histogram.schema,
+            histogram.zero_count,
+            histogram.zero_threshold,
+            histogram.count,
+            spans(&histogram.positive),
+            spans(&histogram.negative),
+            histogram.custom_values.as_deref().unwrap_or(&[]),
+            histogram.counter_reset_hint,
+        );
+        self.0.push((handle, timestamp_ms, text));
+    }
+
+    fn exemplar(&mut self, handle: usize, exemplar: model::Exemplar) {
+        self.0.push((
+            handle,
+            exemplar.timestamp_ms,
+            format!("exemplar {} {}", exemplar.labels, exemplar.value),
+        ));
     }
 
     fn target_info(&mut self, handle: usize, timestamp_ms: i64) {
-        self.0.push((handle, timestamp_ms, 1.0));
+        self.0.push((handle, timestamp_ms, "1".to_owned()));
     }
 }
 
@@ -81,10 +118,10 @@ fn translate(
 ) -> (Vec<String>, AppendReport) {
     let mut samples = Samples::default();
     let report = Translator::new(settings).translate(&request.encode_to_vec(), table, &mut samples).unwrap();
-    let lines = samples.0.iter().map(|(handle, time, value)| {
-        let value = if is_stale_nan(*value) { "stale".to_owned() } else { value.to_string() };
-        format!("{} {value} @{}", table.series[*handle], time - T_MS)
-    });
+    let lines = samples
+        .0
+        .iter()
+        .map(|(handle, time, value)| format!("{} {value} @{}", table.series[*handle], time - T_MS));
     (lines.collect(), report)
 }
 
@@ -534,8 +571,10 @@ fn nested_list(depth: usize) -> AnyValue {
 
 #[test]
 fn what_cannot_be_stored_is_refused_point_by_point() {
+    let too_coarse = ExponentialHistogramDataPoint { scale: -5, ..Default::default() };
+    let miscounted = ExponentialHistogramDataPoint { count: 1, ..Default::default() };
     let exponential = Data::ExponentialHistogram(ExponentialHistogram {
-        data_points: vec![ExponentialHistogramDataPoint::default(); 3],
+        data_points: vec![too_coarse, miscounted],
         aggregation_temporality: AggregationTemporality::Cumulative as i32,
     });
     let delta = sum(vec![point(&[], 1.0); 2], AggregationTemporality::Delta, true);
@@ -554,7 +593,7 @@ fn what_cannot_be_stored_is_refused_point_by_point() {
             vec![],
             vec![
                 metric("exp", "", exponential),
-                metric("good", "", gauge(vec![with_exemplars])),
+                metric("good", "", sum(vec![with_exemplars], AggregationTemporality::Cumulative, false)),
                 metric("delta", "", delta),
                 metric("unspecified", "", unspecified),
                 metric("delta_histogram", "", delta_histogram),
@@ -573,7 +612,8 @@ fn what_cannot_be_stored_is_refused_point_by_point() {
     assert_eq!(
         counts,
         [
-            ("exponential_histogram", 3),
+            ("invalid_histogram", 2),
+            ("exemplar_without_value", 0),
             ("delta_temporality", 3),
             ("unspecified_temporality", 1),
             ("no_value", 1),
@@ -581,11 +621,12 @@ fn what_cannot_be_stored_is_refused_point_by_point() {
             ("invalid_metric_name", 1),
             ("invalid_labels", 1),
             ("empty_metric", 0),
-            ("exemplars_not_stored", 0),
         ]
     );
-    assert_eq!(report.rejected[0].message, r#"metric "exp": exponential histograms are not supported"#);
-    assert_eq!(report.rejected[8].message, "2 exemplars were not stored: storing exemplars is not supported");
+    assert_eq!(
+        report.rejected[0].message,
+        r#"metric "exp": cannot convert exponential to native histogram: scale must be >= -4, was -5"#
+    );
 }
 
 #[test]
