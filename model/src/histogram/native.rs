@@ -36,6 +36,17 @@ impl NativeHistogram {
         is_stale_nan(self.sum())
     }
 
+    /// A stale marker of this kind with nothing but its sum, which is all that is stored of one.
+    pub fn to_bare_stale(&self) -> Self {
+        let sum = crate::stale_nan();
+        match self {
+            Self::Integer(_) => {
+                Self::Integer(Arc::new(IntegerHistogram { sum, ..IntegerHistogram::default() }))
+            }
+            Self::Float(_) => Self::Float(Arc::new(FloatHistogram { sum, ..FloatHistogram::default() })),
+        }
+    }
+
     /// Sum of the observations.
     pub fn sum(&self) -> f64 {
         match self {

@@ -1,8 +1,11 @@
-//! What the metrics store writes into its log: series, samples, metadata (`docs/formats/head-records.md`).
+//! What the metrics store writes into its log and its checkpoints (`docs/formats/head-records.md`).
 //!
 //! A record is a kind byte and its items. Samples are columns per shard: series as deltas, times as runs, values with
 //! the bytes that they need; about 5 bytes a sample for counters scraped together. Decoders walk the bytes and
 //! allocate nothing.
+
+mod checkpoint;
+mod histograms;
 
 use crate::FormatError;
 use crate::varint::{put_uvarint, put_varint, take_uvarint, take_varint, unzigzag, zigzag};
@@ -13,6 +16,22 @@ pub const SERIES: u8 = 1;
 pub const SAMPLES: u8 = 2;
 /// Kind byte of a record with metric metadata.
 pub const METADATA: u8 = 3;
+/// Kind byte of a record with native histograms.
+pub const HISTOGRAMS: u8 = 4;
+/// Kind byte of a record with exemplars.
+pub const EXEMPLARS: u8 = 5;
+/// Kind byte of a record that says what was deleted.
+pub const DELETIONS: u8 = 6;
+/// Kind byte of a record with chunks; only in checkpoints.
+pub const CHUNKS: u8 = 7;
+/// Kind byte of the last record of a checkpoint.
+pub const END: u8 = 8;
+
+pub use checkpoint::{ChunkItem, put_chunk, put_end, read_chunks, read_end};
+pub use histograms::{
+    DeletionItem, ExemplarItem, ItemPlace, put_deletion, put_exemplar, put_histogram, read_deletions,
+    read_exemplars, read_histogram_items,
+};
 
 /// Half bytes from here on say how many leading bytes of a float follow (minus this, plus one); below, how many bytes
 /// of a zig-zagged integer.

@@ -33,8 +33,10 @@ pub(crate) enum TsdbError {
     LabelsTooLong { got: usize, limit: usize },
     #[error("the columns of an append differ in length: {refs} series, {timestamps} times, {values} values")]
     UnequalColumns { refs: usize, timestamps: usize, values: usize },
-    #[error("native histograms and exemplars are not stored yet")]
-    FloatsOnly,
+    #[error("the positions of the native histograms of an append do not ascend or are not there")]
+    HistogramPositions,
+    #[error("{path} has version {version}, this program reads 1")]
+    Version { path: String, version: u8 },
     #[error("series {labels}: {error}")]
     Chunk { labels: String, error: FormatError },
     #[error("a task of the metrics store ended early: {0}")]
@@ -44,6 +46,10 @@ pub(crate) enum TsdbError {
 impl TsdbError {
     pub(crate) fn disk(path: &Path, error: io::Error) -> Self {
         Self::Disk { path: path.display().to_string(), error }
+    }
+
+    pub(crate) fn version(path: &Path, version: u8) -> Self {
+        Self::Version { path: path.display().to_string(), version }
     }
 
     fn kind(&self) -> ErrorKind {
@@ -56,8 +62,9 @@ impl TsdbError {
             | Self::TooManyLabels { .. }
             | Self::LabelsTooLong { .. }
             | Self::UnequalColumns { .. }
-            | Self::FloatsOnly => ErrorKind::Invalid,
+            | Self::HistogramPositions => ErrorKind::Invalid,
             Self::Chunk { error, .. } => error.kind(),
+            Self::Version { .. } => ErrorKind::Corrupt,
             Self::Task(_) => ErrorKind::Internal,
         }
     }

@@ -1,4 +1,4 @@
-//! Every name that the store puts into its folder: `<tenant>/wal/`.
+//! Every name that the store puts into its folder: `<tenant>/wal/`, `<tenant>/checkpoint`, and the blocks beside them.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,21 @@ pub(crate) fn tenant(root: &Path, tenant: &TenantId) -> PathBuf {
 }
 
 /// The folder of a tenant's log.
-pub(crate) fn wal(root: &Path, id: &TenantId) -> PathBuf {
-    tenant(root, id).join("wal")
+pub(crate) fn wal(tenant_dir: &Path) -> PathBuf {
+    tenant_dir.join("wal")
+}
+
+/// The checkpoint of a tenant.
+pub(crate) fn checkpoint(tenant_dir: &Path) -> PathBuf {
+    tenant_dir.join("checkpoint")
+}
+
+/// A checkpoint that is not whole yet.
+pub(crate) fn temporary_checkpoint(tenant_dir: &Path) -> PathBuf {
+    tenant_dir.join("checkpoint.tmp")
+}
+
+/// A copy of a checkpoint that could not be read, for a person to look at.
+pub(crate) fn damaged_checkpoint(tenant_dir: &Path) -> PathBuf {
+    tenant_dir.join("checkpoint.damaged")
 }

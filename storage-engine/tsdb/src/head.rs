@@ -1,8 +1,9 @@
 //! The samples of a tenant that are in memory: shards of series, their labels and postings, and what queries see.
 //!
-//! Locks, in the order in which they are taken: `gather`, `visible`, a shard's `index`, its `data`, the symbols. An
-//! append holds `visible` shared from its first sample to its place in the log; a query takes it alone for a moment to
-//! begin a new epoch and then reads at leisure what was there before (TSDB-2).
+//! Locks, in the order in which they are taken: `names`, `gather`, `visible`, a shard's `index`, its `data`, the
+//! symbols. An append holds `visible` shared from its first sample to its place in the log; a query takes it alone for a
+//! moment to begin a new epoch and then reads at leisure what was there before (TSDB-2). `names` is held shared by
+//! whoever carries numbers of series or symbols from one lock to the next, and alone to take series away.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -18,14 +19,23 @@ use crate::metrics::HeadMetrics;
 use crate::{HeadStats, TsdbSettings};
 
 pub(crate) mod append;
+pub(crate) mod checkpoint;
+mod delete;
+mod exemplars;
+pub(crate) mod flush;
+mod forget;
 mod paged;
 mod postings;
 mod read;
+mod refusals;
 pub(crate) mod replay;
 mod selection;
-mod series;
+pub(crate) mod series;
+mod stats;
 mod symbols;
+mod value;
 
+use exemplars::Exemplars;
 use paged::Paged;
 use postings::Postings;
 use series::Series;
@@ -45,12 +55,16 @@ pub(crate) struct Head {
     visible: RwLock<u64>,
     /// One query at a time reads against the marks of its epoch.
     gather: Mutex<()>,
+    names: RwLock<()>,
+    exemplars: Mutex<Exemplars>,
     series_count: AtomicU64,
     memory_bytes: AtomicU64,
     chunk_count: AtomicU64,
     /// Oldest and newest sample, ms; the newest below the oldest when there is none.
     oldest_ms: AtomicI64,
     newest_ms: AtomicI64,
+    /// Everything before this time was written to blocks, ms; what comes for it is late.
+    flushed_ms: AtomicI64,
 }
 
 #[derive(Default)]
@@ -96,7 +110,7 @@ impl Default for Data {
 }
 
 /// A series by number and shard; what a [`SeriesRef`] says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     pub(crate) shard: u32,
     pub(crate) local: u32,
@@ -118,6 +132,7 @@ impl Place {
 
 impl Head {
     pub(crate) fn new(tenant: TenantId, settings: TsdbSettings, metrics: HeadMetrics) -> Self {
+        let exemplars = Exemplars::new(settings.exemplars_max, settings.out_of_order_window_ms);
         Self {
             tenant,
             settings,
@@ -126,11 +141,14 @@ impl Head {
             symbols: Symbols::new(),
             visible: RwLock::new(1),
             gather: Mutex::new(()),
+            names: RwLock::new(()),
+            exemplars: Mutex::new(exemplars),
             series_count: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
             chunk_count: AtomicU64::new(0),
             oldest_ms: AtomicI64::new(i64::MAX),
             newest_ms: AtomicI64::new(i64::MIN),
+            flushed_ms: AtomicI64::new(i64::MIN),
         }
     }
 
@@ -158,6 +176,7 @@ impl Head {
             return Ok(Place { shard, local });
         }
         self.reserve_series()?;
+        let _names = self.names.read();
         self.symbols.intern(PairIter(labels, 0), &mut symbols);
         let index = &mut *self.shards[shard as usize].index.write();
         if let Some(local) = index.find(&symbols) {
@@ -183,7 +202,7 @@ impl Head {
             hasher.hash_one(labels.get(*other).map(|symbols| &**symbols).unwrap_or_default())
         });
         data.series.push(Series::default());
-        self.add_memory(bytes as u64);
+        self.add_memory(append::size(bytes));
         self.metrics.series.increment(1.0);
         self.metrics.series_created.increment(1);
     }
@@ -222,9 +241,34 @@ impl Head {
         drop(self.visible.write());
     }
 
-    fn add_chunks(&self, chunks: u64) {
-        self.chunk_count.fetch_add(chunks, Ordering::Relaxed);
-        self.metrics.chunks_created.increment(chunks);
+    /// Whether there is such a series.
+    fn has(&self, place: Place) -> bool {
+        self.shards[place.shard as usize].data.lock().series.get(place.local).is_some()
+    }
+
+    /// See `TsdbSettings::checkpoint_log_bytes`.
+    pub(crate) fn checkpoint_log_bytes(&self) -> u64 {
+        self.settings.checkpoint_log_bytes
+    }
+
+    /// Time of the newest sample, ms; `i64::MIN` when there is none.
+    pub(crate) fn newest_ms(&self) -> i64 {
+        self.newest_ms.load(Ordering::Relaxed)
+    }
+
+    /// Everything before this time is in blocks, ms.
+    pub(crate) fn flushed_ms(&self) -> i64 {
+        self.flushed_ms.load(Ordering::Relaxed)
+    }
+
+    /// Says that everything before `time_ms` is in blocks.
+    pub(crate) fn set_flushed_ms(&self, time_ms: i64) {
+        self.flushed_ms.fetch_max(time_ms, Ordering::Relaxed);
+    }
+
+    fn add_chunks(&self, chunks: i64) {
+        self.chunk_count.fetch_add(chunks.cast_unsigned(), Ordering::Relaxed);
+        self.metrics.chunks_created.increment(u64::try_from(chunks).unwrap_or(0));
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         self.metrics.chunks.increment(chunks as f64);
     }
@@ -234,8 +278,9 @@ impl Head {
         self.newest_ms.fetch_max(range.max, Ordering::Relaxed);
     }
 
-    fn add_memory(&self, bytes: u64) {
-        self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts memory that is held from now on, or, when negative, that is given back.
+    fn add_memory(&self, bytes: i64) {
+        self.memory_bytes.fetch_add(bytes.cast_unsigned(), Ordering::Relaxed);
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         self.metrics.memory_bytes.increment(bytes as f64);
     }

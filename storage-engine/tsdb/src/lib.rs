@@ -11,6 +11,7 @@
 //! - TSDB-4: an append is in the log at its place before any later append that builds on it: its new series before
 //!   their samples, a sample before the acknowledgement of its duplicate.
 
+mod checkpoint;
 mod error;
 mod filenames;
 mod head;

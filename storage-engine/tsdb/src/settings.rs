@@ -21,6 +21,13 @@ pub struct TsdbSettings {
     pub label_bytes_max: usize,
     /// How far ahead of the clock a sample may be.
     pub future_max: Duration,
+    /// How much older than the newest sample of the tenant a sample may be that is not in order, ms; 0 takes none.
+    pub out_of_order_window_ms: i64,
+    /// Exemplars that are kept of a tenant; 0 for none.
+    pub exemplars_max: usize,
+    /// Bytes of the log from which on a checkpoint is written, so that a start has not more to read; 0 for one at every
+    /// look.
+    pub checkpoint_log_bytes: u64,
 }
 
 impl Default for TsdbSettings {
@@ -38,6 +45,9 @@ impl Default for TsdbSettings {
             labels_max: 256,
             label_bytes_max: 64 << 10,
             future_max: Duration::from_secs(600),
+            out_of_order_window_ms: 30 * 60 * 1000,
+            exemplars_max: 100_000,
+            checkpoint_log_bytes: 128 << 20,
         }
     }
 }

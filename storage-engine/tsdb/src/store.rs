@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::{Labels, MetricMetadata, TenantId, TimeRange};
+use model::{Labels, Matcher, MetricMetadata, TenantId, TimeRange};
 use parking_lot::RwLock;
 use runtime::{Clock, Disk, Tasks};
 use storage_api::{
-    AppendOutcome, BoxFuture, MetricsAppender, MetricsQuerier, MetricsSelect, SampleBatch, Series, SeriesRef,
-    StorageResult,
+    AppendOutcome, BoxFuture, MetricsAppender, MetricsQuerier, MetricsSelect, SampleBatch, Series,
+    SeriesExemplars, SeriesRef, StorageResult,
 };
 
 use crate::TsdbSettings;
@@ -17,6 +18,9 @@ use crate::error::TsdbError;
 use crate::filenames;
 use crate::metrics::HeadMetrics;
 use crate::tenant::Tenant;
+
+/// Time between two looks at what is due.
+const MAINTENANCE_EVERY: Duration = Duration::from_secs(5);
 
 /// The metrics store. Clones share it.
 #[derive(Clone)]
@@ -90,6 +94,36 @@ impl Tsdb {
         self.0.find(tenant).map_or_else(HeadStats::default, |tenant| tenant.head.stats())
     }
 
+    /// Does what is due for each tenant: checkpoints. Blocks on the disk. A tenant that fails is logged and counted, and
+    /// comes again with the next call.
+    pub fn maintain(&self) {
+        let tenants: Vec<_> =
+            self.0.tenants.read().iter().map(|(id, it)| (id.clone(), Arc::clone(it))).collect();
+        for (id, tenant) in tenants {
+            if let Err(error) = tenant.maintain() {
+                tracing::error!(tenant = %id, %error, "the metrics store could not be maintained; it goes on");
+            }
+        }
+    }
+
+    /// Maintains the store from now on, as a task.
+    pub fn start_maintenance(&self) {
+        let (store, tasks) = (self.clone(), self.0.tasks.clone());
+        self.0.tasks.spawn("metrics-maintenance", async move {
+            loop {
+                tokio::select! {
+                    () = tasks.cancelled() => return,
+                    () = tokio::time::sleep(MAINTENANCE_EVERY) => {}
+                }
+                let store = store.clone();
+                let done = tasks.spawn_blocking("metrics-maintenance-run", move || store.maintain()).await;
+                if let Err(error) = done {
+                    tracing::error!(%error, "the maintenance of the metrics store ended early");
+                }
+            }
+        });
+    }
+
     /// Runs `read` over a tenant's data on a thread that may take its time; a tenant without data has none.
     async fn read<T, F>(&self, tenant: &TenantId, read: F) -> StorageResult<Vec<T>>
     where
@@ -126,7 +160,7 @@ impl Inner {
     }
 
     fn open_tenant(&self, tenant: &TenantId) -> Result<Tenant, TsdbError> {
-        let dir = filenames::wal(&self.root, tenant);
+        let dir = filenames::tenant(&self.root, tenant);
         Tenant::open(tenant, Arc::clone(&self.disk), dir, &self.settings, &self.metrics, &self.tasks)
     }
 }
@@ -197,6 +231,18 @@ impl MetricsQuerier for Tsdb {
     ) -> BoxFuture<'a, StorageResult<Vec<(String, MetricMetadata)>>> {
         let found = self.0.find(tenant).map_or_else(Vec::new, |tenant| tenant.metadata(metric));
         Box::pin(async move { Ok(found) })
+    }
+
+    fn exemplars<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        selectors: &'a [Vec<Matcher>],
+        range: TimeRange,
+    ) -> BoxFuture<'a, StorageResult<Vec<SeriesExemplars>>> {
+        let selectors = selectors.to_vec();
+        Box::pin(
+            async move { self.read(tenant, move |tenant| tenant.head.exemplars(&selectors, range)).await },
+        )
     }
 }
 

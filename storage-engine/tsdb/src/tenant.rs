@@ -5,46 +5,53 @@
 //! fails, the log still writes it as soon as it can (WAL-3), and whoever sends it again waits for that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use format::head_record::{METADATA, MetadataItem, SAMPLES, SERIES, put_metadata, put_series, read_metadata};
-use model::{Labels, MetricMetadata, MetricType, TenantId};
+use format::head_record::{SERIES, put_series};
+use model::{Labels, Matcher, MetricMetadata, TenantId, TimeRange};
 use parking_lot::Mutex;
 use runtime::{Clock, Disk, Tasks};
 use storage_api::{AppendOutcome, SampleBatch, SeriesRef};
-use wal::{Permit, Ticket, Wal};
+use wal::{Permit, Ticket, Wal, WalSettings};
 
 use crate::TsdbSettings;
+use crate::checkpoint::read_checkpoint;
 use crate::error::TsdbError;
+use crate::filenames;
+use crate::head::Head;
 use crate::head::append::Applied;
-use crate::head::replay::Restored;
-use crate::head::{Head, SHARDS};
 use crate::metrics::HeadMetrics;
+
+mod maintain;
+mod metadata;
+mod replay;
 
 /// Samples of one record, so that it stays far below the log's limit (26 bytes a sample at worst).
 const RECORD_SAMPLES_MAX: usize = 1 << 20;
 
+/// Native histograms of one record, which are a kilobyte or so each, and exemplars.
+const RECORD_ITEMS_MAX: usize = 1 << 13;
+
 /// Larger batches leave the async threads: at 0.1 µs a sample they would hold one for over half a millisecond.
 const INLINE_SAMPLES_MAX: usize = 5000;
+
+/// A histogram or an exemplar takes as long as this many samples, about.
+const ITEM_SAMPLES: usize = 20;
 
 /// New series and metadata are queued in records of about this size.
 const NAMES_RECORD_BYTES: usize = 1 << 20;
 
-/// Longest help and unit that are kept, bytes; longer ones are cut. People's texts are a few sentences.
-const METADATA_TEXT_BYTES_MAX: usize = 4 << 10;
-
-/// Records that wait for a replay worker: enough to keep it busy, little memory.
-const REPLAY_QUEUE: usize = 64;
-
-/// More workers than this only wait for the reader.
-const REPLAY_WORKERS_MAX: u32 = 4;
-
 pub(crate) struct Tenant {
     pub(crate) head: Head,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    metrics: HeadMetrics,
     wal: Wal,
+    /// Bytes that were queued for the log since the last checkpoint.
+    log_bytes: AtomicU64,
+    maintenance: Mutex<maintain::Maintenance>,
     pending: Mutex<Pending>,
     metadata: Mutex<BTreeMap<String, MetricMetadata>>,
     future_max_ms: i64,
@@ -63,22 +70,33 @@ struct Pending {
 }
 
 impl Tenant {
-    /// Opens a tenant's store and replays its log. Blocks on the disk.
+    /// Opens a tenant's store in `dir`: reads its checkpoint and replays its log. Blocks on the disk.
     pub(crate) fn open(
         tenant: &TenantId,
         disk: Arc<dyn Disk>,
-        wal_dir: PathBuf,
+        dir: PathBuf,
         settings: &TsdbSettings,
         metrics: &HeadMetrics,
         tasks: &Tasks,
     ) -> Result<Self, TsdbError> {
         let head = Head::new(tenant.clone(), settings.clone(), metrics.clone());
         let metadata = Mutex::default();
-        let (wal, restored) = replay(&head, &metadata, |deliver| {
+        let mut log_bytes = 0;
+        let ((wal, checkpoint), restored) = replay::replay(&head, &metadata, |deliver| {
+            let checkpoint = read_checkpoint(&*disk, &dir, &mut *deliver)?;
+            let sequence = checkpoint.sequence;
+            // Numbers below are in the checkpoint: the log never gives them again.
+            let wal_settings = WalSettings { sequence_min: sequence, ..settings.wal.clone() };
             let (wal, _) =
-                Wal::open(disk, wal_dir, settings.wal.clone(), tasks, |record| deliver(record.bytes))?;
-            Ok(wal)
+                Wal::open(Arc::clone(&disk), filenames::wal(&dir), wal_settings, tasks, |record| {
+                    if record.sequence >= sequence {
+                        log_bytes += record.bytes.len() as u64;
+                        deliver(record.bytes);
+                    }
+                })?;
+            Ok((wal, checkpoint))
         })?;
+        metrics.checkpoint_damage.increment(checkpoint.damaged);
         if restored.unknown > 0 {
             metrics.replay_unknown_samples.increment(restored.unknown);
             tracing::error!(
@@ -86,10 +104,20 @@ impl Tenant {
                 "samples in the log belong to series whose records were lost to damage; they are left out"
             );
         }
-        let future_max_ms = i64::try_from(settings.future_max.as_millis()).unwrap_or(i64::MAX);
-        let (families_max, family_bytes_max) = (settings.series_max, settings.label_bytes_max);
-        let pending = Mutex::default();
-        Ok(Self { head, wal, pending, metadata, future_max_ms, families_max, family_bytes_max })
+        Ok(Self {
+            head,
+            disk,
+            dir,
+            metrics: metrics.clone(),
+            wal,
+            log_bytes: AtomicU64::new(log_bytes),
+            maintenance: Mutex::new(maintain::Maintenance { checkpoint_bytes: checkpoint.bytes }),
+            pending: Mutex::default(),
+            metadata,
+            future_max_ms: i64::try_from(settings.future_max.as_millis()).unwrap_or(i64::MAX),
+            families_max: settings.series_max,
+            family_bytes_max: settings.label_bytes_max,
+        })
     }
 
     pub(crate) fn series(&self, labels: &Labels) -> Result<SeriesRef, TsdbError> {
@@ -114,7 +142,8 @@ impl Tenant {
         check_shape(&batch)?;
         let permit = self.wal.admit().await?;
         let time_max_ms = clock.now_ms().saturating_add(self.future_max_ms);
-        let (ticket, outcome) = if batch.len() <= INLINE_SAMPLES_MAX {
+        let items = batch.histograms.len() + batch.exemplars.len();
+        let (ticket, outcome) = if batch.len() + items * ITEM_SAMPLES <= INLINE_SAMPLES_MAX {
             self.apply(&permit, &batch, time_max_ms)
         } else {
             let task =
@@ -135,23 +164,17 @@ impl Tenant {
     ) -> (Option<Ticket>, AppendOutcome) {
         let visible = self.head.begin_append();
         let mut ticket = None;
-        let mut log = |record: &[u8]| {
-            let mut pending = self.pending.lock();
-            for series in pending.series.drain(..) {
-                permit.append(&series);
-            }
-            self.log_metadata(permit, std::mem::take(&mut pending.families));
-            // The ticket of the last record stands for those in front of it.
-            ticket = Some(permit.append(record));
-        };
-        let applied = if batch.len() <= RECORD_SAMPLES_MAX {
+        // The ticket of the last record stands for those in front of it.
+        let mut log = |record: &[u8]| ticket = Some(self.log(permit, record));
+        let items = batch.histograms.len().max(batch.exemplars.len());
+        let applied = if batch.len() <= RECORD_SAMPLES_MAX && items <= RECORD_ITEMS_MAX {
             self.head.apply(batch, *visible, time_max_ms, &mut log)
         } else {
             // One append all the same: queries see it whole, as the parts become visible together.
             let mut applied = Applied::default();
-            for start in (0..batch.len()).step_by(RECORD_SAMPLES_MAX) {
-                let part = part(batch, start);
-                applied.extend(start, self.head.apply(&part, *visible, time_max_ms, &mut log));
+            for part in parts(batch) {
+                let of_part = self.head.apply(&part.batch, *visible, time_max_ms, &mut log);
+                applied.extend(part.start, part.first_exemplar, of_part);
             }
             applied
         };
@@ -162,67 +185,37 @@ impl Tenant {
             self.head.wait_for_appends();
             ticket = Some(self.wal.barrier());
         }
-        let Applied { report, stale_refs, refused, .. } = applied;
-        (ticket, AppendOutcome { report, stale_refs, refused, ..AppendOutcome::default() })
+        let Applied { report, stale_refs, refused, exemplars, stale_exemplar_refs, .. } = applied;
+        (ticket, AppendOutcome { report, stale_refs, refused, exemplars, stale_exemplar_refs })
     }
 
-    /// Queues the metadata of `changed` families. Takes the lock of the families inside the order lock; nobody takes
-    /// them the other way round.
-    fn log_metadata(&self, permit: &Permit, changed: BTreeSet<String>) {
-        if changed.is_empty() {
-            return;
+    /// Queues a record for the log, behind the new series and metadata that wait.
+    fn log(&self, permit: &Permit, record: &[u8]) -> Ticket {
+        let mut pending = self.pending.lock();
+        let mut bytes = record.len();
+        for series in pending.series.drain(..) {
+            bytes += series.len();
+            permit.append(&series);
         }
-        let families = self.metadata.lock();
-        let mut record = vec![METADATA];
-        for metric in &changed {
-            let Some(MetricMetadata { metric_type, help, unit }) = families.get(metric) else { continue };
-            let metric_type = type_number(*metric_type);
-            put_metadata(&mut record, &MetadataItem { metric, metric_type, help, unit });
-            if record.len() >= NAMES_RECORD_BYTES {
-                permit.append(&record);
-                record.truncate(1);
-            }
-        }
-        if record.len() > 1 {
-            permit.append(&record);
-        }
+        self.log_metadata(permit, std::mem::take(&mut pending.families));
+        self.log_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        permit.append(record)
     }
 
-    pub(crate) fn set_metadata(&self, metric: &str, metadata: &MetricMetadata) {
-        let (help, unit) = (cut(&metadata.help), cut(&metadata.unit));
-        let mut families = self.metadata.lock();
-        let known = families.get(metric);
-        if known.is_some_and(|known| {
-            known.metric_type == metadata.metric_type && known.help == help && known.unit == unit
-        }) {
-            return;
+    /// Takes the samples in `range` of matching series out of the head; resolves when that is durable.
+    pub(crate) async fn delete_from_head(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<(), TsdbError> {
+        let permit = self.wal.admit().await?;
+        let mut ticket = None;
+        let log = &mut |record: &[u8]| ticket = Some(self.log(&permit, record));
+        self.head.delete(matchers, range, log);
+        if let Some(ticket) = ticket {
+            ticket.await?;
         }
-        if metric.len() > self.family_bytes_max {
-            let (bytes, limit) = (metric.len(), self.family_bytes_max);
-            return tracing::warn!(
-                bytes,
-                limit,
-                "the name of a metric family is too long: metadata is not kept"
-            );
-        }
-        if known.is_none() && families.len() as u64 >= self.families_max {
-            return tracing::warn!(metric, "too many metric families: metadata is not kept");
-        }
-        let (help, unit) = (help.to_owned(), unit.to_owned());
-        let metric_type = metadata.metric_type;
-        families.insert(metric.to_owned(), MetricMetadata { metric_type, help, unit });
-        drop(families);
-        self.pending.lock().families.insert(metric.to_owned());
-    }
-
-    pub(crate) fn metadata(&self, metric: Option<&str>) -> Vec<(String, MetricMetadata)> {
-        let families = self.metadata.lock();
-        match metric {
-            Some(metric) => {
-                families.get(metric).map(|found| (metric.to_owned(), found.clone())).into_iter().collect()
-            }
-            None => families.iter().map(|(metric, found)| (metric.clone(), found.clone())).collect(),
-        }
+        Ok(())
     }
 
     /// Writes what waits and ends the log.
@@ -236,126 +229,51 @@ fn check_shape(batch: &SampleBatch) -> Result<(), TsdbError> {
     if refs != timestamps || refs != values {
         return Err(TsdbError::UnequalColumns { refs, timestamps, values });
     }
-    if !batch.histograms.is_empty() || !batch.exemplars.is_empty() {
-        return Err(TsdbError::FloatsOnly);
+    let positions = &batch.histograms;
+    if !positions.is_sorted_by(|a, b| a.0 < b.0)
+        || positions.last().is_some_and(|last| last.0 as usize >= refs)
+    {
+        return Err(TsdbError::HistogramPositions);
     }
     Ok(())
 }
 
-/// The samples of one record, from position `start` on.
-fn part(batch: &SampleBatch, start: usize) -> SampleBatch {
-    let range = start..batch.len().min(start + RECORD_SAMPLES_MAX);
-    SampleBatch {
-        refs: batch.refs[range.clone()].to_vec(),
-        timestamps_ms: batch.timestamps_ms[range.clone()].to_vec(),
-        values: batch.values[range].to_vec(),
-        ..SampleBatch::default()
-    }
+/// A part of a batch that is small enough for its records.
+struct BatchPart {
+    start: usize,
+    first_exemplar: usize,
+    batch: SampleBatch,
 }
 
-/// As much of a text as is kept.
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(METADATA_TEXT_BYTES_MAX)]
-}
-
-/// Runs `open`, which reads the log, with workers that fill the head: each owns some shards and gets every record, so
-/// the records of a shard are applied in order.
-fn replay(
-    head: &Head,
-    metadata: &Mutex<BTreeMap<String, MetricMetadata>>,
-    open: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<Wal, TsdbError>,
-) -> Result<(Wal, Restored), TsdbError> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let workers = u32::try_from(cores).unwrap_or(REPLAY_WORKERS_MAX).min(REPLAY_WORKERS_MAX).min(SHARDS);
-    // Scoped threads: they are joined before this returns, so no task set needs to own them.
-    std::thread::scope(|scope| {
-        let start = |worker: u32| {
-            let (sender, records) = sync_channel::<Arc<[u8]>>(REPLAY_QUEUE);
-            (sender, scope.spawn(move || restore_all(head, &records, |shard| shard % workers == worker)))
-        };
-        let (senders, threads): (Vec<SyncSender<_>>, Vec<_>) = (0..workers).map(start).unzip();
-        let wal = open(&mut |record| match record.split_first() {
-            Some((&METADATA, items)) => restore_metadata(items, metadata),
-            Some(_) => {
-                let record: Arc<[u8]> = record.into();
-                for sender in &senders {
-                    // A worker ends only when its channel does.
-                    sender
-                        .send(Arc::clone(&record))
-                        .expect("the worker is there until the sender is dropped");
-                }
-            }
-            None => {}
-        });
-        drop(senders);
-        let mut total = Restored::default();
-        for thread in threads {
-            let restored = thread.join().expect("a replay worker does not panic");
-            total.samples += restored.samples;
-            total.unknown += restored.unknown;
+/// Cuts a batch: samples first, then exemplars.
+fn parts(batch: &SampleBatch) -> impl Iterator<Item = BatchPart> {
+    let mut start = 0;
+    let samples = std::iter::from_fn(move || {
+        if start >= batch.len() {
+            return None;
         }
-        wal.map(|wal| (wal, total))
-    })
-}
-
-fn restore_all(head: &Head, records: &Receiver<Arc<[u8]>>, mine: impl Fn(u32) -> bool) -> Restored {
-    let mut total = Restored::default();
-    for record in records {
-        let restored = match record.split_first() {
-            Some((&SERIES, items)) => head.restore_series(items, &mine).map(|()| Restored::default()),
-            Some((&SAMPLES, items)) => head.restore_samples(items, &mine),
-            _ => {
-                tracing::error!(
-                    kind = record[0],
-                    "a record in the log is of an unknown kind and is left out"
-                );
-                continue;
-            }
+        let first = batch.histograms.partition_point(|(position, _)| (*position as usize) < start);
+        let too_many = batch.histograms.get(first + RECORD_ITEMS_MAX).map(|(position, _)| *position as usize);
+        let end = too_many.unwrap_or(batch.len()).min(batch.len()).min(start + RECORD_SAMPLES_MAX);
+        let last = batch.histograms.partition_point(|(position, _)| (*position as usize) < end);
+        let offset = u32::try_from(start).expect("a batch has fewer than 2^32 samples");
+        let moved = |(position, histogram): &(u32, _)| (position - offset, Clone::clone(histogram));
+        let part = SampleBatch {
+            refs: batch.refs[start..end].to_vec(),
+            timestamps_ms: batch.timestamps_ms[start..end].to_vec(),
+            values: batch.values[start..end].to_vec(),
+            histograms: batch.histograms[first..last].iter().map(moved).collect(),
+            exemplars: Vec::new(),
         };
-        match restored {
-            Ok(restored) => {
-                total.samples += restored.samples;
-                total.unknown += restored.unknown;
-            }
-            // Its checksum was right, so it was written like that: a defect of ours, or another version's record.
-            Err(error) => tracing::error!(%error, "a record in the log cannot be read to its end"),
-        }
-    }
-    total
-}
-
-fn restore_metadata(items: &[u8], metadata: &Mutex<BTreeMap<String, MetricMetadata>>) {
-    let mut families = metadata.lock();
-    let read = read_metadata(items, |item| {
-        let known = MetricMetadata {
-            metric_type: type_of_number(item.metric_type),
-            help: item.help.to_owned(),
-            unit: item.unit.to_owned(),
-        };
-        families.insert(item.metric.to_owned(), known);
+        let part = BatchPart { start, first_exemplar: 0, batch: part };
+        start = end;
+        Some(part)
     });
-    if let Err(error) = read {
-        tracing::error!(%error, "a metadata record in the log cannot be read to its end");
-    }
-}
-
-/// Numbers of metric types in Prometheus' log (tsdb/record/record.go).
-const TYPES: [MetricType; 8] = [
-    MetricType::Unknown,
-    MetricType::Counter,
-    MetricType::Gauge,
-    MetricType::Histogram,
-    MetricType::GaugeHistogram,
-    MetricType::Summary,
-    MetricType::Info,
-    MetricType::StateSet,
-];
-
-fn type_number(metric_type: MetricType) -> u8 {
-    let index = TYPES.iter().position(|known| *known == metric_type).expect("the table has every type");
-    u8::try_from(index).expect("eight types")
-}
-
-fn type_of_number(number: u8) -> MetricType {
-    TYPES.get(usize::from(number)).copied().unwrap_or_default()
+    let exemplars = (0..).step_by(RECORD_ITEMS_MAX).zip(batch.exemplars.chunks(RECORD_ITEMS_MAX));
+    let exemplars = exemplars.map(|(first_exemplar, some)| BatchPart {
+        start: 0,
+        first_exemplar,
+        batch: SampleBatch { exemplars: some.to_vec(), ..SampleBatch::default() },
+    });
+    samples.chain(exemplars)
 }

@@ -2,13 +2,16 @@
 
 use std::cell::RefCell;
 
-use format::head_record::{SAMPLES, SampleEncoder};
-use model::{AppendReport, TimeRange};
+use format::head_record::{
+    EXEMPLARS, HISTOGRAMS, ItemPlace, SAMPLES, SampleEncoder, put_exemplar, put_histogram,
+};
+use model::{AppendReport, NativeHistogram, TimeRange};
 use storage_api::SampleBatch;
 
-use super::series::Verdict;
+use super::refusals::{Refusals, Why};
+use super::series::{Series, Verdict};
+use super::value::Value;
 use super::{Data, Head, Place, SHARDS};
-use crate::metrics::reason;
 
 /// Result of putting a batch into the head.
 #[derive(Default)]
@@ -20,11 +23,15 @@ pub(crate) struct Applied {
     pub(crate) refused: Vec<(u32, u32)>,
     /// Samples that the head had already, and whose own record may still be on its way to the log.
     pub(crate) duplicates: u64,
+    pub(crate) exemplars: AppendReport,
+    /// Positions of exemplars with unknown series.
+    pub(crate) stale_exemplar_refs: Vec<u32>,
 }
 
 impl Applied {
-    /// Adds what became of the part of a batch that begins at position `start`, behind the parts before it.
-    pub(crate) fn extend(&mut self, start: usize, part: Self) {
+    /// Adds what became of the part of a batch whose samples begin at position `start` and whose exemplars begin at
+    /// `first_exemplar`, behind the parts before it.
+    pub(crate) fn extend(&mut self, start: usize, first_exemplar: usize, part: Self) {
         let start = u32::try_from(start).expect("a batch has fewer than 2^32 samples");
         let reasons: Vec<_> = part.report.rejected.iter().map(|rejection| rejection.reason).collect();
         self.report.merge(part.report);
@@ -33,9 +40,12 @@ impl Applied {
             let name = reasons[*reason as usize];
             let index = self.report.rejected.iter().position(|rejection| rejection.reason == name);
             let index = index.expect("merged above");
-            (start + position, u32::try_from(index).expect("three reasons"))
+            (start + position, u32::try_from(index).expect("a few reasons"))
         }));
         self.duplicates += part.duplicates;
+        self.exemplars.merge(part.exemplars);
+        let first = u32::try_from(first_exemplar).expect("a batch has fewer than 2^32 exemplars");
+        self.stale_exemplar_refs.extend(part.stale_exemplar_refs.iter().map(|position| first + position));
     }
 }
 
@@ -52,130 +62,143 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Samples that were refused, by reason.
-#[derive(Default)]
-struct Refused {
-    conflict: Refusal,
-    out_of_order: Refusal,
-    future: Refusal,
-}
-
-#[derive(Default)]
-struct Refusal {
-    positions: Vec<u32>,
-    example: Option<Example>,
-}
-
-struct Example {
-    place: Place,
-    time_ms: i64,
-    /// Newest sample of the series, ms.
-    last_ms: i64,
-}
-
-impl Refusal {
-    fn add(&mut self, position: u32, place: Place, time_ms: i64, last_ms: i64) {
-        self.positions.push(position);
-        self.example.get_or_insert(Example { place, time_ms, last_ms });
-    }
-}
-
-/// Counts of one shard's part of a batch.
+/// Counts of a batch.
 struct Counts {
-    stored: u64,
+    floats: u64,
+    histograms: u64,
+    late: u64,
     duplicates: u64,
-    chunks: u64,
-    bytes: u64,
+    chunks: i64,
+    bytes: i64,
     /// Times of what was stored.
     range: TimeRange,
 }
 
+/// Which times a sample may have, all in ms.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// From here on a sample that is newer than the newest of its series is in order.
+    in_order_min_ms: i64,
+    /// From here on a sample may be late; `i64::MAX` when none may.
+    late_min_ms: i64,
+    /// Up to here a sample may be ahead of the clock.
+    max_ms: i64,
+}
+
 impl Head {
-    /// Puts the batch into the chunks as part of `epoch`. `record` gets the log record of what was stored, if
+    /// Puts the batch into the chunks as part of `epoch`. `record` gets the log records of what was stored, if
     /// anything was; it runs before this returns, so under the caller's hold on `visible`.
     pub(crate) fn apply(
         &self,
         batch: &SampleBatch,
         epoch: u64,
         time_max_ms: i64,
-        record: impl FnOnce(&[u8]),
+        record: &mut dyn FnMut(&[u8]),
     ) -> Applied {
+        let bounds = self.bounds(time_max_ms);
         SCRATCH.with_borrow_mut(|scratch| {
             let mut applied = Applied::default();
-            let mut refused = Refused::default();
+            let mut refused = Refusals::default();
             split_by_shard(batch, &mut scratch.positions, &mut applied.stale_refs);
             scratch.record.clear();
             scratch.record.push(SAMPLES);
+            let mut histograms = vec![HISTOGRAMS];
             let range = TimeRange::new(i64::MAX, i64::MIN);
-            let mut counts = Counts { stored: 0, duplicates: 0, chunks: 0, bytes: 0, range };
+            let mut counts =
+                Counts { floats: 0, histograms: 0, late: 0, duplicates: 0, chunks: 0, bytes: 0, range };
             for shard in 0..SHARDS {
                 let positions = &scratch.positions[shard as usize];
                 if positions.is_empty() {
                     continue;
                 }
-                let rules = Rules { shard, epoch, time_max_ms, block_ms: self.settings.block_duration_ms };
-                let mut part =
-                    Part { rules, counts: &mut counts, refused: &mut refused, applied: &mut applied };
-                part.apply(
-                    batch,
-                    positions,
-                    &mut self.shards[shard as usize].data.lock(),
-                    &mut scratch.encoder,
-                );
+                let mut part = Part {
+                    rules: Rules { shard, epoch, bounds, block_ms: self.settings.block_duration_ms },
+                    counts: &mut counts,
+                    refused: &mut refused,
+                    stale_refs: &mut applied.stale_refs,
+                    encoder: &mut scratch.encoder,
+                    histograms: &mut histograms,
+                };
+                part.apply(batch, positions, &mut self.shards[shard as usize].data.lock());
                 scratch.encoder.finish(shard, &mut scratch.record);
             }
-            if counts.stored > 0 {
+            if counts.floats > 0 {
                 record(&scratch.record);
+            }
+            if counts.histograms > 0 {
+                record(&histograms);
             }
             // Positions come shard by shard.
             applied.stale_refs.sort_unstable();
-            applied.report.stored = counts.stored + counts.duplicates;
+            applied.report.stored = counts.floats + counts.histograms + counts.duplicates;
             applied.duplicates = counts.duplicates;
             self.count_appended(&counts);
-            self.report_refused(&refused, time_max_ms, &mut applied);
+            refused.report(self, bounds.max_ms, &mut applied.report, &mut applied.refused);
+            if !batch.exemplars.is_empty() {
+                self.apply_exemplars(batch, time_max_ms, record, &mut applied);
+            }
             applied
         })
     }
 
+    /// As Prometheus has them (`appendableMinValidTime` and `appendable` in tsdb/head_append.go).
+    fn bounds(&self, max_ms: i64) -> Bounds {
+        let newest_ms = self.newest_ms();
+        let window_ms = self.settings.out_of_order_window_ms;
+        let half_block = self.settings.block_duration_ms / 2;
+        Bounds {
+            in_order_min_ms: newest_ms.saturating_sub(half_block).max(self.flushed_ms()),
+            late_min_ms: if window_ms > 0 { newest_ms.saturating_sub(window_ms) } else { i64::MAX },
+            max_ms,
+        }
+    }
+
     fn count_appended(&self, counts: &Counts) {
         self.add_memory(counts.bytes);
-        self.metrics.samples_appended.increment(counts.stored);
+        self.metrics.samples_appended.increment(counts.floats);
+        self.metrics.histograms_appended.increment(counts.histograms);
+        self.metrics.late_appended.increment(counts.late);
         self.add_chunks(counts.chunks);
-        if counts.stored > 0 {
+        if counts.floats + counts.histograms > 0 {
             self.add_range(counts.range);
         }
     }
 
-    fn report_refused(&self, refused: &Refused, time_max_ms: i64, applied: &mut Applied) {
-        let reasons = [
-            (reason::DUPLICATE, &refused.conflict),
-            (reason::OUT_OF_ORDER, &refused.out_of_order),
-            (reason::FUTURE, &refused.future),
-        ];
-        for (name, refusal) in reasons {
-            let Some(example) = &refusal.example else { continue };
-            let count = refusal.positions.len() as u64;
-            self.metrics.rejected(name, count);
-            let index = u32::try_from(applied.report.rejected.len()).expect("three reasons");
-            applied.refused.extend(refusal.positions.iter().map(|position| (*position, index)));
-            applied.report.reject(name, count, || {
-                let labels = self.labels(example.place);
-                let Example { time_ms, last_ms, .. } = example;
-                match name {
-                    reason::DUPLICATE => {
-                        format!("series {labels} has another value at {time_ms} ms already")
+    fn apply_exemplars(
+        &self,
+        batch: &SampleBatch,
+        time_max_ms: i64,
+        record: &mut dyn FnMut(&[u8]),
+        applied: &mut Applied,
+    ) {
+        let mut log = vec![EXEMPLARS];
+        for (position, (series, exemplar)) in (0u32..).zip(&batch.exemplars) {
+            let place = Place::of(*series).filter(|place| self.has(*place));
+            let Some(place) = place else {
+                applied.stale_exemplar_refs.push(position);
+                continue;
+            };
+            let offered = self.exemplars.lock().offer(place, || self.labels(place), exemplar, time_max_ms);
+            match offered {
+                Ok(is_new) => {
+                    applied.exemplars.stored += 1;
+                    if is_new {
+                        let Place { shard, local } = place;
+                        let place = ItemPlace { shard, local, timestamp_ms: exemplar.timestamp_ms };
+                        put_exemplar(&mut log, place, exemplar.value, exemplar.labels.iter());
                     }
-                    reason::OUT_OF_ORDER => format!(
-                        "series {labels}: the sample at {time_ms} ms is older than the newest one, at {last_ms} ms"
-                    ),
-                    _ => format!(
-                        "series {labels}: the sample at {time_ms} ms is too far in the future, allowed is up to \
-                         {time_max_ms} ms"
-                    ),
                 }
-            });
+                Err((reason, message)) => {
+                    self.metrics.exemplars_rejected.increment(1);
+                    let message = || format!("series {}: {message}", self.labels(place));
+                    applied.exemplars.reject(reason, 1, message);
+                }
+            }
         }
-        applied.refused.sort_unstable();
+        self.metrics.exemplars_appended.increment(applied.exemplars.stored);
+        if log.len() > 1 {
+            record(&log);
+        }
     }
 }
 
@@ -194,7 +217,7 @@ fn split_by_shard(batch: &SampleBatch, positions: &mut [Vec<u32>; SHARDS as usiz
 struct Rules {
     shard: u32,
     epoch: u64,
-    time_max_ms: i64,
+    bounds: Bounds,
     block_ms: i64,
 }
 
@@ -202,51 +225,125 @@ struct Rules {
 struct Part<'a> {
     rules: Rules,
     counts: &'a mut Counts,
-    refused: &'a mut Refused,
-    applied: &'a mut Applied,
+    refused: &'a mut Refusals,
+    stale_refs: &'a mut Vec<u32>,
+    encoder: &'a mut SampleEncoder,
+    histograms: &'a mut Vec<u8>,
 }
 
 impl Part<'_> {
-    fn apply(
-        &mut self,
-        batch: &SampleBatch,
-        positions: &[u32],
-        data: &mut Data,
-        encoder: &mut SampleEncoder,
-    ) {
-        let Rules { shard, epoch, time_max_ms, block_ms } = self.rules;
+    fn apply(&mut self, batch: &SampleBatch, positions: &[u32], data: &mut Data) {
+        let Rules { shard, epoch, bounds, block_ms } = self.rules;
+        let mut histograms = batch.histograms.as_slice();
         for &position in positions {
             let at = position as usize;
             let (time_ms, value) = (batch.timestamps_ms[at], batch.values[at]);
             let place = Place::of(batch.refs[at]).expect("impossible references were sorted out");
             let Some(series) = data.series.get_mut(place.local) else {
-                self.applied.stale_refs.push(position);
+                self.stale_refs.push(position);
                 continue;
             };
             debug_assert_eq!(place.shard, shard);
-            if time_ms > time_max_ms {
-                self.refused.future.add(position, place, time_ms, time_max_ms);
+            if time_ms > bounds.max_ms {
+                self.refused.add(Why::Future, position, place, time_ms, bounds.max_ms);
+                continue;
+            }
+            if !histograms.is_empty()
+                && let Some(histogram) = take_histogram(&mut histograms, position)
+            {
+                self.apply_rare(series, (position, place, time_ms), Value::Histogram(histogram));
+                continue;
+            }
+            let in_order =
+                time_ms >= bounds.in_order_min_ms && series.last_ms().is_none_or(|last| time_ms > last);
+            if !in_order {
+                self.apply_rare(series, (position, place, time_ms), Value::Float(value));
                 continue;
             }
             let before = series.open_capacity();
-            let (verdict, cut) = series.append(time_ms, value, epoch, block_ms);
-            match verdict {
-                Verdict::Stored => {
-                    encoder.push(place.local, time_ms, value);
-                    self.counts.stored += 1;
-                    let range = &mut self.counts.range;
-                    *range = TimeRange::new(range.min.min(time_ms), range.max.max(time_ms));
-                    self.counts.chunks += u64::from(cut);
-                    let closed = if cut { series.last_closed_bytes() } else { 0 };
-                    self.counts.bytes += (series.open_capacity() - before + closed) as u64;
+            let cut = series.push(time_ms, value, epoch, block_ms);
+            let closed = if cut { series.last_closed_bytes() } else { 0 };
+            self.encoder.push(place.local, time_ms, value);
+            self.counts.floats += 1;
+            self.counts.chunks += i64::from(cut);
+            self.counts.bytes += size(series.open_capacity() + closed) - size(before);
+            self.counts.add_time(time_ms);
+        }
+    }
+
+    /// A histogram, or a sample that is not in order.
+    #[cold]
+    fn apply_rare(&mut self, series: &mut Series, at: (u32, Place, i64), value: Value) {
+        let (position, place, time_ms) = at;
+        let Rules { epoch, bounds, block_ms, .. } = self.rules;
+        if let Value::Histogram(histogram) = &value
+            && let Err(error) = histogram.validate()
+        {
+            return self.refused.add_invalid(position, place, &error);
+        }
+        let last = series.last_ms();
+        let in_order = time_ms >= bounds.in_order_min_ms && last.is_none_or(|last| time_ms > last);
+        if !in_order {
+            match series.verdict_of(time_ms, &value) {
+                Some(Verdict::Duplicate) => {
+                    self.counts.duplicates += 1;
+                    return;
                 }
-                Verdict::Duplicate => self.counts.duplicates += 1,
-                Verdict::Conflict => self.refused.conflict.add(position, place, time_ms, time_ms),
-                Verdict::OutOfOrder => {
-                    let last_ms = series.last_ms().unwrap_or(i64::MIN);
-                    self.refused.out_of_order.add(position, place, time_ms, last_ms);
+                Some(_) => return self.refused.add(Why::Conflict, position, place, time_ms, time_ms),
+                None if time_ms < bounds.late_min_ms => {
+                    let (why, limit) = bounds.why_too_late(time_ms, last);
+                    return self.refused.add(why, position, place, time_ms, limit);
                 }
+                None => self.counts.late += 1,
+            }
+        }
+        let (bytes, chunks) = (series.memory_bytes(), series.chunks());
+        series.insert(time_ms, &value, epoch, block_ms);
+        self.counts.bytes += size(series.memory_bytes()) - size(bytes);
+        self.counts.chunks += size(series.chunks()) - size(chunks);
+        self.counts.add_time(time_ms);
+        match &value {
+            Value::Float(value) => {
+                self.encoder.push(place.local, time_ms, *value);
+                self.counts.floats += 1;
+            }
+            Value::Histogram(histogram) => {
+                let place = ItemPlace { shard: place.shard, local: place.local, timestamp_ms: time_ms };
+                put_histogram(self.histograms, place, histogram);
+                self.counts.histograms += 1;
             }
         }
     }
+}
+
+impl Bounds {
+    /// Why a sample that is not in order is not taken, and the time that it is compared with.
+    fn why_too_late(&self, time_ms: i64, last_ms: Option<i64>) -> (Why, i64) {
+        if self.late_min_ms < i64::MAX {
+            return (Why::TooOld, self.late_min_ms);
+        }
+        match last_ms {
+            Some(last_ms) if time_ms >= self.in_order_min_ms => (Why::OutOfOrder, last_ms),
+            _ => (Why::OutOfBounds, self.in_order_min_ms),
+        }
+    }
+}
+
+impl Counts {
+    #[inline]
+    fn add_time(&mut self, time_ms: i64) {
+        self.range = TimeRange::new(self.range.min.min(time_ms), self.range.max.max(time_ms));
+    }
+}
+
+/// The histogram at `position`; those before it are passed over. A stale one has nothing but its sum, as readers see it.
+fn take_histogram(histograms: &mut &[(u32, NativeHistogram)], position: u32) -> Option<NativeHistogram> {
+    let before = histograms.partition_point(|(other, _)| *other < position);
+    *histograms = &histograms[before..];
+    let (_, histogram) = histograms.first().filter(|(other, _)| *other == position)?;
+    Some(if histogram.is_stale() { histogram.to_bare_stale() } else { histogram.clone() })
+}
+
+pub(super) fn size(bytes: usize) -> i64 {
+    i64::try_from(bytes).expect("memory is far below 2^63 bytes")
 }

@@ -47,6 +47,29 @@ impl Postings {
         bytes
     }
 
+    /// Takes all series for which `dead` says so out of the lists of these pairs. Returns how many bytes the lists
+    /// took that are gone, about.
+    pub(crate) fn remove(&mut self, pairs: &[Symbol], dead: impl Fn(u32) -> bool) -> usize {
+        let mut bytes = 0;
+        for pair in pairs.chunks_exact(2) {
+            let Some(values) = self.names.get_mut(&pair[0]) else { continue };
+            let Some(list) = values.lists.get_mut(&pair[1]) else { continue };
+            if list.retain(&dead) == 0 {
+                values.lists.remove(&pair[1]);
+                bytes += ENTRY_BYTES - 2 * size_of::<u32>();
+            }
+            if values.lists.is_empty() {
+                self.names.remove(&pair[0]);
+            }
+        }
+        bytes
+    }
+
+    /// All names with their values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Symbol, &Values)> {
+        self.names.iter().map(|(name, values)| (*name, values))
+    }
+
     pub(crate) fn values(&self, name: Symbol) -> Option<&Values> {
         self.names.get(&name)
     }
@@ -71,6 +94,20 @@ impl SeriesList {
         match self {
             Self::One(local) => std::slice::from_ref(local),
             Self::Many(locals) => locals,
+        }
+    }
+
+    /// Takes the dead ones away; tells how many are left.
+    fn retain(&mut self, dead: impl Fn(u32) -> bool) -> usize {
+        match self {
+            Self::One(local) => usize::from(!dead(*local)),
+            Self::Many(locals) => {
+                locals.retain(|local| !dead(*local));
+                if locals.capacity() > 2 * locals.len() + 8 {
+                    locals.shrink_to_fit();
+                }
+                locals.len()
+            }
         }
     }
 

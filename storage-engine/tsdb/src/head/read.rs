@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use format::{decode_xor, xor_samples};
+use format::{chunk_samples, decode_chunk};
 use hashbrown::HashSet;
 use model::{Labels, Matcher, SampleColumns, TimeRange};
 use storage_api::{ChunkEncoding, EncodedChunk, Series, SeriesChunks, StorageResult};
@@ -11,6 +11,7 @@ use storage_api::{ChunkEncoding, EncodedChunk, Series, SeriesChunks, StorageResu
 use super::selection::Selection;
 use super::series::ChunkSnapshot;
 use super::symbols::Symbol;
+use super::value::{decode_values, encode_values};
 use super::{Head, Shard, resolve};
 use crate::error::TsdbError;
 
@@ -34,6 +35,7 @@ struct HeadChunks {
 impl Head {
     /// Matching series with samples in `range`, sorted by labels; all with the same appends in them (TSDB-2).
     pub(crate) fn select(&self, matchers: &[Matcher], range: TimeRange) -> Vec<Series> {
+        let _names = self.names.read();
         let mut selection = Selection::new(matchers);
         let mut matching: Vec<_> =
             self.shards.iter().map(|shard| self.matching(shard, &mut selection)).collect();
@@ -88,6 +90,7 @@ impl Head {
 
     /// Label sets of matching series with samples in `range`, sorted.
     pub(crate) fn series_labels(&self, matchers: &[Matcher], range: TimeRange) -> Vec<Labels> {
+        let _names = self.names.read();
         let mut found = Vec::new();
         self.visit(matchers, range, |symbols| found.push(Box::<[Symbol]>::from(symbols)));
         let texts = self.symbols.read();
@@ -98,6 +101,7 @@ impl Head {
 
     /// Label names of matching series with samples in `range`, sorted.
     pub(crate) fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Vec<String> {
+        let _names = self.names.read();
         let mut names = HashSet::new();
         if matchers.is_empty() && range == TimeRange::ALL {
             self.shards.iter().for_each(|shard| names.extend(shard.index.read().postings.names()));
@@ -109,6 +113,7 @@ impl Head {
 
     /// Values of label `name` in matching series with samples in `range`, sorted.
     pub(crate) fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Vec<String> {
+        let _names = self.names.read();
         let Some(name) = self.symbols.read().find(name) else { return Vec::new() };
         let mut values = HashSet::new();
         if matchers.is_empty() && range == TimeRange::ALL {
@@ -126,7 +131,7 @@ impl Head {
         self.sorted_texts(values)
     }
 
-    /// Calls `found` with the labels of each matching series that has samples in `range`.
+    /// Calls `found` with the labels of each matching series that has samples in `range`; the caller holds `names`.
     fn visit(&self, matchers: &[Matcher], range: TimeRange, mut found: impl FnMut(&[Symbol])) {
         let mut selection = Selection::new(matchers);
         for shard in &self.shards {
@@ -143,10 +148,20 @@ impl Head {
         }
     }
 
+    /// Numbers of the matching series of a shard; the caller holds `names`.
+    pub(super) fn matching_locals(&self, shard: &Shard, selection: &mut Selection) -> Vec<u32> {
+        self.matching(shard, selection).locals
+    }
+
     fn matching(&self, shard: &Shard, selection: &mut Selection) -> Matching {
         let index = shard.index.read();
         let looked_at = index.labels.len();
-        Matching { looked_at, locals: selection.select(&index.postings, looked_at, &self.symbols.read()) }
+        let mut locals = selection.select(&index.postings, looked_at, &self.symbols.read());
+        // Without a matcher that names series all numbers are taken, those of forgotten series too.
+        if index.table.len() < looked_at {
+            locals.retain(|local| index.labels.get(*local).is_some());
+        }
+        Matching { looked_at, locals }
     }
 
     fn sorted_texts(&self, symbols: HashSet<Symbol>) -> Vec<String> {
@@ -161,7 +176,7 @@ impl Head {
 impl SeriesChunks for HeadChunks {
     fn decode(&self, range: TimeRange, out: &mut SampleColumns) -> StorageResult<()> {
         for chunk in self.chunks.iter().filter(|chunk| chunk.range.overlaps(range)) {
-            decode_xor(&chunk.data, chunk.samples, range, out)
+            decode_chunk(chunk.encoding, &chunk.data, chunk.samples, range, out)
                 .map_err(|error| TsdbError::Chunk { labels: self.labels.to_string(), error })?;
         }
         Ok(())
@@ -169,22 +184,26 @@ impl SeriesChunks for HeadChunks {
 
     fn encoded(&self) -> StorageResult<Vec<EncodedChunk>> {
         let fail = |error| TsdbError::Chunk { labels: self.labels.to_string(), error };
-        let encode = |chunk: &ChunkSnapshot| {
-            let all = xor_samples(&chunk.data).map_err(fail)?;
+        let mut encoded = Vec::with_capacity(self.chunks.len());
+        for chunk in &self.chunks {
+            let all = chunk_samples(chunk.encoding, &chunk.data).map_err(fail)?;
             if chunk.samples >= all {
                 let data = Bytes::from_owner(Arc::clone(&chunk.data));
-                return Ok(EncodedChunk { range: chunk.range, encoding: ChunkEncoding::Xor, data });
+                encoded.push(EncodedChunk { range: chunk.range, encoding: encoding(chunk.encoding), data });
+                continue;
             }
             // The chunk grew after the query began: its beginning is a chunk of its own.
-            let mut columns = SampleColumns::default();
-            decode_xor(&chunk.data, chunk.samples, TimeRange::ALL, &mut columns).map_err(fail)?;
-            let (mut data, mut appender) = (Vec::new(), format::XorAppender::EMPTY);
-            for (&time, &value) in columns.timestamps_ms.iter().zip(&columns.values) {
-                appender.append(&mut data, time, value);
-            }
-            let range = TimeRange::new(chunk.range.min, appender.last_timestamp_ms());
-            Ok(EncodedChunk { range, encoding: ChunkEncoding::Xor, data: data.into() })
-        };
-        self.chunks.iter().map(encode).collect()
+            let values = decode_values(chunk.encoding, &chunk.data, chunk.samples).map_err(fail)?;
+            encoded.extend(encode_values(&values).into_iter().map(|built| EncodedChunk {
+                range: built.range,
+                encoding: encoding(built.appender.encoding()),
+                data: built.data.into(),
+            }));
+        }
+        Ok(encoded)
     }
+}
+
+fn encoding(number: u8) -> ChunkEncoding {
+    ChunkEncoding::from_number(number).expect("the head has chunks of the encodings that it writes")
 }

@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 /// A label name or value.
 pub(crate) type Symbol = u32;
 
-/// All texts of a tenant's labels. Symbols are never reused while the head lives.
+/// All texts of a tenant's labels. Symbols that no series has any more are used for other texts (`Symbols::sweep`).
 pub(crate) struct Symbols(RwLock<Interner>);
 
 pub(crate) struct Interner {
@@ -17,6 +17,8 @@ pub(crate) struct Interner {
     table: HashTable<Symbol>,
     hasher: RandomState,
     text_bytes: usize,
+    /// Symbols without a text.
+    free: Vec<Symbol>,
 }
 
 /// What a text costs beside its bytes: its fat pointer and its place in the table.
@@ -29,6 +31,7 @@ impl Symbols {
             table: HashTable::new(),
             hasher: RandomState::new(),
             text_bytes: 0,
+            free: Vec::new(),
         }))
     }
 
@@ -52,6 +55,29 @@ impl Symbols {
             out.push(interner.intern(name));
             out.push(interner.intern(value));
         }
+    }
+
+    /// Forgets the texts for which `used` (by symbol) has no mark. Nobody may hold symbols outside of the marked label
+    /// sets meanwhile.
+    pub(crate) fn sweep(&self, used: &[bool]) {
+        let interner = &mut *self.0.write();
+        let Interner { texts, table, hasher, text_bytes, free } = interner;
+        for (symbol, used) in (0..).zip(used) {
+            let Some(text) = texts.get_mut(symbol as usize).filter(|text| !used && !text.is_empty()) else {
+                continue;
+            };
+            if let Ok(entry) = table.find_entry(hasher.hash_one(&**text), |other| *other == symbol) {
+                entry.remove();
+            }
+            *text_bytes -= text.len();
+            *text = Box::default();
+            free.push(symbol);
+        }
+    }
+
+    /// Symbols so far, free ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.read().texts.len()
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -88,8 +114,16 @@ impl Interner {
         if let Some(symbol) = self.find(text) {
             return symbol;
         }
-        let symbol = Symbol::try_from(self.texts.len()).expect("memory ends long before 2^32 texts");
-        self.texts.push(text.into());
+        let symbol = match self.free.pop() {
+            Some(symbol) => {
+                self.texts[symbol as usize] = text.into();
+                symbol
+            }
+            None => {
+                self.texts.push(text.into());
+                Symbol::try_from(self.texts.len() - 1).expect("memory ends long before 2^32 texts")
+            }
+        };
         self.text_bytes += text.len();
         let Self { texts, table, hasher, .. } = self;
         let rehash = |symbol: &Symbol| hasher.hash_one(&*texts[*symbol as usize]);

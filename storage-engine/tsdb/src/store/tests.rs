@@ -17,6 +17,9 @@ use wal::WalSettings;
 use super::Tsdb;
 use crate::TsdbSettings;
 
+mod late;
+mod rich;
+
 /// The clock stands here, ms.
 const NOW_MS: i64 = 1_000_000_000;
 
@@ -119,7 +122,7 @@ async fn samples_and_metadata_are_read_back_before_and_after_a_restart() {
 
 #[tokio::test]
 async fn samples_that_are_not_stored_are_reported_with_reason_position_and_example() {
-    let store = open(&SimulatedDisk::new(0));
+    let store = open_with(&SimulatedDisk::new(0), TsdbSettings { out_of_order_window_ms: 0, ..settings() });
     let up = series(&store, "up");
     store.append(&tenant(), batch(&[(up, 1000, 1.0), (up, 3000, 3.0)])).await.expect("durable");
     let unknown = SeriesRef(up.0 + 1);
@@ -147,7 +150,10 @@ async fn samples_that_are_not_stored_are_reported_with_reason_position_and_examp
             (
                 "out_of_order",
                 2,
-                &*format!("series {labels}: the sample at 2000 ms is older than the newest one, at 3000 ms")
+                &*format!(
+                    "series {labels}: the sample at 2000 ms is older than the newest one, at 3000 ms, and none may be \
+                     late (out_of_order_window)"
+                )
             ),
             (
                 "too_far_in_future",
@@ -447,7 +453,7 @@ async fn a_large_append_is_stored_like_a_small_one() {
 async fn an_append_above_the_size_of_a_record_is_stored_whole_and_its_refusals_keep_their_places() {
     const RECORD: usize = 1 << 20;
     let disk = SimulatedDisk::new(0);
-    let store = open(&disk);
+    let store = open_with(&disk, TsdbSettings { out_of_order_window_ms: 0, ..settings() });
     let up = series(&store, "up");
     let mut samples: Vec<_> = (0..RECORD as i64 + 10).map(|i| (up, i, 0.5)).collect();
     samples[7] = (up, NOW_MS * 2, 1.0);

@@ -1,0 +1,106 @@
+//! The head as records: what a checkpoint holds, so that the log in front of it can go.
+//!
+//! Records are made piece by piece while appends go on; what is appended meanwhile is in the log behind the checkpoint's
+//! place and may be in the checkpoint as well, which the reader takes for the same sample.
+
+use format::head_record::{
+    CHUNKS, ChunkItem, END, EXEMPLARS, ItemPlace, SERIES, put_chunk, put_end, put_exemplar, put_series,
+};
+
+use super::{Head, resolve};
+
+/// A record is handed on when it has about this size.
+const RECORD_BYTES: usize = 1 << 20;
+
+/// Series whose chunks are copied under one hold of a shard's data lock.
+const PIECE_SERIES: usize = 64;
+
+impl Head {
+    /// Number that the next record of the log gets, at a moment at which all appends below it are in the head.
+    pub(crate) fn log_position(&self, next_sequence: impl FnOnce() -> u64) -> u64 {
+        let _no_append = self.visible.write();
+        next_sequence()
+    }
+
+    /// Hands all series, exemplars and chunks to `write`, as records with their kind byte, and the end.
+    pub(crate) fn write_checkpoint<E>(&self, mut write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let next_locals = self.write_series(&mut write)?;
+        self.write_exemplars(&mut write)?;
+        self.write_chunks(&next_locals, &mut write)?;
+        let mut end = vec![END];
+        put_end(&mut end, &next_locals);
+        write(&end)
+    }
+
+    /// Returns the number of the next series of each shard.
+    fn write_series<E>(&self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<Vec<u32>, E> {
+        let mut next_locals = Vec::with_capacity(self.shards.len());
+        let mut record = vec![SERIES];
+        for (number, shard) in (0..).zip(&self.shards) {
+            let mut local = 0;
+            loop {
+                let index = shard.index.read();
+                let next = u32::try_from(index.labels.len()).expect("numbers have 32 bits");
+                while local < next && record.len() < RECORD_BYTES {
+                    if let Some(symbols) = index.labels.get(local) {
+                        let labels = resolve(symbols, &self.symbols.read());
+                        put_series(&mut record, number, local, labels.iter());
+                    }
+                    local += 1;
+                }
+                drop(index);
+                if local == next {
+                    next_locals.push(next);
+                    break;
+                }
+                write(&record)?;
+                record.truncate(1);
+            }
+        }
+        if record.len() > 1 {
+            write(&record)?;
+        }
+        Ok(next_locals)
+    }
+
+    fn write_exemplars<E>(&self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut record = vec![EXEMPLARS];
+        {
+            // At most 100,000 by default, of some 100 bytes: one record, one hold.
+            let exemplars = self.exemplars.lock();
+            for (place, exemplar) in exemplars.iter().filter(|(place, _)| self.has(*place)) {
+                let place =
+                    ItemPlace { shard: place.shard, local: place.local, timestamp_ms: exemplar.timestamp_ms };
+                put_exemplar(&mut record, place, exemplar.value, exemplar.labels.iter());
+            }
+        }
+        if record.len() > 1 { write(&record) } else { Ok(()) }
+    }
+
+    fn write_chunks<E>(
+        &self,
+        next_locals: &[u32],
+        write: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut record = vec![CHUNKS];
+        for ((number, shard), &next) in (0..).zip(&self.shards).zip(next_locals) {
+            for first in (0..next).step_by(PIECE_SERIES) {
+                let data = shard.data.lock();
+                for local in first..next.min(first.saturating_add(PIECE_SERIES as u32)) {
+                    let Some(series) = data.series.get(local) else { continue };
+                    series.for_each_chunk(|range, encoding, data| {
+                        let (min_ms, max_ms) = (range.min, range.max);
+                        let item = ChunkItem { shard: number, local, encoding, min_ms, max_ms, data };
+                        put_chunk(&mut record, &item);
+                    });
+                }
+                drop(data);
+                if record.len() >= RECORD_BYTES {
+                    write(&record)?;
+                    record.truncate(1);
+                }
+            }
+        }
+        if record.len() > 1 { write(&record) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,43 @@
+//! Deletion of samples that are in the head.
+
+use format::head_record::{DELETIONS, DeletionItem, ItemPlace, put_deletion};
+use model::{Matcher, TimeRange};
+
+use super::selection::Selection;
+use super::{Head, Place, append};
+
+impl Head {
+    /// Takes the samples inside `range` of the matching series away; `record` gets what the log has to know, at a
+    /// moment at which the log has every append that this finds something of.
+    pub(crate) fn delete(&self, matchers: &[Matcher], range: TimeRange, record: &mut dyn FnMut(&[u8])) {
+        let mut log = vec![DELETIONS];
+        let _names = self.names.read();
+        let epoch = self.visible.write();
+        {
+            let mut selection = Selection::new(matchers);
+            for (number, shard) in (0..).zip(&self.shards) {
+                for local in self.matching_locals(shard, &mut selection) {
+                    let place = Place { shard: number, local };
+                    if self.delete_in(place, range, *epoch) > 0 {
+                        let place = ItemPlace { shard: number, local, timestamp_ms: range.min };
+                        put_deletion(&mut log, DeletionItem { place, last_ms: range.max });
+                    }
+                }
+            }
+        }
+        if log.len() > 1 {
+            record(&log);
+        }
+    }
+
+    /// Takes samples of one series away; tells how many there were.
+    pub(super) fn delete_in(&self, place: Place, range: TimeRange, epoch: u64) -> usize {
+        let mut data = self.shards[place.shard as usize].data.lock();
+        let Some(series) = data.series.get_mut(place.local) else { return 0 };
+        let (bytes, chunks) = (series.memory_bytes(), series.chunks());
+        let deleted = series.delete(range, epoch);
+        self.add_memory(append::size(series.memory_bytes()) - append::size(bytes));
+        self.add_chunks(append::size(series.chunks()) - append::size(chunks));
+        deleted
+    }
+}
