@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod filenames;
 mod files;
+mod follow;
 mod limits;
 mod memtable;
 mod metrics;

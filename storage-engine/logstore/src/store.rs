@@ -31,6 +31,7 @@ use wal::{Wal, WalSettings};
 use crate::error::{LogStoreError, LogStoreResult};
 use crate::filenames;
 use crate::files::{self, FileSet, IndexCache, QuarantinedUnit};
+use crate::follow::Followers;
 use crate::memtable::Generation;
 use crate::metrics::LogStoreMetrics;
 use crate::settings::LogStoreSettings;
@@ -52,6 +53,7 @@ struct Inner {
     state: RwLock<State>,
     streams: RwLock<HashMap<TenantId, Arc<StreamIndex>>>,
     indexes: IndexCache,
+    followers: Followers,
     quarantined: Mutex<Vec<QuarantinedUnit>>,
     /// Held while the manifest is written and the list of files changed. Blocking work runs under it.
     commit: Mutex<()>,
@@ -167,6 +169,7 @@ impl LogStore {
             state: RwLock::new(State { active, sealed: None, files: loaded.set }),
             streams,
             indexes,
+            followers: Followers::default(),
             quarantined: Mutex::new(loaded.quarantined),
             commit: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
@@ -183,6 +186,7 @@ impl LogStore {
         let inner = &self.0;
         inner.closed.store(true, Ordering::Release);
         inner.room.notify_waiters();
+        inner.followers.close();
         let mut flushed = inner.flush_once().await;
         if flushed.is_ok() {
             // A generation that an earlier flush had failed to write comes first; the active one is the second.
@@ -195,6 +199,10 @@ impl LogStore {
     /// Writes what is in memory to files now.
     pub async fn flush(&self) -> StorageResult<()> {
         self.0.flush_once().await.map_err(StorageError::from)
+    }
+
+    pub(crate) fn followers(&self) -> &Followers {
+        &self.0.followers
     }
 
     /// What could not be read and was set aside since the store was opened.
