@@ -7,10 +7,12 @@ mod aggregate;
 mod binary;
 mod evaluate;
 mod grid;
+mod mine;
 mod plan;
 mod samples;
 mod series;
 mod streams;
+mod tail;
 mod window;
 
 use std::sync::Arc;
@@ -30,6 +32,10 @@ use crate::{LogqlError, LogqlResult};
 use evaluate::Value;
 use grid::Grid;
 use series::SeriesSet;
+
+pub use mine::LinePattern;
+pub(crate) use plan::matchers;
+pub use tail::TailQuery;
 
 /// How queries run and what they may use.
 #[derive(Clone)]
@@ -109,6 +115,11 @@ impl Engine {
     /// An engine.
     pub fn new(settings: EngineSettings) -> Self {
         Self { settings }
+    }
+
+    /// How its queries run.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
     }
 
     /// Runs a query over a range of time. Cancel-safe: dropping the future ends the work.
@@ -193,7 +204,7 @@ impl Execution<'_> {
         let pipeline = Arc::new(Pipeline::compile(&log.stages, self.settings.clock.now_ns())?);
         // The end is excluded; an empty range (start = end) selects nothing.
         let range = TimeRange::new(params.start_ns, params.end_ns.saturating_sub(1));
-        let pages = self.select(plan::matchers(&log.matchers)?, range, &pipeline, params.direction).await?;
+        let pages = self.select(matchers(&log.matchers)?, range, &pipeline, params.direction).await?;
         let run = streams::run(
             &self.settings.tasks,
             &self.budget,

@@ -25,18 +25,19 @@ use std::sync::Arc;
 use model::{Labels, MetadataPairs};
 
 pub(crate) use entry_labels::{ERROR_LABEL, EntryLabels, PRESERVE_ERROR_LABEL, StageError};
+pub(crate) use json::JsonParser;
 pub(crate) use label_filter::{CompiledLabelFilter, labels_read};
+pub(crate) use logfmt::LogfmtParser;
+pub(crate) use names::sanitized_name;
 pub(crate) use page_search::LineSearch;
 pub(crate) use wanted::Wanted;
 
 use decolorize::Decolorizer;
 use entry_labels::ERROR_DETAILS_LABEL;
 use format::{Entry, LabelFormatter, LineFormatter};
-use json::JsonParser;
 use json_path::{JsonExpressions, JsonPath};
 use label_filter::TextMatcher;
 use line_filter::CompiledLineFilter;
-use logfmt::LogfmtParser;
 use pattern::Pattern;
 use regexp::{RegexpParser, set_unless_known};
 

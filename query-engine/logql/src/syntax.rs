@@ -8,6 +8,7 @@ mod check;
 mod filters;
 mod lexer;
 mod parser;
+mod pretty;
 mod printer;
 
 pub use ast::{
@@ -17,8 +18,10 @@ pub use ast::{
     StageKind, Unwrap, VectorAggregation, VectorOp,
 };
 
+pub use pretty::pretty;
+pub use printer::quoted;
+
 pub(crate) use lexer::unquote;
-pub(crate) use printer::quoted;
 
 use crate::{LogqlError, LogqlResult};
 

@@ -92,7 +92,7 @@ fn leaf(
 }
 
 /// The matchers to select streams with.
-pub(super) fn matchers(matchers: &[LabelMatch]) -> LogqlResult<Vec<Matcher>> {
+pub(crate) fn matchers(matchers: &[LabelMatch]) -> LogqlResult<Vec<Matcher>> {
     matchers.iter().map(LabelMatch::to_matcher).collect()
 }
 

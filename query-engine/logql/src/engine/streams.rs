@@ -154,7 +154,7 @@ fn copies(page: &ScanPage, limit: usize) -> usize {
     if page.contested.is_empty() { 0 } else { limit.max(page.page.len()) }
 }
 
-fn result_entry(run: &PipelineRun, timestamp_ns: i64, original: &str) -> ResultEntry {
+pub(super) fn result_entry(run: &PipelineRun, timestamp_ns: i64, original: &str) -> ResultEntry {
     let labels = run.labels();
     let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let stream = if labels.is_unchanged() {

@@ -9,7 +9,7 @@ use store::Store;
 
 mod logs;
 mod metrics;
-mod store;
+pub(super) mod store;
 
 const SECOND: i64 = 1_000_000_000;
 

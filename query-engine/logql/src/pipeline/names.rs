@@ -10,3 +10,13 @@ pub(super) fn push_sanitized(key: &str, out: &mut String) {
         out.push(if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' });
     }
 }
+
+/// The label of a member `key` inside an object whose own label is `prefix`, as the `json` parser names it.
+pub(crate) fn sanitized_name(prefix: &str, key: &str) -> String {
+    let mut name = prefix.to_owned();
+    if !name.is_empty() && !key.trim().is_empty() {
+        name.push('_');
+    }
+    push_sanitized(key, &mut name);
+    name
+}

@@ -225,7 +225,7 @@ fn joined<T: fmt::Display>(items: &[T], separator: &str) -> String {
 }
 
 /// A Go string literal, as `strconv.Quote` writes it.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

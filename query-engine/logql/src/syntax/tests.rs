@@ -220,3 +220,24 @@ proptest::proptest! {
         let _ = parse(&text);
     }
 }
+
+#[test]
+fn long_queries_are_laid_out_in_lines() {
+    let pretty = |query: &str| super::pretty(&parse(query).expect("a good query"));
+    assert_eq!(pretty(r#"{app="a"}|="x"|json"#), r#"{app="a"} |= "x" | json"#);
+    let long = r#"sum by (a) (rate({app="aaaaaaaaaaaaaaaaaaaaaaaaaaaa"} |= "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" | logfmt | level="error" | unwrap n | n>1 [5m] offset 1h)) / 2"#;
+    // As Loki 3.7.8 answers.
+    let want = r#"  sum by (a)(
+    rate(
+      {app="aaaaaaaaaaaaaaaaaaaaaaaaaaaa"}
+        |= "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+        | logfmt
+        | level="error"
+        | unwrap n
+        | n>1 [5m] offset 1h
+    )
+  )
+/
+  2"#;
+    assert_eq!(pretty(long), want);
+}

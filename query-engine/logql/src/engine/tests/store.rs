@@ -7,14 +7,14 @@ use model::{Direction, Labels, LogEntries, TimeRange};
 use storage_api::{BoxFuture, LogPage, LogQuerier, LogSelect, StorageResult, StreamSummary};
 
 /// Second, line and structured metadata of an entry.
-pub(super) type Line<'a> = (i64, &'a str, &'a [(&'a str, &'a str)]);
+pub(in crate::engine) type Line<'a> = (i64, &'a str, &'a [(&'a str, &'a str)]);
 
 /// Pages of streams.
 #[derive(Default)]
-pub(super) struct Store {
+pub(in crate::engine) struct Store {
     pages: Vec<Arc<Page>>,
     /// How many pages were read.
-    pub(super) reads: Arc<AtomicUsize>,
+    pub(in crate::engine) reads: Arc<AtomicUsize>,
 }
 
 struct Page {
@@ -24,22 +24,22 @@ struct Page {
 }
 
 impl Store {
-    pub(super) fn new() -> Self {
+    pub(in crate::engine) fn new() -> Self {
         Self::default()
     }
 
-    pub(super) fn empty() -> Arc<Self> {
+    pub(in crate::engine) fn empty() -> Arc<Self> {
         Self::new().done()
     }
 
     /// Adds a page: labels as `a=b,c=d`, lines with their second.
-    pub(super) fn stream(self, labels: &str, lines: &[(i64, &str)]) -> Self {
+    pub(in crate::engine) fn stream(self, labels: &str, lines: &[(i64, &str)]) -> Self {
         let entries: Vec<Line<'_>> = lines.iter().map(|(second, line)| (*second, *line, &[][..])).collect();
         self.page(labels, &entries)
     }
 
     /// Adds a page of lines with structured metadata.
-    pub(super) fn page(mut self, labels: &str, lines: &[Line<'_>]) -> Self {
+    pub(in crate::engine) fn page(mut self, labels: &str, lines: &[Line<'_>]) -> Self {
         let pairs = labels.split(',').map(|pair| pair.split_once('=').expect("a label has a value"));
         let mut entries = LogEntries::new();
         for (second, line, metadata) in lines {
@@ -53,11 +53,11 @@ impl Store {
         self
     }
 
-    pub(super) fn done(self) -> Arc<Self> {
+    pub(in crate::engine) fn done(self) -> Arc<Self> {
         Arc::new(self)
     }
 
-    pub(super) fn pages_read(&self) -> usize {
+    pub(in crate::engine) fn pages_read(&self) -> usize {
         self.reads.load(Ordering::SeqCst)
     }
 }
