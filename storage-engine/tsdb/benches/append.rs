@@ -86,7 +86,8 @@ async fn append_round(store: &Tsdb, refs: &[SeriesRef], round: i64) {
     let requests = refs.chunks(REQUEST).enumerate().map(|(number, refs)| {
         let time = START_MS + round * INTERVAL_MS;
         let values = (0..refs.len()).map(|i| value(number * REQUEST + i, round)).collect();
-        let batch = SampleBatch { refs: refs.to_vec(), timestamps_ms: vec![time; refs.len()], values };
+        let timestamps_ms = vec![time; refs.len()];
+        let batch = SampleBatch { refs: refs.to_vec(), timestamps_ms, values, ..SampleBatch::default() };
         store.append(&tenant, batch)
     });
     let mut answers = stream::iter(requests).buffer_unordered(REQUESTS);

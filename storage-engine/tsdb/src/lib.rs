@@ -20,6 +20,7 @@ mod settings;
 mod shortcut;
 mod store;
 mod tenant;
+mod union;
 
 pub use settings::TsdbSettings;
 pub use store::{HeadStats, Tsdb};

@@ -31,7 +31,7 @@ impl Head {
         let mut pairs: HashSet<[Symbol; 2], RandomState> = HashSet::default();
         let mut bytes = 0;
         for &local in &dead {
-            data.series.remove(local);
+            bytes += data.series.remove(local).map_or(0, |series| series.memory_bytes());
             let Some(labels) = index.labels.get(local) else { continue };
             pairs.extend(labels.chunks_exact(2).map(|pair| [pair[0], pair[1]]));
             bytes += SERIES_BYTES + size_of_val(&**labels) + labels.len() / 2 * 2 * size_of::<u32>();
