@@ -40,6 +40,9 @@ pub(crate) fn prometheus(
         slots: Semaphore::new(query.max_concurrency),
         query,
         process: Arc::clone(process),
+        admin: stores.metrics_admin(),
+        is_admin_enabled: config.server.prometheus.enable_admin_api,
+        is_lifecycle_enabled: config.server.prometheus.enable_lifecycle,
     };
     let routes = prometheus::router(Arc::new(api)).merge(process::prometheus_routes(Arc::clone(process)));
     with_edges(routes)
@@ -74,6 +77,7 @@ pub(crate) fn loki(
 fn with_edges(routes: Router) -> Router {
     routes
         .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
+        .method_not_allowed_fallback(|| async { (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n") })
         .layer(CatchPanicLayer::new())
         .layer(CompressionLayer::new())
 }
@@ -87,10 +91,10 @@ pub(crate) fn flags(config: &Config) -> BTreeMap<&'static str, String> {
         ("query.max-samples", config.query.max_samples.to_string()),
         ("query.timeout", seconds(config.query.timeout)),
         ("storage.tsdb.path", config.storage.directory.join("metrics").display().to_string()),
-        ("web.enable-admin-api", "false".to_owned()),
-        ("web.enable-lifecycle", "false".to_owned()),
+        ("web.enable-admin-api", config.server.prometheus.enable_admin_api.to_string()),
+        ("web.enable-lifecycle", config.server.prometheus.enable_lifecycle.to_string()),
         ("web.enable-otlp-receiver", "true".to_owned()),
         ("web.enable-remote-write-receiver", "false".to_owned()),
-        ("web.listen-address", config.server.prometheus.endpoint.clone()),
+        ("web.listen-address", config.server.prometheus.endpoint().to_owned()),
     ])
 }

@@ -1,7 +1,12 @@
 //! The command line: one file a command.
 
+pub mod check;
+pub mod client;
 pub mod components;
+pub mod doctor;
+mod log_output;
 pub mod print_config;
+pub mod query;
 pub mod serve;
 pub mod validate;
 
@@ -50,6 +55,12 @@ pub enum Command {
     Components,
     /// Prints the config as it is after merging and expanding.
     PrintConfig(PrintConfigArguments),
+    /// Asks a Prometheus API: this program's or any other one.
+    Query(query::QueryArguments),
+    /// Looks at a config or a running server and says it by the exit code.
+    Check(check::CheckArguments),
+    /// Looks for what commonly keeps a gateway from starting or from working well.
+    Doctor(doctor::DoctorArguments),
 }
 
 /// How to run.

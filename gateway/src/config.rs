@@ -41,11 +41,10 @@ const SECTIONS: [&str; 9] = [
 ];
 
 /// Keys that later versions have. Naming them in a config is an error that says so.
-const NOT_YET: [&[&str]; 11] = [
+const NOT_YET: [&[&str]; 10] = [
     &["compactor"],
     &["rules"],
     &["server", "store_api"],
-    &["server", "prometheus", "enable_admin_api"],
     &["storage", "bucket"],
     &["storage", "external_labels"],
     &["storage", "metrics", "block_duration"],
@@ -81,6 +80,7 @@ impl Config {
     pub fn new(loaded: LoadedConfig) -> Result<Self, ConfigFault> {
         let LoadedConfig { root, warnings } = loaded;
         check_sections(&root)?;
+        let mut faults: Vec<ConfigFault> = Vec::new();
         let (value, originals) = root.to_json_with_originals();
         let mut config = Self {
             root,
@@ -92,10 +92,14 @@ impl Config {
             storage: StorageConfig::default(),
             query: QueryConfig::default(),
         };
-        config.service = config.section("service")?;
-        config.server = config.section("server")?;
-        config.storage = config.section("storage")?;
-        config.query = config.section("query")?;
+        config.service = config.section("service", &mut faults);
+        config.server = config.section("server", &mut faults);
+        config.storage = config.section("storage", &mut faults);
+        config.query = config.section("query", &mut faults);
+        faults.extend(config.server.validate().err().map(|error| config.fault(error)));
+        if let Some(fault) = ConfigFault::all(faults) {
+            return Err(fault);
+        }
         Ok(config)
     }
 
@@ -131,14 +135,19 @@ impl Config {
         }
     }
 
-    fn section<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, ConfigFault> {
-        self.read(|value| match value.get(name) {
+    /// A typed section; one that cannot be typed is a fault more and has its defaults.
+    fn section<T: DeserializeOwned + Default>(&self, name: &str, faults: &mut Vec<ConfigFault>) -> T {
+        let section = self.read(|value| match value.get(name) {
             None | Some(Value::Null) => Ok(T::default()),
             Some(section) => serde_path_to_error::deserialize(section).map_err(|error| {
                 let path = error.path().to_string();
                 let path = if path == "." { name.to_owned() } else { format!("{name}.{path}") };
                 ConfigError::at(&path, error.into_inner().to_string())
             }),
+        });
+        section.unwrap_or_else(|fault| {
+            faults.push(fault);
+            T::default()
         })
     }
 }
@@ -166,15 +175,6 @@ fn check_sections(root: &Node) -> Result<(), ConfigFault> {
                 format!("unknown section {:?}, have {}", entry.key, SECTIONS.join(", ")),
             ));
         }
-    }
-    if let Some(entry) = root.get("connectors")
-        && let Some(component) = entry.node.entries().and_then(|entries| entries.first())
-    {
-        return Err(ConfigFault::at(
-            &component.place,
-            format!("unknown type {:?}; no connectors exist yet", component.key),
-        )
-        .with_path(&["connectors"]));
     }
     Ok(())
 }

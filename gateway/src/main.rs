@@ -15,6 +15,9 @@ fn main() -> ExitCode {
         Command::Serve(serve) => cli::serve::run(&arguments.config, &serve),
         Command::Validate => cli::validate::run(&arguments.config),
         Command::Components => cli::components::run(),
+        Command::Query(query) => cli::query::run(&query),
+        Command::Check(check) => cli::check::run(&arguments.config, &check),
+        Command::Doctor(doctor) => cli::doctor::run(&arguments.config, &doctor),
         Command::PrintConfig(print) => cli::print_config::run(&arguments.config, &print),
     };
     match done {

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use exporters::Stores;
 use logstore::{LogStore, LogStoreSettings};
 use runtime::{Clock, Disk, LocalDisk, MemoryBudget, Tasks};
-use storage_api::{LogQuerier, MetricsQuerier};
+use storage_api::{LogQuerier, MetricsAdmin, MetricsQuerier};
 use tsdb::{Tsdb, TsdbSettings};
 
 use crate::config::types::{Durability, StorageConfig};
@@ -91,6 +91,11 @@ impl OpenStores {
     /// What PromQL reads from.
     pub(crate) fn metrics_querier(&self) -> Arc<dyn MetricsQuerier> {
         self.metrics.clone()
+    }
+
+    /// Figures, deletion and snapshots of the metrics store, if it has them.
+    pub(crate) fn metrics_admin(&self) -> Option<Arc<dyn MetricsAdmin>> {
+        None
     }
 
     /// What LogQL reads from.

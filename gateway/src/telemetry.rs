@@ -1,11 +1,16 @@
-//! The process' own metrics: one recorder, and the gauges about the process itself.
+//! The process' own metrics: one recorder, what its metrics mean, and the gauges about the process itself.
 
+pub(crate) mod exposition;
+mod help;
+
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::gauge;
+use metrics::{Label, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use runtime::Tasks;
+use serde_json::Value;
 
 /// Upper bounds of histograms, seconds: what takes from 0.1 ms to 10 s.
 const BUCKETS: [f64; 16] =
@@ -24,13 +29,21 @@ pub(crate) fn recorder() -> PrometheusHandle {
         let handle = recorder.handle();
         // Only fails when another recorder is there, and nothing else installs one.
         let _ = metrics::set_global_recorder(recorder);
+        help::describe();
         handle
     };
     HANDLE.get_or_init(install).clone()
 }
 
 /// Keeps the recorder in order and the process' gauges up to date until shutdown.
-pub(crate) fn keep_up(handle: PrometheusHandle, tasks: &Tasks, started_ms: i64) {
+pub(crate) fn keep_up(
+    handle: PrometheusHandle,
+    tasks: &Tasks,
+    started_ms: i64,
+    resource: &BTreeMap<String, Value>,
+) {
+    gauge!("target_info", target_labels(resource)).set(1.0);
+    reloaded(true, started_ms);
     let stop = tasks.clone();
     tasks.spawn("metrics_upkeep", async move {
         gauge!("process_start_time_seconds").set(started_ms as f64 / 1000.0);
@@ -59,13 +72,30 @@ pub(crate) fn reloaded(successful: bool, now_ms: i64) {
 fn process_gauges(uptime: Duration) {
     gauge!("otelcol_process_uptime").set(uptime.as_secs_f64());
     if let Some(cpu_seconds) = cpu_seconds() {
-        gauge!("process_cpu_seconds_total").set(cpu_seconds);
+        // A counter of the recorder counts whole numbers.
+        counter!("process_cpu_seconds_total").absolute(cpu_seconds as u64);
         gauge!("otelcol_process_cpu_seconds").set(cpu_seconds);
     }
     if let Some(bytes) = resident_bytes() {
         gauge!("process_resident_memory_bytes").set(bytes as f64);
         gauge!("otelcol_process_memory_rss").set(bytes as f64);
     }
+    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+        gauge!("process_open_fds").set(open.count() as f64);
+    }
+}
+
+/// Labels of `target_info`: the attributes of the process, names as Prometheus takes them.
+fn target_labels(resource: &BTreeMap<String, Value>) -> Vec<Label> {
+    let mut attributes = BTreeMap::from([
+        ("service.name".to_owned(), Value::from("tidegate")),
+        ("service.version".to_owned(), Value::from(env!("CARGO_PKG_VERSION"))),
+    ]);
+    attributes.extend(resource.iter().map(|(name, value)| (name.clone(), value.clone())));
+    attributes.retain(|_, value| !value.is_null());
+    let name = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    attributes.iter().map(|(key, value)| Label::new(name(key), text(value))).collect()
 }
 
 /// User and system time of the process: fields 14 and 15 of /proc/self/stat.

@@ -7,6 +7,7 @@
 //! the old parts; no request is refused on its way (WIRE-UP-2).
 
 mod build;
+mod faults;
 mod generation;
 mod listeners;
 mod reload;
@@ -18,19 +19,24 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use axum::Router;
 use model::Signal;
-use pipelines::{Graph, GraphContext};
+use pipelines::{ConfigError, Graph, GraphContext};
 use runtime::{Clock, MemoryBudget, SystemClock, Tasks};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::api::process::{Control, Described, ProcessInfo, metrics_routes};
+use crate::api::process::{Control, Described, OwnMetrics, ProcessInfo};
 use crate::config::Config;
+use crate::config::error::ConfigFault;
 use crate::config::redact::redact;
-use crate::config::types::MetricsLevel;
+use crate::config::types::{LokiApiConfig, MetricsLevel, PrometheusApiConfig};
 use crate::receivers::{ApiServer, Listener};
+use crate::server::auth::{AuthConfig, ServerAuths, protect, refuse_in_text};
+use crate::server::cors::CorsConfig;
 use crate::server::listen::BoundAddress;
+use crate::server::tls::TlsServerConfig;
 use crate::server::{ServeSettings, router_handler};
 use crate::stores::OpenStores;
+use crate::telemetry::exposition::Names;
 use crate::{apis, telemetry};
 use build::Parts;
 pub use build::check;
@@ -66,7 +72,7 @@ pub struct Gateway {
 struct ApiRoutes {
     prometheus: Router,
     loki: Router,
-    metrics: Router,
+    metrics: OwnMetrics,
 }
 
 /// What runs in front of the stores.
@@ -93,7 +99,7 @@ impl Gateway {
         let budget = MemoryBudget::new(u64::MAX);
         let recorder = telemetry::recorder();
         let started_ms = clock.now_ms();
-        telemetry::keep_up(recorder.clone(), &tasks, started_ms);
+        telemetry::keep_up(recorder.clone(), &tasks, started_ms, &config.service.telemetry.resource);
         let level = config.service.telemetry.metrics.level;
         let metrics = (level != MetricsLevel::None).then_some(recorder);
         let (process, control) = ProcessInfo::new(started_ms, metrics, describe(&config, started_ms)?);
@@ -109,7 +115,7 @@ impl Gateway {
         let apis = ApiRoutes {
             prometheus: apis::prometheus(&config, &stores, &tasks, &clock, &process),
             loki: apis::loki(&config, &stores, &tasks, &clock, &process),
-            metrics: metrics_routes(Arc::clone(&process)),
+            metrics: OwnMetrics(Arc::clone(&process)),
         };
         let extensions = pipelines::Extensions::default();
         let context = GraphContext { clock, tasks: tasks.clone(), budget, extensions };
@@ -140,7 +146,8 @@ impl Gateway {
             start().with_context(|| format!("failed to start extension {id}"))?;
         }
         let generation = Arc::new(Generation::default());
-        let prepared = listeners::prepare(wanted(config, &mut parts, apis), &[], &generation).await?;
+        let wanted = wanted(config, &mut parts, apis)?;
+        let prepared = listeners::prepare(wanted, &[], &generation).await?;
         let graph = parts.graph;
         if let Err(error) = graph.start().await {
             end("pipelines", graph.shutdown(config.server.shutdown_timeout).await);
@@ -207,7 +214,11 @@ fn describe(config: &Config, loaded_ms: i64) -> anyhow::Result<Described> {
 }
 
 /// Every listener that a config asks for.
-fn wanted(config: &Config, parts: &mut Parts, apis: &ApiRoutes) -> Vec<(Stage, Listener)> {
+fn wanted(
+    config: &Config,
+    parts: &mut Parts,
+    apis: &ApiRoutes,
+) -> Result<Vec<(Stage, Listener)>, ConfigFault> {
     let mut intake = Vec::new();
     let ApiRoutes { mut prometheus, mut loki, metrics } = apis.clone();
     for receiver in parts.receivers.drain(..) {
@@ -219,19 +230,70 @@ fn wanted(config: &Config, parts: &mut Parts, apis: &ApiRoutes) -> Vec<(Stage, L
             }
         }
     }
-    intake.extend(api_listener("Prometheus API", &config.server.prometheus.endpoint, prometheus));
-    intake.extend(api_listener("Loki API", &config.server.loki.endpoint, loki));
-    let address = config.service.telemetry.metrics.address.as_deref().unwrap_or("");
-    intake.extend(api_listener("Metrics", address, metrics));
-    let status = parts.extensions.listeners.drain(..).map(|listener| (Stage::Status, listener));
-    intake.into_iter().map(|listener| (Stage::Intake, listener)).chain(status).collect()
+    let PrometheusApiConfig { tls, auth, cors, .. } = &config.server.prometheus;
+    let edge =
+        Edge { tls: tls.as_ref(), auth: auth.as_ref(), cors: cors.as_ref(), auths: &parts.extensions.auths };
+    let endpoint = config.server.prometheus.endpoint();
+    let listener = edge.listener("Prometheus API", endpoint, prometheus);
+    intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "prometheus"])))?);
+    let LokiApiConfig { tls, auth, cors, .. } = &config.server.loki;
+    let edge =
+        Edge { tls: tls.as_ref(), auth: auth.as_ref(), cors: cors.as_ref(), auths: &parts.extensions.auths };
+    let listener = edge.listener("Loki API", config.server.loki.endpoint(), loki);
+    intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "loki"])))?);
+    let mut status = own_metrics(config, metrics);
+    let of_extensions = parts.extensions.listeners.drain(..);
+    status.extend(of_extensions);
+    let intake = intake.into_iter().map(|listener| (Stage::Intake, listener));
+    Ok(intake.chain(status.into_iter().map(|listener| (Stage::Status, listener))).collect())
 }
 
-fn api_listener(what: &'static str, endpoint: &str, routes: Router) -> Option<Listener> {
-    (!endpoint.is_empty()).then(|| Listener {
-        what,
-        endpoint: endpoint.to_owned(),
+/// What stands between an API and those who ask it.
+struct Edge<'a> {
+    tls: Option<&'a TlsServerConfig>,
+    auth: Option<&'a AuthConfig>,
+    cors: Option<&'a CorsConfig>,
+    auths: &'a ServerAuths,
+}
+
+impl Edge<'_> {
+    /// The listener of an API; none for an empty endpoint.
+    fn listener(
+        &self,
+        what: &'static str,
+        endpoint: &str,
+        routes: Router,
+    ) -> Result<Option<Listener>, ConfigError> {
+        let mut routes = protect(routes, self.auths.resolve(self.auth)?, refuse_in_text);
+        if let Some(cors) = self.cors {
+            routes = cors.around(routes)?;
+        }
+        Ok((!endpoint.is_empty()).then(|| Listener {
+            what,
+            endpoint: endpoint.to_owned(),
+            settings: ServeSettings { tls: self.tls.cloned(), ..ServeSettings::default() },
+            handler: router_handler(routes),
+        }))
+    }
+}
+
+/// The listeners of `service::telemetry::metrics`.
+fn own_metrics(config: &Config, metrics: OwnMetrics) -> Vec<Listener> {
+    let section = &config.service.telemetry.metrics;
+    let listener = |endpoint: String, routes: Router| Listener {
+        what: "Metrics",
+        endpoint,
         settings: ServeSettings::default(),
         handler: router_handler(routes),
-    })
+    };
+    let address =
+        section.address.iter().map(|address| listener(address.clone(), metrics.routes(Names::default())));
+    let readers = section.readers.iter().filter_map(|reader| reader.pull.as_ref()).map(|pull| {
+        let reader = &pull.exporter.prometheus;
+        let names =
+            Names { with_type_suffix: !reader.without_type_suffix, with_units: !reader.without_units };
+        let host = if reader.host.contains(':') { format!("[{}]", reader.host) } else { reader.host.clone() };
+        listener(format!("{host}:{}", reader.port), metrics.routes(names))
+    });
+    address.chain(readers).collect()
 }

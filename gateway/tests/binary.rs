@@ -142,9 +142,14 @@ async fn an_acknowledged_line_survives_kill_9() {
 #[test]
 fn every_example_is_a_valid_config() {
     let mut checked = 0;
-    for folder in ["configs", "configs/receivers", "configs/processors", "configs/exporters"] {
-        for entry in std::fs::read_dir(root().join(folder)).expect("the folder is there") {
+    let mut folders = vec![root().join("configs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the folder is there") {
             let path = entry.expect("the folder is readable").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
             if path.extension().is_none_or(|extension| extension != "yaml") {
                 continue;
             }
@@ -194,6 +199,28 @@ fn bad_configs_are_refused_with_place_path_and_choice() {
         let (code, _, stderr) = output(&["validate", "--config", &format!("yaml:{yaml}")]);
         assert_eq!(code, Some(1), "{yaml}");
         assert!(stderr.contains(want), "{stderr}\nwant {want}");
+    }
+}
+
+#[test]
+fn validate_tells_every_fault_at_once() {
+    let yaml = "receivers:\n  otlp: {protocols: {http: {endpont: x}}}\nprocessors:\n  batch: {size: 1}\n\
+                exporters:\n  nop:\n  otlp: {}\nserver: {lokki: {}}\n\
+                service:\n  pipelines:\n    logs: {receivers: [otlp], exporters: [none]}\n    metrics: {receivers: [], exporters: [nop]}\n";
+    let (code, _, stderr) = output(&["validate", "--config", &format!("yaml:{yaml}")]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("server::lokki: unknown field"), "{stderr}");
+    let yaml = yaml.replace("server: {lokki: {}}\n", "");
+    let (code, _, stderr) = output(&["validate", "--config", &format!("yaml:{yaml}")]);
+    assert_eq!(code, Some(1), "{stderr}");
+    for want in [
+        "receivers::otlp::protocols::http::endpont: unknown field",
+        "processors::batch::size: unknown field",
+        "exporters::otlp",
+        "service::pipelines::logs: references exporter \"none\" which is not configured",
+        "service::pipelines::metrics: must have at least one receiver",
+    ] {
+        assert_eq!(stderr.matches(want).count(), 1, "{stderr}\nwant {want}");
     }
 }
 

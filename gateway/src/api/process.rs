@@ -15,6 +15,8 @@ use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::telemetry::exposition::{self, Names};
+
 /// What the process knows about itself.
 pub struct ProcessInfo {
     /// When it started, ms since the Unix epoch.
@@ -136,12 +138,12 @@ pub fn prometheus_routes(process: Arc<ProcessInfo>) -> Router {
 
 /// `/-/reload` and `/-/quit`, where they are switched on; else 403 with Prometheus' text (web/web.go).
 pub fn lifecycle_routes(process: Arc<ProcessInfo>, is_enabled: bool) -> Router {
+    let only_post = || async { (StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed") };
     if !is_enabled {
         let forbidden = || async { (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.") };
-        let refused = get(forbidden).post(forbidden).put(forbidden);
+        let refused = get(only_post).post(forbidden).put(forbidden);
         return Router::new().route("/-/reload", refused.clone()).route("/-/quit", refused);
     }
-    let only_post = || async { (StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed") };
     let quit = |State(process): State<Arc<ProcessInfo>>| async move {
         if process.ask(Control::Quit) { "Requesting termination... Goodbye!" } else { "Already ending." }
     };
@@ -178,16 +180,31 @@ pub fn loki_routes(process: Arc<ProcessInfo>) -> Router {
     Router::new().route("/ready", get(ready)).route("/metrics", get(metrics)).with_state(process)
 }
 
-/// `/metrics` alone, for a listener of its own.
-pub fn metrics_routes(process: Arc<ProcessInfo>) -> Router {
-    Router::new().route("/metrics", get(metrics)).with_state(process)
+/// `/metrics` for listeners of its own.
+#[derive(Clone)]
+pub(crate) struct OwnMetrics(pub(crate) Arc<ProcessInfo>);
+
+impl OwnMetrics {
+    /// `/metrics` alone, with metrics named as a reader asks.
+    pub(crate) fn routes(&self, names: Names) -> Router {
+        let process = Arc::clone(&self.0);
+        let page = move || {
+            let answer = text(&process, names);
+            async move { answer }
+        };
+        Router::new().route("/metrics", get(page))
+    }
 }
 
 async fn metrics(State(process): State<Arc<ProcessInfo>>) -> Response {
+    text(&process, Names::default())
+}
+
+fn text(process: &ProcessInfo, names: Names) -> Response {
     match &process.metrics {
         Some(handle) => {
-            let text = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-            (text, handle.render()).into_response()
+            let content_type = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+            (content_type, exposition::text(handle, names)).into_response()
         }
         None => (StatusCode::NOT_FOUND, "metrics are off: service::telemetry::metrics::level is none\n")
             .into_response(),

@@ -1,6 +1,5 @@
 //! `tidegate serve`: runs until Ctrl-C or SIGTERM, then drains.
 
-use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::Context;
@@ -9,6 +8,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::log_output::LogOutputs;
 use super::{ConfigArguments, ServeArguments};
 use crate::api::process::Control;
 use crate::config::Config;
@@ -18,7 +18,7 @@ use crate::wiring::{Bound, Gateway};
 /// Runs the gateway.
 pub fn run(arguments: &ConfigArguments, serve: &ServeArguments) -> anyhow::Result<()> {
     let config = arguments.load()?;
-    start_logging(&config);
+    start_logging(&config)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -132,7 +132,7 @@ fn write_ports(path: &Path, listeners: &[Bound]) -> anyhow::Result<()> {
         .with_context(|| format!("writing the ports file {}", path.display()))
 }
 
-fn start_logging(config: &Config) {
+fn start_logging(config: &Config) -> anyhow::Result<()> {
     let logs = &config.service.telemetry.logs;
     let level = match logs.level {
         LogLevel::Debug => "debug",
@@ -141,13 +141,14 @@ fn start_logging(config: &Config) {
         LogLevel::Error => "error",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // Colours are for people: a log file or journal gets plain text.
-    let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal());
+    let outputs = LogOutputs::open(&logs.output_paths)?;
+    let is_terminal = outputs.is_terminal();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(outputs);
+    let subscriber = subscriber.with_target(false).with_ansi(is_terminal);
     // A second start in one process (a test) keeps the first's.
     let _ = match logs.encoding {
         LogEncoding::Console => subscriber.try_init(),
         LogEncoding::Json => subscriber.json().try_init(),
     };
+    Ok(())
 }

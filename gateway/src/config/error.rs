@@ -14,29 +14,48 @@ pub struct ConfigFault {
     /// Keys from the root down to the fault.
     path: Vec<String>,
     message: String,
+    /// Other faults of the same config.
+    others: Vec<ConfigFault>,
 }
 
 impl ConfigFault {
     /// A fault of the config as a whole or of a command-line argument.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { place: None, path: Vec::new(), message: message.into() }
+        Self { place: None, path: Vec::new(), message: message.into(), others: Vec::new() }
     }
 
     /// A fault at a place.
     pub fn at(place: &Place, message: impl Into<String>) -> Self {
-        Self { place: Some(place.clone()), path: Vec::new(), message: message.into() }
+        Self { place: Some(place.clone()), path: Vec::new(), message: message.into(), others: Vec::new() }
     }
 
     /// A fault found by a component or a typed section, looked up in the tree that it came from.
     pub fn located(root: &Node, error: ConfigError) -> Self {
         let place = root.locate(&error.path).clone();
-        Self { place: Some(place), path: error.path, message: error.message }
+        Self { place: Some(place), path: error.path, message: error.message, others: Vec::new() }
     }
 
     /// Adds the path to a fault that has none.
     pub fn with_path(mut self, path: &[&str]) -> Self {
         self.path = path.iter().map(|key| (*key).to_owned()).collect();
         self
+    }
+
+    /// All faults of a config as one, in order and each once; `None` when there is none.
+    pub fn all(faults: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut each: Vec<Self> = Vec::new();
+        for mut fault in faults {
+            let others = std::mem::take(&mut fault.others);
+            for fault in std::iter::once(fault).chain(others) {
+                if !each.contains(&fault) {
+                    each.push(fault);
+                }
+            }
+        }
+        let mut each = each.into_iter();
+        let mut first = each.next()?;
+        first.others = each.collect();
+        Some(first)
     }
 
     /// Keys from the root down to the fault.
@@ -46,7 +65,7 @@ impl ConfigFault {
 }
 
 impl fmt::Display for ConfigFault {
-    /// `file:line:column: a::b::c: what is wrong`.
+    /// `file:line:column: a::b::c: what is wrong`, and each other fault on a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
@@ -54,7 +73,11 @@ impl fmt::Display for ConfigFault {
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path.join("::"))?;
         }
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        for other in &self.others {
+            write!(f, "\nerror: {other}")?;
+        }
+        Ok(())
     }
 }
 

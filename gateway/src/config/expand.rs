@@ -53,6 +53,8 @@ pub struct Expander<'a> {
     references: usize,
     /// One line for each variable that was not set.
     pub warnings: Vec<String>,
+    /// The variables that were not set.
+    unset: Vec<String>,
 }
 
 /// What a piece of text became.
@@ -65,7 +67,7 @@ enum Expanded {
 impl<'a> Expander<'a> {
     /// An expander that has expanded nothing yet.
     pub fn new(surroundings: &'a dyn Surroundings) -> Self {
-        Self { surroundings, references: 0, warnings: Vec::new() }
+        Self { surroundings, references: 0, warnings: Vec::new(), unset: Vec::new() }
     }
 
     /// Expands a tree.
@@ -83,7 +85,12 @@ impl<'a> Expander<'a> {
             NodeValue::Map(entries) => {
                 let entries: Result<_, ConfigFault> = entries
                     .into_iter()
-                    .map(|Entry { key, place, node }| Ok(Entry { key, place, node: self.node(node, depth)? }))
+                    .map(|Entry { key, place, node }| {
+                        let unset = self.unset.len();
+                        let node = self.node(node, depth)?;
+                        self.refuse_holes(&key, &node, &place, unset)?;
+                        Ok(Entry { key, place, node })
+                    })
                     .collect();
                 NodeValue::Map(entries?)
             }
@@ -95,6 +102,21 @@ impl<'a> Expander<'a> {
             },
         };
         Ok(Node { value, place })
+    }
+
+    /// An address of which a variable that is not set took the host away would listen on every interface or send
+    /// nowhere, so it is an error and not only a warning. `unset` is how many were not set before this value.
+    fn refuse_holes(&self, key: &str, node: &Node, place: &Place, unset: usize) -> Result<(), ConfigFault> {
+        let NodeValue::Scalar(scalar) = &node.value else { return Ok(()) };
+        let Some(name) = self.unset.get(unset).filter(|_| key.ends_with("endpoint")) else { return Ok(()) };
+        let address = scalar.text.rsplit_once("://").map_or(scalar.text.as_str(), |(_, address)| address);
+        if !address.is_empty() && !address.starts_with([':', '/']) {
+            return Ok(());
+        }
+        let message = format!(
+            "{key} has no host, because the environment variable {name} is not set; set it, or give a default with ${{env:{name}:-…}}"
+        );
+        Err(ConfigFault::at(place, message))
     }
 
     fn text(&mut self, text: &str, place: &Place, depth: usize) -> Result<Expanded, ConfigFault> {
@@ -211,6 +233,7 @@ impl<'a> Expander<'a> {
                 || {
                     self.warnings
                         .push(format!("{place}: configuration references unset environment variable {name}"));
+                    self.unset.push(name.to_owned());
                     String::new()
                 },
                 str::to_owned,

@@ -9,6 +9,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+mod server;
+mod telemetry;
+
+pub use server::{LokiApiConfig, PrometheusApiConfig, ServerConfig};
+pub use telemetry::{
+    LogEncoding, LogLevel, LogsConfig, MetricsConfig, MetricsLevel, PrometheusReader, TelemetryConfig,
+};
+
 use crate::duration;
 
 /// `service`.
@@ -21,148 +29,6 @@ pub struct ServiceConfig {
     pub pipelines: Value,
     /// What the process tells about itself.
     pub telemetry: TelemetryConfig,
-}
-
-/// `service.telemetry`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TelemetryConfig {
-    /// The process' own log.
-    pub logs: LogsConfig,
-    /// The process' own metrics.
-    pub metrics: MetricsConfig,
-}
-
-/// `service.telemetry.logs`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogsConfig {
-    /// Least severe level that is written: `debug`, `info` (default), `warn`, `error`.
-    pub level: LogLevel,
-    /// `console` (default): text to standard error; `json`: one JSON object a line.
-    pub encoding: LogEncoding,
-}
-
-/// A log level.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// Everything.
-    #[serde(alias = "DEBUG")]
-    Debug,
-    /// What an operator wants to know.
-    #[default]
-    #[serde(alias = "INFO")]
-    Info,
-    /// What may need a hand.
-    #[serde(alias = "WARN")]
-    Warn,
-    /// What failed.
-    #[serde(alias = "ERROR")]
-    Error,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum LogEncoding {
-    /// Text.
-    #[default]
-    Console,
-    /// JSON.
-    Json,
-}
-
-impl Default for LogsConfig {
-    fn default() -> Self {
-        Self { level: LogLevel::Info, encoding: LogEncoding::Console }
-    }
-}
-
-/// `service.telemetry.metrics`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MetricsConfig {
-    /// `none`, `basic`, `normal` (default), `detailed`. Every level shows what is counted; `none` shows nothing.
-    pub level: MetricsLevel,
-    /// `host:port` of one more listener for `/metrics`. Default none: `/metrics` is on `server.prometheus` and
-    /// `server.loki`.
-    pub address: Option<String>,
-}
-
-/// How much the process tells about itself.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum MetricsLevel {
-    /// Nothing.
-    None,
-    /// The essentials.
-    Basic,
-    /// The default.
-    #[default]
-    Normal,
-    /// Everything.
-    Detailed,
-}
-
-impl Default for MetricsConfig {
-    fn default() -> Self {
-        Self { level: MetricsLevel::Normal, address: None }
-    }
-}
-
-/// `server`: the listeners of the query APIs.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ServerConfig {
-    /// The Prometheus API and everything that is not Loki's.
-    #[serde(deserialize_with = "prometheus_api")]
-    pub prometheus: ApiConfig,
-    /// The Loki API.
-    #[serde(deserialize_with = "loki_api")]
-    pub loki: ApiConfig,
-    /// How long a shutdown may take before it gives up on what is in flight. Default 30s.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub shutdown_timeout: Duration,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            prometheus: ApiConfig { endpoint: DEFAULT_PROMETHEUS.to_owned() },
-            loki: ApiConfig { endpoint: DEFAULT_LOKI.to_owned() },
-            shutdown_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-const DEFAULT_PROMETHEUS: &str = "localhost:9090";
-const DEFAULT_LOKI: &str = "localhost:3100";
-
-/// `server.prometheus`, `server.loki`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiConfig {
-    /// `host:port` to listen on; port 0 takes a free one; empty text switches the API off. Defaults
-    /// `localhost:9090` and `localhost:3100`.
-    pub endpoint: String,
-}
-
-fn prometheus_api<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ApiConfig, D::Error> {
-    api(deserializer, DEFAULT_PROMETHEUS)
-}
-
-fn loki_api<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ApiConfig, D::Error> {
-    api(deserializer, DEFAULT_LOKI)
-}
-
-fn api<'de, D: serde::Deserializer<'de>>(deserializer: D, default: &str) -> Result<ApiConfig, D::Error> {
-    #[derive(Default, Deserialize)]
-    #[serde(deny_unknown_fields, default)]
-    struct Section {
-        endpoint: Option<String>,
-    }
-    let section = Option::<Section>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(ApiConfig { endpoint: section.endpoint.unwrap_or_else(|| default.to_owned()) })
 }
 
 /// `storage`.

@@ -17,6 +17,8 @@ use crate::extensions::{self, ExtensionContext, Made};
 use crate::receivers::{ApiServer, Entries, RECEIVERS, Receiver, ReceiverContext};
 use crate::stores::OpenStores;
 
+use super::faults;
+
 /// Everything that a config asks for, made and not started.
 pub(super) struct Parts {
     pub(super) extensions: Made,
@@ -34,7 +36,8 @@ pub fn check(config: &Config) -> Result<(), ConfigFault> {
         extensions: pipelines::Extensions::default(),
     };
     let (process, _requests) = ProcessInfo::new(0, None, Described::default());
-    build(config, &OpenStores::not_opened(), &context, &process, None).map(drop)
+    let made = build(config, &OpenStores::not_opened(), &context, &process, None);
+    made.map(drop).map_err(|first| faults::all(config, first, &context, &process))
 }
 
 /// Makes the components of a config; exporters that `running` has in the same form are taken over.
@@ -45,14 +48,23 @@ pub(super) fn build(
     process: &Arc<ProcessInfo>,
     running: Option<&Graph>,
 ) -> Result<Parts, ConfigFault> {
-    config.read(|value| {
-        let extensions = extensions::make(value, &ExtensionContext { process: Arc::clone(process) })?;
-        let context = GraphContext { extensions: extensions.offers.clone(), ..context.clone() };
-        let registries = Registries { processors: PROCESSORS, exporters: EXPORTERS, stores };
-        let graph = Graph::build_beside(&PipelinesConfig::parse(value)?, &registries, &context, running)?;
-        let receivers = receivers(value, &graph, &context, &extensions)?;
-        Ok(Parts { extensions, graph, receivers })
-    })
+    config.read(|value| make(value, stores, context, process, running))
+}
+
+/// The same of the config as JSON.
+pub(super) fn make(
+    value: &Value,
+    stores: &Stores,
+    context: &GraphContext,
+    process: &Arc<ProcessInfo>,
+    running: Option<&Graph>,
+) -> Result<Parts, ConfigError> {
+    let extensions = extensions::make(value, &ExtensionContext { process: Arc::clone(process) })?;
+    let context = GraphContext { extensions: extensions.offers.clone(), ..context.clone() };
+    let registries = Registries { processors: PROCESSORS, exporters: EXPORTERS, stores };
+    let graph = Graph::build_beside(&PipelinesConfig::parse(value)?, &registries, &context, running)?;
+    let receivers = receivers(value, &graph, &context, &extensions)?;
+    Ok(Parts { extensions, graph, receivers })
 }
 
 fn receivers(

@@ -42,7 +42,7 @@ impl Gateway {
             start().with_context(|| format!("failed to start extension {id}"))?;
         }
         let generation = Arc::new(Generation::default());
-        let wanted = wanted(&config, &mut parts, &self.apis);
+        let wanted = wanted(&config, &mut parts, &self.apis)?;
         let prepared = listeners::prepare(wanted, &self.open, &generation).await?;
         let mut graph = parts.graph;
         if let Err(error) = graph.start().await {

@@ -59,6 +59,11 @@ impl ApiError {
         Self::new(ErrorType::BadData, message)
     }
 
+    /// What is told to the client.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A parameter that cannot be used.
     pub(super) fn parameter(name: &str, message: impl std::fmt::Display) -> Self {
         Self::bad_data(format!("invalid parameter {name:?}: {message}"))

@@ -1,4 +1,4 @@
-//! `query`, `query_range`, `format_query`.
+//! `query`, `query_range`, `format_query`, `parse_query`.
 //!
 //! A query holds one of `query.max_concurrency` slots while it runs. It is cancelled when its client goes away: the
 //! server drops the handler then, and with it the engine's future.
@@ -68,6 +68,18 @@ pub(super) async fn format(request: Request<Body>) -> Response<Body> {
         json::string(&mut body, &expr.to_string(), Html::Plain);
         body.push(b'}');
         Ok(whole(StatusCode::OK, "application/json", body))
+    };
+    answer.await.unwrap_or_else(ApiError::into_response)
+}
+
+/// `GET|POST parse_query`.
+pub(super) async fn parse(request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (_, form) = tenant_and_form(request).await?;
+        let query = form.get("query").unwrap_or("");
+        let expr =
+            promql::parse_expr(query, ParseOptions::default()).map_err(|error| ApiError::query(&error))?;
+        Ok(super::status::success(super::syntax_tree::tree(&expr)))
     };
     answer.await.unwrap_or_else(ApiError::into_response)
 }

@@ -7,7 +7,6 @@ use http::{Request, Response, StatusCode};
 use serde_json::json;
 
 use super::error::ApiError;
-use super::params::time_or;
 use super::{Shared, tenant_and_form};
 use crate::api::whole;
 use axum::response::IntoResponse;
@@ -15,20 +14,24 @@ use axum::response::IntoResponse;
 /// The release of Prometheus whose API this is. Grafana switches features on by it.
 const PROMETHEUS_VERSION: &str = "3.15.0";
 
-fn success(data: serde_json::Value) -> Response<Body> {
+pub(super) fn success(data: serde_json::Value) -> Response<Body> {
     whole(StatusCode::OK, "application/json", json!({"status": "success", "data": data}).to_string())
 }
 
 /// `GET status/buildinfo`. It has no `features`: with them Grafana takes the server for Mimir.
 pub(super) async fn buildinfo() -> Response<Body> {
-    success(json!({
+    success(build())
+}
+
+fn build() -> serde_json::Value {
+    json!({
         "version": PROMETHEUS_VERSION,
         "revision": concat!("tidegate-", env!("CARGO_PKG_VERSION")),
         "branch": "",
         "buildUser": "",
         "buildDate": "",
         "goVersion": "",
-    }))
+    })
 }
 
 /// `GET status/runtimeinfo`.
@@ -63,8 +66,16 @@ pub(super) async fn config(State(api): Shared) -> Response<Body> {
 }
 
 /// `GET rules`.
-pub(super) async fn rules() -> Response<Body> {
-    success(json!({"groups": []}))
+pub(super) async fn rules(request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (_, form) = tenant_and_form(request).await?;
+        let kind = form.get("type").unwrap_or("").to_ascii_lowercase();
+        if !matches!(kind.as_str(), "" | "alert" | "record") {
+            return Err(ApiError::parameter("type", format_args!("not supported value {kind:?}")));
+        }
+        Ok(success(json!({"groups": []})))
+    };
+    answer.await.unwrap_or_else(ApiError::into_response)
 }
 
 /// `GET alerts`.
@@ -92,18 +103,71 @@ pub(super) async fn targets_metadata() -> Response<Body> {
     success(json!([]))
 }
 
-/// `GET|POST query_exemplars`: none are stored; the query and the times are checked all the same.
-pub(super) async fn query_exemplars(request: Request<Body>) -> Response<Body> {
+/// `GET status/walreplay`: requests are answered only when the replay is over.
+pub(super) async fn walreplay() -> Response<Body> {
+    success(json!({"min": 0, "max": 0, "current": 0}))
+}
+
+/// `GET notifications`.
+pub(super) async fn notifications() -> Response<Body> {
+    success(json!([]))
+}
+
+/// `GET notifications/live`: there never is one. 204 tells a browser's event source not to come again.
+pub(super) async fn notifications_live() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
+/// `GET targets/relabel_steps`: there are no scrape pools.
+pub(super) async fn relabel_steps(request: Request<Body>) -> Response<Body> {
     let answer = async {
         let (_, form) = tenant_and_form(request).await?;
-        let start = time_or(&form, "start", i64::MIN)?;
-        let end = time_or(&form, "end", i64::MAX)?;
-        if end < start {
-            return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+        let pool = form.get("scrapePool").unwrap_or("");
+        if pool.is_empty() {
+            return Err(ApiError::bad_data("no scrapePool parameter provided"));
         }
-        promql::parse_expr(form.get("query").unwrap_or(""), promql::ParseOptions::default())
-            .map_err(|error| ApiError::query(&error))?;
-        Ok(success(json!([])))
+        Err::<Response<Body>, _>(ApiError::bad_data(format!("scrape pool {pool:?} not found")))
     };
     answer.await.unwrap_or_else(ApiError::into_response)
+}
+
+/// `GET features`: what of Prometheus' features is here, by its names.
+pub(super) async fn features(State(api): Shared) -> Response<Body> {
+    success(json!({
+        "api": {
+            "admin": api.is_admin_enabled,
+            "exclude_alerts": true,
+            "label_values_match": true,
+            "lifecycle": api.is_lifecycle_enabled,
+            "otlp_write_receiver": true,
+            "query_stats": true,
+            "query_warnings": true,
+            "time_range_labels": true,
+            "time_range_series": true,
+        },
+        "prometheus": {"agent_mode": false, "server_mode": true},
+        "promql": {
+            "anchored": false,
+            "at_modifier": true,
+            "bool": true,
+            "by": true,
+            "duration_expr": true,
+            "group_left": true,
+            "group_right": true,
+            "ignoring": true,
+            "negative_offset": true,
+            "offset": true,
+            "on": true,
+            "per_query_lookback_delta": true,
+            "smoothed": false,
+            "subqueries": true,
+            "unless": true,
+            "without": true,
+        },
+    }))
+}
+
+/// `GET /version`, outside of `/api/v1` and its envelope.
+pub(super) async fn version() -> Response<Body> {
+    whole(StatusCode::OK, "text/plain; charset=utf-8", build().to_string() + "\n")
 }

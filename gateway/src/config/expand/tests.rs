@@ -83,3 +83,23 @@ fn an_unset_variable_warns() {
     let loaded = load(&["yaml:a: ${NOPE}".to_owned()], &[], &SURROUNDINGS).expect("unset is empty");
     assert_eq!(loaded.warnings, ["yaml::1:4: configuration references unset environment variable NOPE"]);
 }
+
+#[test]
+fn an_address_without_a_host_because_of_an_unset_variable_is_an_error() {
+    let at = |endpoint: &str| {
+        let yaml = format!("yaml:exporters: {{otlp: {{endpoint: '{endpoint}'}}}}");
+        load(&[yaml], &[], &Fixed { env: &[("HOST", "a")], files: &[] })
+            .map(|_| ())
+            .map_err(|fault| fault.to_string())
+    };
+    for good in ["${env:HOST}:4317", "${env:NONE:-b}:4317", "a:${env:NONE}", "", ":4317"] {
+        assert_eq!(at(good), Ok(()), "{good}");
+    }
+    for bad in ["${env:NONE}:4317", "${env:NONE}", "http://${env:NONE}", "https://${NONE}:4318/v1"] {
+        let error = at(bad).expect_err(bad);
+        assert!(
+            error.contains("endpoint has no host, because the environment variable NONE is not set"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! `server`: the listeners of the query APIs.
+
+use std::time::Duration;
+
+use pipelines::ConfigError;
+use serde::Deserialize;
+
+use crate::duration;
+use crate::server::auth::AuthConfig;
+use crate::server::cors::CorsConfig;
+use crate::server::tls::TlsServerConfig;
+
+/// `server`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// The Prometheus API and everything that is not Loki's.
+    pub prometheus: PrometheusApiConfig,
+    /// The Loki API.
+    pub loki: LokiApiConfig,
+    /// How long a shutdown may take before it gives up on what is in flight. Default 30s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            prometheus: PrometheusApiConfig::default(),
+            loki: LokiApiConfig::default(),
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Refuses what contradicts itself.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (name, tls) in [("prometheus", &self.prometheus.tls), ("loki", &self.loki.tls)] {
+            if let Some(tls) = tls {
+                tls.validate().map_err(|error| error.under(&["server", name]))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `server.prometheus`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrometheusApiConfig {
+    /// `host:port` or the path of a unix socket with `unix:` before it; port 0 takes a free one; empty text switches the
+    /// API off. Default `localhost:9090`.
+    pub endpoint: Option<String>,
+    /// TLS. Default none.
+    pub tls: Option<TlsServerConfig>,
+    /// Who may ask. Default everybody.
+    pub auth: Option<AuthConfig>,
+    /// Web pages that may ask. Default none.
+    pub cors: Option<CorsConfig>,
+    /// Whether `/api/v1/admin/tsdb/*` deletes and makes snapshots. Default false.
+    pub enable_admin_api: bool,
+    /// Whether `POST /-/reload` and `/-/quit` are obeyed. Default false.
+    pub enable_lifecycle: bool,
+}
+
+impl PrometheusApiConfig {
+    /// Where it listens if nothing else is said.
+    pub const ENDPOINT_DEFAULT: &str = "localhost:9090";
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or(Self::ENDPOINT_DEFAULT)
+    }
+}
+
+/// `server.loki`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LokiApiConfig {
+    /// As for `server.prometheus`. Default `localhost:3100`.
+    pub endpoint: Option<String>,
+    /// TLS. Default none.
+    pub tls: Option<TlsServerConfig>,
+    /// Who may ask. Default everybody.
+    pub auth: Option<AuthConfig>,
+    /// Web pages that may ask. Default none.
+    pub cors: Option<CorsConfig>,
+}
+
+impl LokiApiConfig {
+    /// Where it listens if nothing else is said.
+    pub const ENDPOINT_DEFAULT: &str = "localhost:3100";
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or(Self::ENDPOINT_DEFAULT)
+    }
+}

@@ -1,0 +1,123 @@
+//! What each metric of the process means: the HELP text of its family.
+//!
+//! Names and texts `otelcol_*` are the collector's (documentation.md of receiverhelper, processorhelper, exporterhelper and
+//! service); a family that is not listed here is shown without HELP.
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+use model::Signal;
+
+/// Families that come once for each signal: the name without its items, and a text in which `{}` is the items.
+const BY_SIGNAL: [(&str, &str); 7] = [
+    ("otelcol_receiver_accepted", "Number of {} successfully pushed into the pipeline."),
+    ("otelcol_receiver_refused", "Number of {} that could not be pushed into the pipeline."),
+    (
+        "otelcol_processor_memory_limiter_accepted",
+        "Number of {} successfully pushed into the next component in the pipeline.",
+    ),
+    (
+        "otelcol_processor_memory_limiter_refused",
+        "Number of {} that were rejected by the next component in the pipeline.",
+    ),
+    ("otelcol_exporter_sent", "Number of {} successfully sent to destination."),
+    ("otelcol_exporter_send_failed", "Number of {} in failed attempts to send to destination."),
+    ("otelcol_exporter_enqueue_failed", "Number of {} failed to be added to the sending queue."),
+];
+
+const COUNTERS: [(&str, &str); 23] = [
+    ("otelcol_processor_incoming_items", "Number of items passed to the processor."),
+    ("otelcol_processor_outgoing_items", "Number of items emitted from the processor."),
+    (
+        "otelcol_processor_batch_batch_size_trigger_send",
+        "Number of times the batch was sent due to a size trigger.",
+    ),
+    (
+        "otelcol_processor_batch_timeout_trigger_send",
+        "Number of times the batch was sent due to a timeout trigger.",
+    ),
+    ("prometheus_tsdb_head_samples_appended_total", "Total number of appended samples."),
+    (
+        "prometheus_tsdb_head_out_of_order_samples_appended_total",
+        "Total number of appended out of order samples.",
+    ),
+    ("prometheus_tsdb_head_series_created_total", "Total number of series created in the head."),
+    ("prometheus_tsdb_head_series_removed_total", "Total number of series removed in the head."),
+    ("prometheus_tsdb_head_chunks_created_total", "Total number of chunks created in the head."),
+    ("prometheus_tsdb_exemplar_exemplars_appended_total", "Total number of appended exemplars."),
+    (
+        "prometheus_tsdb_compactions_failed_total",
+        "Total number of compactions that failed for the partition.",
+    ),
+    ("prometheus_tsdb_checkpoint_creations_total", "Total number of checkpoint creations attempted."),
+    (
+        "prometheus_tsdb_checkpoint_creations_failed_total",
+        "Total number of checkpoint creations that failed.",
+    ),
+    ("tidegate_exporter_rejected_items_total", "Items that a destination refused for good."),
+    ("tidegate_tsdb_samples_rejected_total", "Samples that the metrics store refused, by reason."),
+    ("tidegate_tsdb_exemplars_rejected_total", "Exemplars that the metrics store refused, by reason."),
+    ("tidegate_log_store_appended_entries_total", "Log entries that were stored."),
+    ("tidegate_log_store_appended_bytes_total", "Bytes of log entries that were stored."),
+    ("tidegate_log_store_rejected_entries_total", "Log entries that the log store refused, by reason."),
+    ("tidegate_log_store_flushes_total", "Files that the log store wrote."),
+    ("tidegate_log_store_flush_failures_total", "Files that the log store could not write."),
+    ("tidegate_log_store_expired_files_total", "Files that the log store removed because of their age."),
+    ("tidegate_log_store_quarantined_total", "Damaged files that the log store set aside."),
+];
+
+const GAUGES: [(&str, &str); 18] = [
+    ("otelcol_exporter_queue_size", "Current size of the sending queue."),
+    ("otelcol_exporter_queue_capacity", "Fixed capacity of the sending queue."),
+    ("otelcol_exporter_in_flight_requests", "Number of requests that are being sent to the destination."),
+    (
+        "otelcol_processor_batch_metadata_cardinality",
+        "Number of distinct metadata value combinations being processed.",
+    ),
+    ("otelcol_process_uptime", "Uptime of the process in seconds."),
+    ("otelcol_process_cpu_seconds", "Total CPU user and system time in seconds."),
+    ("otelcol_process_memory_rss", "Total physical memory (resident set size) in bytes."),
+    ("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
+    ("process_resident_memory_bytes", "Resident memory size in bytes."),
+    ("process_open_fds", "Number of open file descriptors."),
+    ("process_max_fds", "Maximum number of open file descriptors."),
+    ("process_virtual_memory_bytes", "Virtual memory size in bytes."),
+    ("prometheus_tsdb_head_series", "Total number of series in the head block."),
+    ("prometheus_tsdb_head_chunks", "Total number of chunks in the head block."),
+    (
+        "prometheus_config_last_reload_successful",
+        "Whether the last configuration reload attempt was successful.",
+    ),
+    (
+        "prometheus_config_last_reload_success_timestamp_seconds",
+        "Timestamp of the last successful configuration reload.",
+    ),
+    ("tidegate_build_info", "The version of this program, as a label."),
+    ("target_info", "Attributes of this process."),
+];
+
+const HISTOGRAMS: [(&str, &str); 4] = [
+    ("otelcol_processor_batch_batch_send_size", "Number of units in the batch."),
+    ("otelcol_processor_batch_batch_send_size_bytes", "Number of bytes in batch that was sent."),
+    ("otelcol_exporter_queue_batch_send_size", "Number of units in the batch."),
+    ("otelcol_exporter_queue_batch_send_size_bytes", "Number of bytes in batch that was sent."),
+];
+
+/// Tells the recorder all of them. Units are left out: the recorder would put them into the names.
+pub(super) fn describe() {
+    for (prefix, text) in BY_SIGNAL {
+        for signal in Signal::ALL {
+            let items = signal.items_name();
+            let text = text.replace("{}", &items.replace('_', " "));
+            describe_counter!(format!("{prefix}_{items}"), text);
+        }
+    }
+    for (name, text) in COUNTERS {
+        describe_counter!(name, text);
+    }
+    describe_counter!("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.");
+    for (name, text) in GAUGES {
+        describe_gauge!(name, text);
+    }
+    for (name, text) in HISTOGRAMS {
+        describe_histogram!(name, text);
+    }
+}

@@ -1,0 +1,196 @@
+//! The edge of a whole gateway: who may send, over which transports, and what happens to them while the config changes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use reqwest::{Client, StatusCode};
+use serde_json::json;
+use tidegate::config::Config;
+use tidegate::config::expand::ProcessSurroundings;
+use tidegate::config::load::load;
+use tidegate::wiring::Gateway;
+
+const BASE: &str = r#"
+receivers:
+  otlp: {protocols: {grpc: {endpoint: "127.0.0.1:0"}, http: {endpoint: "127.0.0.1:0"}}}
+processors:
+  batch: {timeout: 1ms}
+exporters:
+  nop:
+service:
+  pipelines:
+    logs: {receivers: [otlp], processors: [batch], exporters: [nop]}
+server:
+  prometheus: {endpoint: "127.0.0.1:0"}
+  loki: {endpoint: ""}
+"#;
+
+fn config(folder: &Path, sets: &[&str]) -> Config {
+    tidegate::install_crypto_provider();
+    let mut all = vec![format!("storage.directory={}", folder.display())];
+    all.extend(sets.iter().map(|set| (*set).to_owned()));
+    let loaded = load(&[format!("yaml:{BASE}")], &all, &ProcessSurroundings).expect("the config loads");
+    Config::new(loaded).expect("the config is good")
+}
+
+async fn start(folder: &Path, sets: &[&str]) -> Gateway {
+    Gateway::start(config(folder, sets)).await.expect("starts")
+}
+
+fn url(gateway: &Gateway, what: &str, path: &str) -> String {
+    format!("http://{}{path}", gateway.address(what).expect("is listened on"))
+}
+
+fn line() -> serde_json::Value {
+    json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "x"}}]}]}]})
+}
+
+#[tokio::test]
+async fn only_those_with_a_token_may_send() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let sets = [
+        "extensions={bearertokenauth: {token: secret}}",
+        "service.extensions=[bearertokenauth]",
+        "receivers.otlp.protocols.http.auth={authenticator: bearertokenauth}",
+        "receivers.otlp.protocols.grpc.auth={authenticator: bearertokenauth}",
+    ];
+    let gateway = start(folder.path(), &sets).await;
+    let logs = url(&gateway, "OTLP HTTP", "/v1/logs");
+    let client = Client::new();
+    let answer = client.post(&logs).json(&line()).send().await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+    let refusal: serde_json::Value = answer.json().await.expect("a status in JSON");
+    assert_eq!(refusal["code"], 16, "{refusal}");
+    let sent = client.post(&logs).bearer_auth("secret").json(&line()).send().await.expect("an answer");
+    assert_eq!(sent.status(), StatusCode::OK);
+
+    let grpc = Client::builder().http2_prior_knowledge().build().expect("a client");
+    let export = url(&gateway, "OTLP gRPC", "/opentelemetry.proto.collector.logs.v1.LogsService/Export");
+    let call = async |token: &str| {
+        let empty_message = vec![0_u8; 5];
+        let call = grpc.post(&export).header("content-type", "application/grpc").header("te", "trailers");
+        let answer = call.bearer_auth(token).body(empty_message).send().await.expect("an answer");
+        answer.headers().get("grpc-status").map(|code| code.to_str().expect("a number").to_owned())
+    };
+    assert_eq!(call("wrong").await.as_deref(), Some("16"));
+    assert_eq!(call("secret").await, None, "the status of a success comes in the trailers");
+    gateway.shutdown().await.expect("drains in time");
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_may_send_and_others_may_not() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cors = "receivers.otlp.protocols.http.cors={allowed_origins: ['https://*.example.com'], max_age: 60}";
+    let gateway = start(folder.path(), &[cors]).await;
+    let logs = url(&gateway, "OTLP HTTP", "/v1/logs");
+    let client = Client::new();
+    let preflight = async |origin: &str, header: &str| {
+        let ask = client.request(reqwest::Method::OPTIONS, &logs).header("origin", origin);
+        let ask = ask.header("access-control-request-method", "POST");
+        let answer = ask.header("access-control-request-headers", header).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+        answer.headers().get("access-control-allow-origin").map(|o| o.to_str().expect("text").to_owned())
+    };
+    let good = "https://app.example.com";
+    assert_eq!(preflight(good, "content-type").await.as_deref(), Some(good));
+    assert_eq!(preflight(good, "x-other").await, None);
+    assert_eq!(preflight("https://example.org", "content-type").await, None);
+    let sent = client.post(&logs).header("origin", good).json(&line()).send().await.expect("an answer");
+    assert_eq!(sent.status(), StatusCode::OK);
+    assert_eq!(sent.headers()["access-control-allow-origin"], good);
+    gateway.shutdown().await.expect("drains in time");
+}
+
+#[tokio::test]
+async fn health_and_pages_tell_how_the_process_is() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let sets = [
+        "extensions={health_check: {endpoint: '127.0.0.1:0'}, zpages: {endpoint: '127.0.0.1:0'}}",
+        "service.extensions=[health_check, zpages]",
+    ];
+    let gateway = start(folder.path(), &sets).await;
+    let client = Client::new();
+    let answer = client.get(url(&gateway, "Health check", "/")).send().await.expect("an answer");
+    assert_eq!(
+        (answer.status(), answer.headers()["content-type"].as_bytes()),
+        (StatusCode::OK, &b"application/json"[..])
+    );
+    let health: serde_json::Value = answer.json().await.expect("JSON");
+    assert_eq!(health["status"], "Server available");
+    for (page, want) in [
+        ("servicez", "tidegate"),
+        ("pipelinez", "<td>otlp</td><td>batch</td><td>nop</td>"),
+        ("extensionz", "<td>zpages</td>"),
+        ("tracez", "<table"),
+    ] {
+        let page =
+            client.get(url(&gateway, "zPages", &format!("/debug/{page}"))).send().await.expect("an answer");
+        let text = page.text().await.expect("a page");
+        assert!(text.contains(want), "{text}");
+    }
+    gateway.shutdown().await.expect("drains in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_under_load_refuses_no_request() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut gateway = start(folder.path(), &[]).await;
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let tasks = runtime::Tasks::new();
+    let mut senders = Vec::new();
+    for _ in 0..4 {
+        let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
+        let logs = url(&gateway, "OTLP HTTP", "/v1/logs");
+        senders.push(tasks.spawn("sender", async move {
+            let client = Client::new();
+            while !stop.load(Ordering::Relaxed) {
+                let answer = client.post(&logs).json(&line()).send().await.expect("an answer");
+                assert_eq!(answer.status(), StatusCode::OK);
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    let address = gateway.address("OTLP HTTP");
+    for round in 0..25 {
+        let before = sent.load(Ordering::Relaxed);
+        let set = format!("processors.batch.timeout={}ms", 1 + round % 3);
+        gateway.reload(config(folder.path(), &[&set])).await.expect("the new config is good");
+        // Each config serves at least one request.
+        while sent.load(Ordering::Relaxed) < before + 4 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(gateway.address("OTLP HTTP"), address, "the listener stayed open");
+    stop.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.await.expect("every request was taken");
+    }
+    gateway.shutdown().await.expect("drains in time");
+}
+
+#[tokio::test]
+async fn a_config_that_cannot_run_leaves_the_old_one_running() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut gateway = start(folder.path(), &[]).await;
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint =
+        format!("receivers.otlp.protocols.http.endpoint={}", occupied.local_addr().expect("is bound"));
+    for (set, want) in [
+        (endpoint.as_str(), "cannot listen on"),
+        ("service.pipelines.logs.processors=[none]", "references processor \"none\" which is not configured"),
+        ("query.max_concurrency=3", "query::max_concurrency changed, which needs a restart"),
+    ] {
+        let error = gateway.reload(config(folder.path(), &[set])).await.expect_err("cannot run");
+        assert!(format!("{error:#}").contains(want), "{error:#}");
+    }
+    let logs = url(&gateway, "OTLP HTTP", "/v1/logs");
+    let sent = Client::new().post(&logs).json(&line()).send().await.expect("an answer");
+    assert_eq!(sent.status(), StatusCode::OK);
+    let info = url(&gateway, "Prometheus API", "/api/v1/status/runtimeinfo");
+    let info: serde_json::Value =
+        Client::new().get(info).send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(info["data"]["reloadConfigSuccess"], false);
+    gateway.shutdown().await.expect("drains in time");
+}
