@@ -7,11 +7,15 @@
 
 mod client;
 mod debug;
+mod file;
+pub mod kafka;
 mod log_store;
+mod loki;
 mod metrics_store;
 mod nop;
 mod otlp;
 mod otlphttp;
+mod parquet;
 mod prometheusremotewrite;
 mod storage_error;
 mod store_gate;
@@ -33,11 +37,15 @@ pub struct Stores {
 /// Every exporter. The name of a row is its type in configs, its file and its example under `configs/exporters/`.
 pub const EXPORTERS: &[ExporterFactory<Stores>] = &[
     debug::FACTORY,
+    file::FACTORY,
+    kafka::FACTORY,
     log_store::FACTORY,
+    loki::FACTORY,
     metrics_store::FACTORY,
     nop::FACTORY,
     otlp::FACTORY,
     otlphttp::FACTORY,
+    parquet::FACTORY,
     prometheusremotewrite::FACTORY,
 ];
 

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use metrics::counter;
 use model::{AppendReport, ErrorKind, Signal};
 use parking_lot::Mutex;
 use pipelines::{
@@ -137,15 +136,6 @@ impl Shared {
         drop(idle);
         Ok(translated?)
     }
-
-    fn count(&self, items: u64, outcome: &PipelineResult<AppendReport>) {
-        self.metrics.count(Signal::Logs, items, outcome);
-        let Ok(report) = outcome else { return };
-        for rejection in report.rejected.iter().filter(|rejection| rejection.count > 0) {
-            let labels = [("exporter", self.id.to_string()), ("reason", rejection.reason.to_owned())];
-            counter!("tidegate_exporter_rejected_items", &labels).increment(rejection.count);
-        }
-    }
 }
 
 impl Consumer for LogStore {
@@ -153,7 +143,7 @@ impl Consumer for LogStore {
         Box::pin(async move {
             let items = batch.items;
             let outcome = self.store(batch).await;
-            self.shared.count(items, &outcome);
+            self.shared.metrics.count(Signal::Logs, items, &outcome);
             outcome
         })
     }

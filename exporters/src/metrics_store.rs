@@ -11,7 +11,6 @@ mod series_cache;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use metrics::counter;
 use model::{AppendReport, ErrorKind, Rejection, Signal};
 use parking_lot::Mutex;
 use pipelines::{
@@ -303,15 +302,6 @@ impl Shared {
         }
         Ok(columns.resend(&stale_refs, &stale_exemplar_refs))
     }
-
-    fn count(&self, items: u64, outcome: &PipelineResult<AppendReport>) {
-        self.metrics.count(Signal::Metrics, items, outcome);
-        let Ok(report) = outcome else { return };
-        for rejection in report.rejected.iter().filter(|rejection| rejection.count > 0) {
-            let labels = [("exporter", self.id.to_string()), ("reason", rejection.reason.to_owned())];
-            counter!("tidegate_exporter_rejected_items", &labels).increment(rejection.count);
-        }
-    }
 }
 
 impl Consumer for MetricsStore {
@@ -319,7 +309,7 @@ impl Consumer for MetricsStore {
         Box::pin(async move {
             let items = batch.items;
             let outcome = self.store(batch).await;
-            self.shared.count(items, &outcome);
+            self.shared.metrics.count(Signal::Metrics, items, &outcome);
             outcome
         })
     }

@@ -9,21 +9,23 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::Uri;
-use model::{AppendReport, ErrorKind, Signal};
+use model::{AppendReport, Signal};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineError, PipelineResult, QueueConfig, RetryConfig, Sending, SendingSettings,
-    Stability,
+    ExporterFactory, PipelineResult, Stability,
 };
 use runtime::Tasks;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wire::compression::Encoding;
-use wire::otlp::{PartialSuccess, response_from_protobuf};
+use wire::otlp::response_from_protobuf;
 
 use crate::Stores;
-use crate::client::{GrpcClient, GrpcSettings, Headers, TlsConfig, unsupported};
+use crate::client::{
+    Attempts, Forwarder, GrpcClient, GrpcSettings, Headers, SendingConfig, TlsConfig, not_started,
+    otlp_report, split, unsupported,
+};
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "otlp",
@@ -50,12 +52,6 @@ struct Config {
     authority: String,
     /// pick_first; there is one connection for each exporter.
     balancer_name: String,
-    /// Longest attempt; 0 = no limit. Default 5s.
-    timeout: ConfigDuration,
-    /// The queue.
-    sending_queue: QueueConfig,
-    /// Retries.
-    retry_on_failure: RetryConfig,
     /// Read for compatibility, no effect: a request waits for its connection up to `timeout`.
     wait_for_ready: bool,
     /// Read for compatibility, no effect: buffers are sized by what is sent.
@@ -97,9 +93,6 @@ impl Default for Config {
             keepalive: None,
             authority: String::new(),
             balancer_name: String::new(),
-            timeout: ConfigDuration::from_secs(5),
-            sending_queue: QueueConfig::default(),
-            retry_on_failure: RetryConfig::default(),
             wait_for_ready: false,
             read_buffer_size: 0,
             write_buffer_size: 0,
@@ -114,8 +107,6 @@ impl Default for Config {
 impl Config {
     fn settings(&self) -> Result<GrpcSettings, ConfigError> {
         self.tls.validate()?;
-        self.sending_queue.validate()?;
-        self.retry_on_failure.validate()?;
         unsupported(&[
             ("tls.insecure_skip_verify", self.tls.insecure_skip_verify),
             ("auth", self.auth.is_some()),
@@ -192,31 +183,22 @@ fn create(
     _stores: &Stores,
 ) -> Result<Arc<dyn Exporter>, ConfigError> {
     let id = config.id;
-    let config: Config = config.parse()?;
-    let attempts = Arc::new(Attempts {
+    let (sending_part, own_part) = split(config.value, SendingConfig::KEYS);
+    let sending: SendingConfig = ComponentConfig { id, value: &sending_part }.parse()?;
+    let config: Config = ComponentConfig { id, value: &own_part }.parse()?;
+    let settings = sending.settings(ConfigDuration::from_secs(5))?;
+    let attempts = OtlpAttempts {
         id: id.clone(),
         settings: config.settings()?,
-        timeout: config.timeout.0,
+        timeout: settings.timeout,
         client: OnceLock::new(),
         tasks: context.tasks.clone(),
-    });
-    let settings = SendingSettings {
-        queue: config.sending_queue,
-        retry: config.retry_on_failure,
-        timeout: config.timeout.0,
     };
-    let destination = Arc::clone(&attempts) as Arc<dyn Consumer>;
-    let sending = Sending::new(id, settings, destination, CancellationToken::new(), context);
-    Ok(Arc::new(Otlp { sending, attempts }))
-}
-
-struct Otlp {
-    sending: Sending,
-    attempts: Arc<Attempts>,
+    Forwarder::create(id, settings, attempts, CancellationToken::new(), context)
 }
 
 /// Single attempts to send a batch.
-struct Attempts {
+struct OtlpAttempts {
     id: ComponentId,
     settings: GrpcSettings,
     timeout: Duration,
@@ -225,18 +207,15 @@ struct Attempts {
     tasks: Tasks,
 }
 
-impl Attempts {
+impl OtlpAttempts {
     async fn send(&self, batch: Batch) -> PipelineResult<AppendReport> {
         let Some(client) = self.client.get() else {
-            return Err(PipelineError::new(
-                ErrorKind::Unavailable,
-                format!("exporter {} is not started", self.id),
-            ));
+            return Err(not_started(&self.id));
         };
         let answer = client.call(path(batch.signal), batch.payload, self.timeout).await?;
         // An answer that cannot be read does not undo that the server took the batch.
         let partial = response_from_protobuf(&answer).unwrap_or_default();
-        Ok(report(&self.id, batch.signal, batch.items, partial))
+        Ok(otlp_report(&self.id, batch.signal, batch.items, partial))
     }
 }
 
@@ -248,51 +227,18 @@ fn path(signal: Signal) -> &'static str {
     }
 }
 
-/// What became of `items` items by an OTLP answer.
-pub(crate) fn report(
-    id: &ComponentId,
-    signal: Signal,
-    items: u64,
-    partial: Option<PartialSuccess>,
-) -> AppendReport {
-    let mut report = AppendReport { stored: items, rejected: Vec::new() };
-    if let Some(PartialSuccess { rejected, message }) = partial {
-        let dropped = rejected.min(items);
-        tracing::warn!(exporter = %id, %signal, dropped_items = dropped, answer = message, "partial success response");
-        report.stored -= dropped;
-        report.reject("partial_success", dropped, || message);
-    }
-    report
-}
-
-impl Consumer for Attempts {
+impl Consumer for OtlpAttempts {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
         Box::pin(self.send(batch))
     }
 }
 
-impl Consumer for Otlp {
-    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        self.sending.consume(batch)
-    }
-}
-
-impl Exporter for Otlp {
-    fn start(&self) -> BoxFuture<'_, PipelineResult<()>> {
-        Box::pin(async move {
-            let client = GrpcClient::new(self.attempts.settings.clone(), self.attempts.tasks.clone())?;
-            // A second start would find the client of the first, which is as good.
-            let _ = self.attempts.client.set(client);
-            self.sending.start();
-            Ok(())
-        })
-    }
-
-    fn shutdown(&self) -> BoxFuture<'_, PipelineResult<()>> {
-        Box::pin(async move {
-            self.sending.shutdown().await;
-            Ok(())
-        })
+impl Attempts for OtlpAttempts {
+    fn connect(&self) -> PipelineResult<()> {
+        let client = GrpcClient::new(self.settings.clone(), self.tasks.clone())?;
+        // A second start would find the client of the first, which is as good.
+        let _ = self.client.set(client);
+        Ok(())
     }
 }
 

@@ -11,8 +11,7 @@ use http::{HeaderMap, HeaderValue, header};
 use model::{AppendReport, ErrorKind, Signal};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineError, PipelineResult, QueueConfig, RetryConfig, Sending, SendingSettings,
-    Stability,
+    ExporterFactory, PipelineError, PipelineResult, Stability,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -22,8 +21,10 @@ use wire::otlp::{json, response_from_json, response_from_protobuf};
 use wire::rpc_status::Status;
 
 use crate::Stores;
-use crate::client::{HttpClient, HttpClientConfig, HttpResponse, http_failure, permanent, split};
-use crate::otlp::report;
+use crate::client::{
+    Attempts, Forwarder, HttpClient, HttpClientConfig, HttpResponse, SendingConfig, http_failure,
+    not_started, otlp_report, permanent, split,
+};
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "otlphttp",
@@ -42,7 +43,7 @@ enum BodyEncoding {
     Json,
 }
 
-/// The keys of its own; those of the client are in [`HttpClientConfig`].
+/// The keys of its own; those of the client are in [`HttpClientConfig`], those of the queue in [`SendingConfig`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
@@ -58,12 +59,6 @@ struct Config {
     encoding: BodyEncoding,
     /// gzip, zstd, zlib, deflate, snappy, x-snappy-framed, lz4 or none. Default gzip.
     compression: String,
-    /// Longest attempt; 0 = no limit. Default 30s.
-    timeout: ConfigDuration,
-    /// The queue.
-    sending_queue: QueueConfig,
-    /// Retries.
-    retry_on_failure: RetryConfig,
 }
 
 impl Default for Config {
@@ -75,9 +70,6 @@ impl Default for Config {
             logs_endpoint: String::new(),
             encoding: BodyEncoding::Proto,
             compression: "gzip".to_owned(),
-            timeout: ConfigDuration::from_secs(30),
-            sending_queue: QueueConfig::default(),
-            retry_on_failure: RetryConfig::default(),
         }
     }
 }
@@ -130,13 +122,14 @@ fn create(
     _stores: &Stores,
 ) -> Result<Arc<dyn Exporter>, ConfigError> {
     let id = config.id;
-    let (client_part, own_part) = split(config.value, HttpClientConfig::KEYS);
+    let (client_part, rest) = split(config.value, HttpClientConfig::KEYS);
+    let (sending_part, own_part) = split(&rest, SendingConfig::KEYS);
     let client_config: HttpClientConfig = ComponentConfig { id, value: &client_part }.parse()?;
+    let sending: SendingConfig = ComponentConfig { id, value: &sending_part }.parse()?;
     let config: Config = ComponentConfig { id, value: &own_part }.parse()?;
     client_config.validate()?;
-    config.sending_queue.validate()?;
-    config.retry_on_failure.validate()?;
-    let attempts = Arc::new(Attempts {
+    let settings = sending.settings(ConfigDuration::from_secs(30))?;
+    let attempts = OtlpHttpAttempts {
         id: id.clone(),
         urls: config.urls()?,
         encoding: config.encoding,
@@ -145,24 +138,12 @@ fn create(
         client: OnceLock::new(),
         tasks: context.tasks.clone(),
         clock: Arc::clone(&context.clock),
-    });
-    let settings = SendingSettings {
-        queue: config.sending_queue,
-        retry: config.retry_on_failure,
-        timeout: config.timeout.0,
     };
-    let destination = Arc::clone(&attempts) as Arc<dyn Consumer>;
-    let sending = Sending::new(id, settings, destination, CancellationToken::new(), context);
-    Ok(Arc::new(OtlpHttp { sending, attempts }))
-}
-
-struct OtlpHttp {
-    sending: Sending,
-    attempts: Arc<Attempts>,
+    Forwarder::create(id, settings, attempts, CancellationToken::new(), context)
 }
 
 /// Single attempts to send a batch.
-struct Attempts {
+struct OtlpHttpAttempts {
     id: ComponentId,
     /// In the order of [`Signal::ALL`]; empty where no endpoint is configured.
     urls: [String; 3],
@@ -175,13 +156,10 @@ struct Attempts {
     clock: Arc<dyn Clock>,
 }
 
-impl Attempts {
+impl OtlpHttpAttempts {
     async fn send(&self, batch: Batch) -> PipelineResult<AppendReport> {
         let Some(client) = self.client.get() else {
-            return Err(PipelineError::new(
-                ErrorKind::Unavailable,
-                format!("exporter {} is not started", self.id),
-            ));
+            return Err(not_started(&self.id));
         };
         let url = &self.urls[batch.signal as usize];
         if url.is_empty() {
@@ -201,7 +179,7 @@ impl Attempts {
             BodyEncoding::Json => response_from_json(batch.signal, &answer.body),
         };
         // An answer that cannot be read does not undo that the server took the batch.
-        Ok(report(&self.id, batch.signal, batch.items, partial.unwrap_or_default()))
+        Ok(otlp_report(&self.id, batch.signal, batch.items, partial.unwrap_or_default()))
     }
 
     fn headers(&self) -> HeaderMap {
@@ -256,36 +234,19 @@ impl Attempts {
     }
 }
 
-impl Consumer for Attempts {
+impl Consumer for OtlpHttpAttempts {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
         Box::pin(self.send(batch))
     }
 }
 
-impl Consumer for OtlpHttp {
-    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        self.sending.consume(batch)
-    }
-}
-
-impl Exporter for OtlpHttp {
-    fn start(&self) -> BoxFuture<'_, PipelineResult<()>> {
-        Box::pin(async move {
-            let attempts = &self.attempts;
-            let url = attempts.urls.iter().find(|url| !url.is_empty()).map_or("", String::as_str);
-            let client = HttpClient::new(&attempts.client_config, url)?;
-            // A second start would find the client of the first, which is as good.
-            let _ = attempts.client.set(client);
-            self.sending.start();
-            Ok(())
-        })
-    }
-
-    fn shutdown(&self) -> BoxFuture<'_, PipelineResult<()>> {
-        Box::pin(async move {
-            self.sending.shutdown().await;
-            Ok(())
-        })
+impl Attempts for OtlpHttpAttempts {
+    fn connect(&self) -> PipelineResult<()> {
+        let url = self.urls.iter().find(|url| !url.is_empty()).map_or("", String::as_str);
+        let client = HttpClient::new(&self.client_config, url)?;
+        // A second start would find the client of the first, which is as good.
+        let _ = self.client.set(client);
+        Ok(())
     }
 }
 

@@ -19,7 +19,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use metrics::counter;
 use model::{AppendReport, ErrorKind, Signal};
 use parking_lot::Mutex;
 use pipelines::{
@@ -179,8 +178,7 @@ impl Config {
         }
         if self.version().is_none() {
             let [first, second] = Version::ALL.map(Version::message);
-            let message =
-                format!("{:?} is not known, want {first} or {second}", self.protobuf_message);
+            let message = format!("{:?} is not known, want {first} or {second}", self.protobuf_message);
             return at("protobuf_message", message);
         }
         let created = self.export_created_metric.is_some_and(|switch| switch.enabled);
@@ -263,7 +261,7 @@ fn create(
         timeout: Duration::ZERO,
     };
     let destination = Arc::clone(&deliveries) as Arc<dyn Consumer>;
-    let sending = Sending::new(id, settings, destination, give_up, context);
+    let sending = Sending::new(id, settings, destination, give_up, context)?;
     Ok(Arc::new(PrometheusRemoteWrite { sending, deliveries }))
 }
 
@@ -346,8 +344,7 @@ impl Deliveries {
     async fn translate(&self, batch: Batch) -> PipelineResult<(Vec<Lane>, AppendReport)> {
         let is_small = batch.payload.len() <= INLINE_BYTES_MAX;
         let (translation, send_metadata) = (Arc::clone(&self.translation), self.send_metadata);
-        let form =
-            Form { version: self.version(), lanes_max: self.lanes, bytes_max: self.request_bytes_max };
+        let form = Form { version: self.version(), lanes_max: self.lanes, bytes_max: self.request_bytes_max };
         let work = move || {
             let Translation { translator, series } = &mut *translation.lock();
             series.make_room();
@@ -442,11 +439,9 @@ impl Deliveries {
         Ok(Answer::Refused { written, message: error.to_string() })
     }
 
-    /// Counts what was refused, and logs it now and then: a queue has nobody left to tell.
+    /// Logs what was refused now and then: a queue has nobody left to tell. The queue counts it.
     fn tell(&self, report: &AppendReport, items: u64) {
         for rejection in report.rejected.iter().filter(|rejection| rejection.count > 0) {
-            let labels = [("exporter", self.id.to_string()), ("reason", rejection.reason.to_owned())];
-            counter!("tidegate_exporter_rejected_items", &labels).increment(rejection.count);
             let due = self.refusals.lock().add(rejection.reason, rejection.count, self.clock.now_ms());
             if let Some(dropped_items) = due {
                 tracing::warn!(
@@ -521,8 +516,7 @@ impl Exporter for PrometheusRemoteWrite {
             let client = HttpClient::new(&deliveries.client_config, &deliveries.endpoint)?;
             // A second start would find the client of the first, which is as good.
             let _ = deliveries.client.set(client);
-            self.sending.start();
-            Ok(())
+            self.sending.start().await
         })
     }
 

@@ -31,6 +31,11 @@ use pipelines::{
     GraphContext, PROCESSORS, PipelineError, PipelineResult, PipelinesConfig, Registries,
 };
 use prost::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::mocking::MockCluster;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use runtime::{MemoryBudget, SystemClock, Tasks};
 use serde_json::{Value, json};
 use storage_api::{
@@ -39,7 +44,7 @@ use storage_api::{
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use wire::remote_write::WriteRequest;
+use wire::remote_write::{Request, Series, Version};
 
 /// Long enough for a busy machine; nothing waits for it when all is well.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -60,6 +65,8 @@ struct Peer {
     came: watch::Sender<u64>,
     /// Items that it took.
     delivered: AtomicU64,
+    /// A broker in place of the counters.
+    broker: Option<Broker>,
 }
 
 impl Peer {
@@ -68,7 +75,20 @@ impl Peer {
             mode: watch::Sender::new(mode),
             came: watch::Sender::new(0),
             delivered: AtomicU64::new(0),
+            broker: None,
         })
+    }
+
+    /// A peer that is a Kafka cluster. What asks it is not told here, so it counts as asked from the beginning.
+    fn kafka(mode: Mode) -> Arc<Self> {
+        let peer = Self {
+            mode: watch::Sender::new(mode),
+            came: watch::Sender::new(1),
+            delivered: AtomicU64::new(0),
+            broker: Some(Broker::new()),
+        };
+        peer.set(mode);
+        Arc::new(peer)
     }
 
     /// Takes `items`, or says no.
@@ -85,10 +105,13 @@ impl Peer {
 
     fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+        if let Some(broker) = &self.broker {
+            broker.set(mode);
+        }
     }
 
     fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::SeqCst)
+        self.broker.as_ref().map_or_else(|| self.delivered.load(Ordering::SeqCst), Broker::delivered)
     }
 
     async fn wait_until_asked(&self) -> Result<(), String> {
@@ -96,6 +119,70 @@ impl Peer {
         let asked = tokio::time::timeout(PATIENCE, came.wait_for(|came| *came > 0)).await;
         asked.map(drop).map_err(|_| "the peer is never asked".to_owned())
     }
+}
+
+/// A Kafka cluster inside this process (librdkafka's), which speaks the real protocol. It lives on a thread of its own,
+/// because its handle must not leave the one that made it.
+struct Broker {
+    brokers: String,
+    modes: Mutex<std::sync::mpsc::SyncSender<Mode>>,
+    /// One word for each mode that is in force.
+    in_force: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+/// How long a stalled broker keeps an answer back: longer than what a test does with a stalled peer.
+const STALL: Duration = Duration::from_secs(5);
+
+impl Broker {
+    fn new() -> Self {
+        let (modes, wanted) = std::sync::mpsc::sync_channel::<Mode>(1);
+        let (told, in_force) = std::sync::mpsc::sync_channel(1);
+        let (brokers_sender, brokers) = std::sync::mpsc::sync_channel(1);
+        let cluster = move || {
+            let cluster = MockCluster::new(1).expect("a mock cluster");
+            cluster.create_topic("otlp_logs", 1, 1).expect("a topic");
+            brokers_sender.send(cluster.bootstrap_servers()).expect("waited for");
+            // Until the peer is dropped.
+            while let Ok(mode) = wanted.recv() {
+                let delay = if mode == Mode::Stalled { STALL } else { Duration::ZERO };
+                cluster.broker_round_trip_time(1, delay).expect("set");
+                if mode == Mode::Refusing {
+                    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+                    cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
+                }
+                told.send(()).expect("waited for");
+            }
+        };
+        Tasks::new().spawn_thread("kafka cluster", cluster).expect("a thread");
+        let brokers = brokers.recv().expect("a cluster");
+        Self { brokers, modes: Mutex::new(modes), in_force: Mutex::new(in_force) }
+    }
+
+    fn set(&self, mode: Mode) {
+        self.modes.lock().send(mode).expect("the cluster lives");
+        self.in_force.lock().recv().expect("the cluster lives");
+    }
+
+    /// Log records in all messages of the topic.
+    fn delivered(&self) -> u64 {
+        let reader: BaseConsumer = rdkafka::ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", "conformance")
+            .create()
+            .expect("a consumer");
+        let (_, end) = reader.fetch_watermarks("otlp_logs", 0, PATIENCE).expect("known");
+        let mut place = TopicPartitionList::new();
+        place.add_partition_offset("otlp_logs", 0, Offset::Beginning).expect("an offset");
+        reader.assign(&place).expect("assigned");
+        let messages = (0..end).map(|_| reader.poll(PATIENCE).expect("in time").expect("a message"));
+        messages.map(|message| records(Bytes::copy_from_slice(message.payload().expect("a body")))).sum()
+    }
+}
+
+fn records(request: Bytes) -> u64 {
+    let request = ExportLogsServiceRequest::decode(request).expect("well-formed");
+    let groups = request.resource_logs.into_iter().flat_map(|group| group.scope_logs);
+    groups.map(|scope| scope.log_records.len() as u64).sum()
 }
 
 struct LogsServer(Arc<Peer>);
@@ -127,6 +214,7 @@ async fn serve_http(peer: Arc<Peer>, tasks: &Tasks) -> SocketAddr {
     let router = axum::Router::new()
         .route("/v1/logs", axum::routing::post(otlp_logs))
         .route("/write", axum::routing::post(remote_write))
+        .route("/loki/api/v1/push", axum::routing::post(loki_push))
         .with_state(peer);
     serve(router, tasks).await
 }
@@ -146,16 +234,25 @@ async fn serve(router: axum::Router, tasks: &Tasks) -> SocketAddr {
 async fn otlp_logs(State(peer): State<Arc<Peer>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let encoding = headers.get("content-encoding").map_or("", |value| value.to_str().expect("text"));
     let body = wire::compression::decode(encoding, &body, 1 << 24).expect("well-formed");
-    let request = ExportLogsServiceRequest::decode(body).expect("well-formed");
-    let groups = request.resource_logs.into_iter().flat_map(|group| group.scope_logs);
-    answer(&peer, groups.map(|scope| scope.log_records.len() as u64).sum()).await
+    answer(&peer, records(body)).await
+}
+
+async fn loki_push(State(peer): State<Arc<Peer>>, body: Bytes) -> StatusCode {
+    let body = wire::compression::decode("snappy", &body, 1 << 24).expect("well-formed");
+    let request = wire::loki_push::decode_proto(&body).expect("well-formed");
+    answer(&peer, request.streams.iter().map(|stream| stream.entries.len() as u64).sum()).await
 }
 
 async fn remote_write(State(peer): State<Arc<Peer>>, body: Bytes) -> StatusCode {
     let body = wire::compression::decode("snappy", &body, 1 << 24).expect("well-formed");
-    let samples =
-        WriteRequest::new(&body).series().map(|series| series.expect("well-formed").samples().count() as u64);
-    answer(&peer, samples.sum()).await
+    let request = Request::new(Version::V1, &body, 0).expect("well-formed");
+    let mut series = Series::default();
+    let mut samples = 0;
+    for encoded in request.series() {
+        request.read(encoded.expect("well-formed"), &mut series).expect("well-formed");
+        samples += series.points() as u64;
+    }
+    answer(&peer, samples).await
 }
 
 async fn answer(peer: &Peer, items: u64) -> StatusCode {
@@ -215,11 +312,15 @@ struct Row {
 
 const ROWS: &[Row] = &[
     Row { kind: "debug", signal: Signal::Logs, has_peer: false, queue: None },
+    Row { kind: "file", signal: Signal::Logs, has_peer: false, queue: None },
+    Row { kind: "kafka", signal: Signal::Logs, has_peer: true, queue: Some("sending_queue") },
     Row { kind: "log_store", signal: Signal::Logs, has_peer: true, queue: None },
+    Row { kind: "loki", signal: Signal::Logs, has_peer: true, queue: Some("sending_queue") },
     Row { kind: "metrics_store", signal: Signal::Metrics, has_peer: true, queue: None },
     Row { kind: "nop", signal: Signal::Logs, has_peer: false, queue: None },
     Row { kind: "otlp", signal: Signal::Logs, has_peer: true, queue: Some("sending_queue") },
     Row { kind: "otlphttp", signal: Signal::Logs, has_peer: true, queue: Some("sending_queue") },
+    Row { kind: "parquet", signal: Signal::Logs, has_peer: false, queue: None },
     Row {
         kind: "prometheusremotewrite",
         signal: Signal::Metrics,
@@ -237,6 +338,8 @@ struct Subject {
     has_queue: bool,
     budget: Arc<MemoryBudget>,
     tasks: Tasks,
+    /// Removed with the subject.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Drop for Subject {
@@ -259,16 +362,29 @@ fn context(budget: &Arc<MemoryBudget>, tasks: &Tasks) -> ExporterContext {
 impl Row {
     /// A started exporter of this row; with `queued`, behind a queue of [`QUEUE_SIZE`] batches if it can have one.
     async fn subject(&self, mode: Mode, queued: bool) -> Subject {
-        let (peer, tasks, budget) = (Peer::new(mode), Tasks::new(), MemoryBudget::new(u64::MAX));
-        let address = match self.kind {
-            "otlp" => Some(serve_grpc(Arc::clone(&peer), &tasks).await),
-            "otlphttp" | "prometheusremotewrite" => Some(serve_http(Arc::clone(&peer), &tasks).await),
-            _ => None,
+        let (tasks, budget) = (Tasks::new(), MemoryBudget::new(u64::MAX));
+        let peer = if self.kind == "kafka" { Peer::kafka(mode) } else { Peer::new(mode) };
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = match self.kind {
+            "otlp" => json!({"endpoint": format!("http://{}", serve_grpc(Arc::clone(&peer), &tasks).await)}),
+            "otlphttp" | "prometheusremotewrite" | "loki" => {
+                let path = match self.kind {
+                    "otlphttp" => "",
+                    "loki" => "/loki/api/v1/push",
+                    _ => "/write",
+                };
+                json!({"endpoint": format!("http://{}{path}", serve_http(Arc::clone(&peer), &tasks).await)})
+            }
+            "kafka" => {
+                let broker = peer.broker.as_ref().expect("a peer of kafka");
+                json!({"brokers": [broker.brokers]})
+            }
+            "file" => json!({"path": folder.path().join("out.json")}),
+            "parquet" => json!({"directory": folder.path(), "sending_queue": {"enabled": false}}),
+            _ => Value::Null,
         };
-        let mut config = Value::Null;
-        if let (Some(address), Some(queue)) = (address, self.queue) {
-            let path = if self.kind == "prometheusremotewrite" { "/write" } else { "" };
-            config = json!({"endpoint": format!("http://{address}{path}"), "timeout": "0"});
+        if let Some(queue) = self.queue {
+            config["timeout"] = json!("0");
             config[queue] = match queued {
                 true => json!({"queue_size": QUEUE_SIZE, "num_consumers": 2}),
                 false => json!({"enabled": false}),
@@ -283,7 +399,7 @@ impl Row {
         exporter.start().await.expect("starts");
         let (signal, has_peer) = (self.signal, self.has_peer);
         let has_queue = queued && self.queue.is_some();
-        Subject { exporter, peer, signal, has_peer, has_queue, budget, tasks }
+        Subject { exporter, peer, signal, has_peer, has_queue, budget, tasks, _folder: Some(folder) }
     }
 }
 
@@ -369,12 +485,19 @@ async fn stays_bounded_on_a_stalled_peer(subject: &Subject) -> Result<(), String
         return Err(format!("took {taken} batches into a queue of {QUEUE_SIZE}"));
     }
     drop(waiting);
-    let held = subject.budget.reserved_bytes();
     let allowed = if subject.has_queue { QUEUE_SIZE * payload_bytes } else { 0 };
-    if held > allowed {
-        return Err(format!("holds {held} bytes for batches that it took, {allowed} are allowed"));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        // What a thread has in hand when its sender goes away it may finish.
+        let held = subject.budget.reserved_bytes();
+        if held <= allowed {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(format!("holds {held} bytes for batches that it took, {allowed} are allowed"));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    Ok(())
 }
 
 /// What was acknowledged is delivered before the end of the shutdown, and nothing stays reserved.
@@ -498,11 +621,19 @@ fn every_component_has_an_example_that_builds() {
         let store = Arc::new(Store(Peer::new(Mode::Open)));
         let stores = Stores { metrics: Some(Arc::clone(&store) as _), logs: Some(store as _) };
         let registries = Registries { processors: PROCESSORS, exporters: EXPORTERS, stores: &stores };
+        let storage = pipelines::FileStorage {
+            directory: "unused".into(),
+            create_directory: true,
+            directory_permissions: 0o750,
+            timeout: Duration::from_secs(1),
+        };
+        let offer = pipelines::Offer { storage: Some(Arc::new(storage)), ..pipelines::Offer::default() };
+        let name = ComponentId::parse("file_storage").expect("an id");
         let context = GraphContext {
             clock: Arc::new(SystemClock),
             tasks: Tasks::new(),
             budget: MemoryBudget::new(u64::MAX),
-            extensions: pipelines::Extensions::default(),
+            extensions: pipelines::Extensions::new([(name, offer)]),
         };
         let config = PipelinesConfig::parse(&value).unwrap_or_else(|error| panic!("{path}: {error}"));
         Graph::build(&config, &registries, &context).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -581,7 +712,16 @@ fn broken(broken: Broken, mode: Mode) -> Subject {
     let metrics = pipelines::ExporterMetrics::new(&ComponentId::parse("broken").expect("an id"));
     let exporter =
         Arc::new(BrokenExporter { broken, peer: Arc::clone(&peer), kept: Mutex::default(), metrics });
-    Subject { exporter, peer, signal: Signal::Logs, has_peer: true, has_queue: true, budget, tasks }
+    Subject {
+        exporter,
+        peer,
+        signal: Signal::Logs,
+        has_peer: true,
+        has_queue: true,
+        budget,
+        tasks,
+        _folder: None,
+    }
 }
 
 #[test]

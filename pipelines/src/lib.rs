@@ -29,7 +29,10 @@ pub use error::{PipelineError, PipelineResult};
 pub use extensions::{ClientAuth, Extensions, FileStorage, Offer};
 pub use graph::{Graph, GraphContext, PipelineConfig, PipelineId, PipelinesConfig, Registries};
 pub use processors::PROCESSORS;
-pub use sending::{Next, QueueConfig, RetryConfig, Sending, SendingSettings, Sizer, plan, retry};
+pub use sending::{
+    Next, PartitionConfig, QueueBatchConfig, QueueConfig, RetryConfig, Sending, SendingSettings, Sizer, plan,
+    retry,
+};
 pub use telemetry::{ExporterMetrics, ReceiverMetrics};
 pub use values::{ConfigDuration, Opaque};
 

@@ -1,124 +1,41 @@
 //! What stands between a pipeline and a destination that may be slow or away: queue, retry, timeout.
 //!
-//! With the queue on, a batch is acknowledged when the queue took it, and `num_consumers` tasks deliver; with it off
-//! (or with `wait_for_result`) it is acknowledged when the destination took it. Queues are in memory: at shutdown they
-//! are delivered until the deadline of the caller, and what is left then is counted and logged. Invariant SENDING-1: a
-//! batch keeps its reservation in the memory budget until it is delivered or given up.
+//! With the queue on, a batch is acknowledged when the queue took it (with `storage`: when it is durable there), and
+//! `num_consumers` tasks deliver; with it off (or with `wait_for_result`) it is acknowledged when the destination took
+//! it. At shutdown a queue in memory is delivered until the deadline of the caller, and what is left then is counted and
+//! logged; a queue on disk is delivered until the first failure, and what is left stays for the next start.
+//! Invariant SENDING-1: a batch in memory keeps its reservation in the memory budget until it is delivered or given up.
 
+mod batcher;
+mod config;
+mod consumers;
+mod disk;
 mod queue;
 mod retry;
+mod room;
+mod taken;
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use model::{AppendReport, ErrorKind};
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::QueueMetrics;
 use crate::{
-    Batch, ComponentId, ConfigError, Consumer, ExporterContext, ExporterMetrics, PipelineError,
+    Batch, ComponentId, ConfigError, Consumer, ExporterContext, ExporterMetrics, FileStorage, PipelineError,
     PipelineResult,
 };
-use queue::{Line, PushError};
+pub use config::{PartitionConfig, QueueBatchConfig, QueueConfig, SendingSettings, Sizer};
+use consumers::Waiting;
+use disk::{DiskPushError, DiskQueue, DiskQueueSettings};
+use queue::Line;
 pub use retry::{Next, RetryConfig, plan, retry};
-
-/// What a queue's size counts.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Sizer {
-    /// Batches.
-    #[default]
-    Requests,
-    /// Points, log records, spans.
-    Items,
-    /// Bytes of the payload.
-    Bytes,
-}
-
-/// `sending_queue` of an exporter.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct QueueConfig {
-    /// Whether batches wait in a queue; without it the sender waits for the destination. Default true.
-    pub enabled: bool,
-    /// Tasks that deliver at the same time. Default 10.
-    pub num_consumers: usize,
-    /// Capacity, in the unit of `sizer`, of what waits and is being delivered. Default 1000.
-    pub queue_size: u64,
-    /// Unit of `queue_size`: requests, items or bytes. Default requests.
-    pub sizer: Sizer,
-    /// Whether a sender waits for room (true) or is refused with a retry hint (false) when the queue is full.
-    /// Default false.
-    pub block_on_overflow: bool,
-    /// Whether a sender waits for the outcome of the delivery. Default false.
-    pub wait_for_result: bool,
-    /// Id of an extension that keeps the queue on disk; none is there yet, so it must not be set.
-    pub storage: Option<serde_json::Value>,
-    /// Batching inside the queue; it is not there, so it must not be set: the `batch` processor does that.
-    pub batch: Option<serde_json::Value>,
-}
-
-impl Default for QueueConfig {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            num_consumers: 10,
-            queue_size: 1000,
-            sizer: Sizer::Requests,
-            block_on_overflow: false,
-            wait_for_result: false,
-            storage: None,
-            batch: None,
-        }
-    }
-}
-
-/// Most delivering tasks of one exporter: each may hold a connection and a batch.
-const NUM_CONSUMERS_MAX: usize = 1000;
-
-impl QueueConfig {
-    /// Refuses what cannot work and what this build lacks.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let at = |key: &str, message: String| Err(ConfigError::at(&format!("sending_queue.{key}"), message));
-        if let Some(storage) = &self.storage {
-            return at(
-                "storage",
-                format!("{storage}: a queue on disk is not supported yet, leave the key out"),
-            );
-        }
-        if self.batch.is_some() {
-            return at("batch", "batching in the queue is not supported, use the batch processor".to_owned());
-        }
-        if !self.enabled {
-            return Ok(());
-        }
-        if self.queue_size == 0 {
-            return at("queue_size", "`queue_size` must be positive".to_owned());
-        }
-        if self.num_consumers == 0 || self.num_consumers > NUM_CONSUMERS_MAX {
-            return at("num_consumers", format!("`num_consumers` must be between 1 and {NUM_CONSUMERS_MAX}"));
-        }
-        Ok(())
-    }
-}
-
-/// How an exporter sends.
-#[derive(Clone, Debug)]
-pub struct SendingSettings {
-    /// The queue.
-    pub queue: QueueConfig,
-    /// Retries.
-    pub retry: RetryConfig,
-    /// Longest attempt; zero = no limit.
-    pub timeout: Duration,
-}
+use room::PushError;
 
 /// When a sender that met a full queue should come again.
 const RETRY_AFTER_FULL: Duration = Duration::from_secs(1);
@@ -126,6 +43,7 @@ const RETRY_AFTER_FULL: Duration = Duration::from_secs(1);
 /// The queue of one exporter and the tasks that deliver from it.
 pub struct Sending {
     shared: Arc<Shared>,
+    storage: Option<Arc<FileStorage>>,
     consumers: Mutex<Vec<JoinHandle<()>>>,
     tasks: runtime::Tasks,
 }
@@ -134,64 +52,108 @@ struct Shared {
     id: ComponentId,
     settings: SendingSettings,
     destination: Arc<dyn Consumer>,
-    line: Line<Waiting>,
+    queue: Queue,
+    /// Ends retries.
     give_up: CancellationToken,
+    /// The deadline of a shutdown passed.
+    too_late: CancellationToken,
     metrics: ExporterMetrics,
     queue_metrics: QueueMetrics,
     budget: Arc<runtime::MemoryBudget>,
 }
 
-struct Waiting {
-    batch: Batch,
-    outcome: Option<oneshot::Sender<PipelineResult<AppendReport>>>,
+enum Queue {
+    Memory(Line<Waiting>),
+    /// Open from the start on.
+    Disk(OnceLock<DiskQueue>),
 }
 
 impl Sending {
-    /// Sends to `destination`, whose `consume` is one attempt. `give_up` is set when the shutdown deadline passes: an
-    /// attempt that retries by itself should then end.
+    /// Sends to `destination`, whose `consume` is one attempt. `give_up` is set when a shutdown asks for the end of
+    /// retries: an attempt that retries by itself should then end.
     pub fn new(
         id: &ComponentId,
         settings: SendingSettings,
         destination: Arc<dyn Consumer>,
         give_up: CancellationToken,
         context: &ExporterContext,
-    ) -> Self {
+    ) -> Result<Self, ConfigError> {
         let capacity = settings.queue.queue_size;
+        let is_on = settings.queue.enabled;
+        let storage = settings.queue.storage.as_deref().filter(|_| is_on);
+        let storage = storage.map(|id| context.extensions.storage(id)).transpose()?;
+        let queue = match storage {
+            Some(_) => Queue::Disk(OnceLock::new()),
+            None => Queue::Memory(Line::new(capacity)),
+        };
         let shared = Shared {
             id: id.clone(),
-            line: Line::new(capacity),
+            queue,
             metrics: ExporterMetrics::new(id),
-            queue_metrics: QueueMetrics::new(id, if settings.queue.enabled { capacity } else { 0 }),
+            queue_metrics: QueueMetrics::new(id, if is_on { capacity } else { 0 }),
             settings,
             destination,
             give_up,
+            too_late: CancellationToken::new(),
             budget: Arc::clone(&context.budget),
         };
-        Self { shared: Arc::new(shared), consumers: Mutex::default(), tasks: context.tasks.clone() }
+        let (consumers, tasks) = (Mutex::default(), context.tasks.clone());
+        Ok(Self { shared: Arc::new(shared), storage, consumers, tasks })
     }
 
-    /// Starts the delivering tasks.
-    pub fn start(&self) {
-        let config = &self.shared.settings.queue;
-        if !config.enabled {
-            return;
+    /// Opens a queue on disk and starts the delivering tasks.
+    pub async fn start(&self) -> PipelineResult<()> {
+        if !self.shared.settings.queue.enabled {
+            return Ok(());
         }
-        let mut consumers = self.consumers.lock();
-        for _ in 0..config.num_consumers {
-            let shared = Arc::clone(&self.shared);
-            consumers.push(self.tasks.spawn("sending queue consumer", async move { shared.run().await }));
+        if let (Queue::Disk(queue), Some(storage)) = (&self.shared.queue, &self.storage) {
+            let opened = self.open(Arc::clone(storage)).await?;
+            // A second start would find the queue of the first, which is as good.
+            let _ = queue.set(opened);
         }
+        self.shared.tell_size();
+        self.consumers.lock().extend(self.spawn_consumers());
+        Ok(())
+    }
+
+    async fn open(&self, storage: Arc<FileStorage>) -> PipelineResult<DiskQueue> {
+        let shared = &self.shared;
+        let settings = DiskQueueSettings {
+            id: shared.id.clone(),
+            sizer: shared.settings.queue.sizer,
+            capacity: shared.settings.queue.queue_size,
+            budget: Arc::clone(&shared.budget),
+        };
+        let tasks = self.tasks.clone();
+        let open = move || DiskQueue::open_in(&storage, settings, &tasks);
+        self.tasks.spawn_blocking("open queue", open).await.unwrap_or_else(|_| {
+            let text = format!("exporter {}: opening its queue was cancelled or panicked", shared.id);
+            Err(PipelineError::new(ErrorKind::Internal, text))
+        })
     }
 
     /// Takes nothing more and delivers what waits. A caller with a deadline drops the future: retries then end, and
-    /// what is left is counted as failed and logged.
+    /// what is left in memory is counted as failed and logged.
     pub async fn shutdown(&self) {
-        self.shared.line.close();
         let consumers = std::mem::take(&mut *self.consumers.lock());
         let deadline = GiveUpOnDrop(&self.shared);
+        match &self.shared.queue {
+            Queue::Memory(line) => line.close(),
+            Queue::Disk(queue) => {
+                // Nothing is lost by giving up, so nobody has to wait for a destination that is away.
+                self.shared.give_up.cancel();
+                queue.get().inspect(|queue| queue.close());
+            }
+        }
         for consumer in consumers {
             // A consumer catches the panics of deliveries; one that ended otherwise has nothing to tell.
             let _ = consumer.await;
+        }
+        if let Queue::Disk(queue) = &self.shared.queue
+            && let Some(queue) = queue.get()
+        {
+            queue.end();
+            queue.ended().await;
         }
         drop(deadline);
     }
@@ -204,24 +166,21 @@ impl Drop for GiveUpOnDrop<'_> {
     fn drop(&mut self) {
         let shared = self.0;
         shared.give_up.cancel();
-        let (mut batches, mut items) = (0_u64, 0_u64);
-        for entry in shared.line.drain() {
-            let Waiting { batch, outcome } = entry.item;
-            batches += 1;
-            items += batch.items;
-            let error = PipelineError::new(ErrorKind::Closed, "shutdown before the batch could be delivered");
-            let lost = Err(error);
-            shared.metrics.count(batch.signal, batch.items, &lost);
-            if let Some(outcome) = outcome {
-                // The sender may have gone; then nobody needs the outcome.
-                let _ = outcome.send(lost);
+        shared.too_late.cancel();
+        match &shared.queue {
+            Queue::Memory(line) => {
+                let left = line.drain().into_iter().map(|entry| entry.item);
+                shared.lose(left.map(|Waiting { batch, outcome }| (batch, outcome)));
+                shared.queue_metrics.size.set(0.0);
             }
-        }
-        shared.queue_metrics.size.set(0.0);
-        if batches > 0 {
-            tracing::error!(
-                exporter = %shared.id, batches, items, "dropping what could not be delivered before the shutdown deadline"
-            );
+            Queue::Disk(queue) => {
+                let Some(queue) = queue.get() else { return };
+                queue.end();
+                if queue.left() > 0 {
+                    let batches = queue.left();
+                    tracing::info!(exporter = %shared.id, batches, "what is not delivered stays in the queue on disk");
+                }
+            }
         }
     }
 }
@@ -242,34 +201,66 @@ impl Consumer for Sending {
 }
 
 impl Shared {
-    async fn enqueue(&self, mut batch: Batch) -> PipelineResult<AppendReport> {
-        let config = &self.settings.queue;
+    async fn enqueue(&self, batch: Batch) -> PipelineResult<AppendReport> {
         let (signal, items) = (batch.signal, batch.items);
-        let size = match config.sizer {
-            Sizer::Requests => 1,
-            Sizer::Items => items,
-            Sizer::Bytes => batch.payload.len() as u64,
+        let size = self.settings.queue.sizer.size(&batch);
+        let taken = match &self.queue {
+            Queue::Memory(line) => self.push(line, batch, size).await,
+            Queue::Disk(queue) => self.push_to_disk(queue.get(), &batch, size).await,
         };
+        self.tell_size();
+        match taken {
+            Ok(None) => Ok(AppendReport { stored: items, rejected: Vec::new() }),
+            Ok(Some(outcome)) => outcome.await.unwrap_or_else(|_| Err(self.closed())),
+            Err(error) => {
+                self.metrics.count_not_enqueued(signal, items);
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds a batch to a queue in memory; with `wait_for_result` returns where its outcome comes from.
+    async fn push(
+        &self,
+        line: &Line<Waiting>,
+        mut batch: Batch,
+        size: u64,
+    ) -> PipelineResult<Option<oneshot::Receiver<PipelineResult<AppendReport>>>> {
         if batch.reservation.is_none() {
             let bytes = batch.payload.len() as u64;
             batch.reservation = Some(Arc::new(self.budget.reserve_unchecked(bytes)));
         }
-        let (outcome, receiver) = match config.wait_for_result {
+        let (outcome, receiver) = match self.settings.queue.wait_for_result {
             true => {
                 let (sender, receiver) = oneshot::channel();
                 (Some(sender), Some(receiver))
             }
             false => (None, None),
         };
-        let pushed = self.line.push(Waiting { batch, outcome }, size, config.block_on_overflow).await;
-        self.queue_metrics.size.set(self.line.size() as f64);
-        if let Err(error) = pushed {
-            self.metrics.count_not_enqueued(signal, items);
-            return Err(self.not_enqueued(&error, size));
-        }
-        match receiver {
-            None => Ok(AppendReport { stored: items, rejected: Vec::new() }),
-            Some(receiver) => receiver.await.unwrap_or_else(|_| Err(self.closed())),
+        let wait = self.settings.queue.block_on_overflow;
+        let pushed = line.push(Waiting { batch, outcome }, size, wait).await;
+        pushed.map(|()| receiver).map_err(|error| self.not_enqueued(&error, size))
+    }
+
+    async fn push_to_disk(
+        &self,
+        queue: Option<&DiskQueue>,
+        batch: &Batch,
+        size: u64,
+    ) -> PipelineResult<Option<oneshot::Receiver<PipelineResult<AppendReport>>>> {
+        let Some(queue) = queue else {
+            let text = format!("exporter {} is not started", self.id);
+            return Err(PipelineError::new(ErrorKind::Unavailable, text));
+        };
+        match queue.push(batch, size, self.settings.queue.block_on_overflow).await {
+            Ok(()) => Ok(None),
+            Err(DiskPushError::Queue(error)) => Err(self.not_enqueued(&error, size)),
+            Err(DiskPushError::Log(error)) if error.kind() == ErrorKind::Closed => Err(self.closed()),
+            Err(DiskPushError::Log(error)) => {
+                let text =
+                    format!("exporter {}: the queue on disk does not take the batch: {error}", self.id);
+                Err(PipelineError::new(error.kind(), text).with_retry_after(RETRY_AFTER_FULL))
+            }
         }
     }
 
@@ -294,53 +285,12 @@ impl Shared {
         PipelineError::new(ErrorKind::Unavailable, format!("exporter {} is shutting down", self.id))
     }
 
-    async fn run(&self) {
-        while let Some(entry) = self.line.pop().await {
-            let Waiting { batch, outcome } = &entry.item;
-            let result = self.deliver(batch.clone()).await;
-            self.metrics.count(batch.signal, batch.items, &result);
-            if let Err(error) = &result
-                && outcome.is_none()
-            {
-                tracing::error!(
-                    exporter = %self.id, signal = %batch.signal, dropped_items = batch.items, %error,
-                    "exporting failed, dropping data"
-                );
-            }
-            let Waiting { outcome, batch } = entry.into_item();
-            drop(batch);
-            self.queue_metrics.size.set(self.line.size() as f64);
-            if let Some(outcome) = outcome {
-                // The sender may have gone; then nobody needs the outcome.
-                let _ = outcome.send(result);
-            }
-        }
-    }
-
-    /// All attempts for one batch.
-    async fn deliver(&self, batch: Batch) -> PipelineResult<AppendReport> {
-        let _in_flight = self.metrics.enter_flight();
-        retry(&self.settings.retry, &self.give_up, || self.attempt(batch.clone())).await
-    }
-
-    async fn attempt(&self, batch: Batch) -> PipelineResult<AppendReport> {
-        // A panic in a destination must not end the task that delivers for everybody else.
-        let attempt = AssertUnwindSafe(self.destination.consume(batch)).catch_unwind();
-        let limit = self.settings.timeout;
-        let done = if limit.is_zero() {
-            attempt.await
-        } else {
-            match tokio::time::timeout(limit, attempt).await {
-                Ok(done) => done,
-                Err(_) => {
-                    let message = format!("exporter {}: no answer within {limit:?} (timeout)", self.id);
-                    return Err(PipelineError::new(ErrorKind::Timeout, message));
-                }
-            }
+    fn tell_size(&self) {
+        let size = match &self.queue {
+            Queue::Memory(line) => line.size(),
+            Queue::Disk(queue) => queue.get().map_or(0, DiskQueue::size),
         };
-        done.unwrap_or_else(|_| {
-            Err(PipelineError::new(ErrorKind::Internal, format!("exporter {}: delivery panicked", self.id)))
-        })
+        self.queue_metrics.size.set(size as f64);
     }
 }
 

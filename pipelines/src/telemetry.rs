@@ -4,7 +4,7 @@
 //! `_total`, so that existing dashboards work. Handles are taken once, when a component is made; counting an event is
 //! an atomic add.
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use model::{AppendReport, Signal};
 
 use crate::{ComponentId, PipelineResult};
@@ -100,13 +100,17 @@ impl LimiterMetrics {
 }
 
 /// What every exporter counts: `otelcol_exporter_{sent,send_failed,enqueue_failed}_<items>`,
-/// `otelcol_exporter_in_flight_requests` {exporter}.
+/// `otelcol_exporter_in_flight_requests`, `otelcol_exporter_queue_batch_send_size{,_bytes}` {exporter}, and
+/// `tidegate_exporter_rejected_items` {exporter, reason} of what a destination took only in part.
 #[derive(Clone)]
 pub struct ExporterMetrics {
+    id: ComponentId,
     sent: BySignal,
     send_failed: BySignal,
     enqueue_failed: BySignal,
     in_flight: Gauge,
+    batch_items: Histogram,
+    batch_bytes: Histogram,
 }
 
 impl ExporterMetrics {
@@ -114,10 +118,13 @@ impl ExporterMetrics {
     pub fn new(id: &ComponentId) -> Self {
         let labels = [("exporter", id.to_string())];
         Self {
+            id: id.clone(),
             sent: BySignal::new("otelcol_exporter_sent", &labels),
             send_failed: BySignal::new("otelcol_exporter_send_failed", &labels),
             enqueue_failed: BySignal::new("otelcol_exporter_enqueue_failed", &labels),
             in_flight: gauge!("otelcol_exporter_in_flight_requests", &labels),
+            batch_items: histogram!("otelcol_exporter_queue_batch_send_size", &labels),
+            batch_bytes: histogram!("otelcol_exporter_queue_batch_send_size_bytes", &labels),
         }
     }
 
@@ -127,10 +134,21 @@ impl ExporterMetrics {
         InFlight(&self.in_flight)
     }
 
-    /// Counts a delivery of `items` items by its outcome; items that the destination refused for good count as failed.
+    /// Counts a batch that `sending_queue.batch` made.
+    pub(crate) fn count_batch(&self, items: u64, bytes: usize) {
+        self.batch_items.record(items as f64);
+        self.batch_bytes.record(bytes as f64);
+    }
+
+    /// Counts a delivery of `items` items by its outcome; items that the destination refused for good count as failed,
+    /// and by their reasons.
     pub fn count(&self, signal: Signal, items: u64, outcome: &PipelineResult<AppendReport>) {
         match outcome {
             Ok(report) => {
+                for rejection in report.rejected.iter().filter(|rejection| rejection.count > 0) {
+                    let labels = [("exporter", self.id.to_string()), ("reason", rejection.reason.to_owned())];
+                    counter!("tidegate_exporter_rejected_items", &labels).increment(rejection.count);
+                }
                 let rejected = report.rejected_count().min(items);
                 self.sent.add(signal, items - rejected);
                 self.send_failed.add(signal, rejected);

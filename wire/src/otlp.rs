@@ -16,6 +16,7 @@ pub mod edit;
 pub mod json;
 mod logs;
 mod metrics;
+mod partition;
 mod response;
 mod scalars;
 mod schema;
@@ -29,6 +30,7 @@ pub use metrics::{
     Buckets, Exemplar, ExponentialHistogramPoint, HistogramPoint, Metric, MetricData, NumberPoint,
     NumberValue, QuantileValue, SummaryPoint, Temporality,
 };
+pub use partition::{Part, split_by_resource, split_by_trace};
 pub use response::{
     PartialSuccess, response_from_json, response_from_protobuf, response_to_json, response_to_protobuf,
 };

@@ -114,7 +114,11 @@ impl HttpClientConfig {
 }
 
 /// A pooled client.
-pub(crate) struct HttpClient(reqwest::Client);
+pub(crate) struct HttpClient {
+    client: reqwest::Client,
+    /// What every request carries.
+    headers: HeaderMap,
+}
 
 /// An answer, its body cut off at the limit.
 pub(crate) struct HttpResponse {
@@ -130,7 +134,7 @@ impl HttpClient {
         let headers = config.headers.to_map().map_err(|error| invalid(error.to_string()))?;
         let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
-            .default_headers(headers)
+            .default_headers(headers.clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
@@ -162,7 +166,14 @@ impl HttpClient {
             cert.extend_from_slice(&key);
             builder = builder.identity(reqwest::Identity::from_pem(&cert).map_err(bad_pem)?);
         }
-        Ok(Self(builder.build().map_err(|error| invalid(format!("cannot make an HTTP client: {error}")))?))
+        let client = builder.build();
+        let client = client.map_err(|error| invalid(format!("cannot make an HTTP client: {error}")))?;
+        Ok(Self { client, headers })
+    }
+
+    /// What every request carries by configuration.
+    pub(crate) fn default_headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// Posts `body`; an error means that there was no answer.
@@ -175,7 +186,8 @@ impl HttpClient {
         let unreachable = |error: reqwest::Error| {
             PipelineError::new(ErrorKind::Unavailable, format!("Post {url:?}: {}", chain(error)))
         };
-        let mut response = self.0.post(url).headers(headers).body(body).send().await.map_err(unreachable)?;
+        let mut response =
+            self.client.post(url).headers(headers).body(body).send().await.map_err(unreachable)?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
         // A body that breaks off does not change what the status says.

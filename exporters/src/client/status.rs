@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use http::{HeaderMap, header};
-use model::ErrorKind;
-use pipelines::PipelineError;
+use model::{AppendReport, ErrorKind, Signal};
+use pipelines::{ComponentId, PipelineError};
+use wire::otlp::PartialSuccess;
 use wire::rpc_status::Status;
 
 /// Longest hint of a server that is followed: a slip of a server must not park a queue for days.
@@ -18,6 +19,39 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// An error that no retry helps.
 pub(crate) fn permanent(message: impl Into<String>) -> PipelineError {
     PipelineError::new(ErrorKind::Internal, message)
+}
+
+/// The error of an attempt before the start.
+pub(crate) fn not_started(id: &ComponentId) -> PipelineError {
+    PipelineError::new(ErrorKind::Unavailable, format!("exporter {id} is not started"))
+}
+
+/// What became of `items` items by an OTLP answer.
+pub(crate) fn otlp_report(
+    id: &ComponentId,
+    signal: Signal,
+    items: u64,
+    partial: Option<PartialSuccess>,
+) -> AppendReport {
+    let mut report = AppendReport { stored: items, rejected: Vec::new() };
+    if let Some(PartialSuccess { rejected, message }) = partial {
+        let dropped = rejected.min(items);
+        tracing::warn!(exporter = %id, %signal, dropped_items = dropped, answer = message, "partial success response");
+        report.stored -= dropped;
+        report.reject("partial_success", dropped, || message);
+    }
+    report
+}
+
+/// What a text answer says, as the end of a sentence: `: text`, or nothing.
+pub(crate) fn body_text(body: &[u8]) -> String {
+    /// Most bytes of an error body that are told, as Prometheus does.
+    const BYTES_MAX: usize = 1024;
+    let text = String::from_utf8_lossy(&body[..body.len().min(BYTES_MAX)]);
+    match text.trim() {
+        "" => String::new(),
+        text => format!(": {text}"),
+    }
 }
 
 /// The error that a gRPC status other than OK means.

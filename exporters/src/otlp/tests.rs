@@ -214,7 +214,7 @@ fn faulty_configs_are_refused_by_path() {
     check(json!({"endpoint": "x:1", "headers": {"a b": "c"}}), "headers: \"a b\": is not a header name");
     check(
         json!({"endpoint": "x:1", "sending_queue": {"storage": "f"}}),
-        "sending_queue::storage: \"f\": a queue on disk",
+        "sending_queue::storage: storage client extension \"f\" not found in service::extensions",
     );
     check(
         json!({"endpoint": "x:1", "retry_on_failure": {"multiplier": -1}}),

@@ -17,12 +17,14 @@ mod filenames;
 mod frame;
 mod log;
 mod metrics;
+mod reader;
 mod replay;
 mod settings;
 mod writer;
 
 pub use error::WalError;
 pub use log::{Permit, Ticket, Wal};
+pub use reader::Reader;
 pub use replay::{Damage, Record, ReplayReport};
 pub use settings::{Durability, WalSettings};
 

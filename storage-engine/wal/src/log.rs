@@ -69,6 +69,8 @@ pub(crate) struct Queue {
     pub(crate) next_sequence: u64,
     /// All records below this are durable.
     pub(crate) durable_sequence: u64,
+    /// All records below this are as durable as the settings ask for.
+    pub(crate) acknowledged_sequence: u64,
     /// Segment that the next group goes to, or the one being written.
     pub(crate) segment: u64,
     /// Segments on disk, ascending.
@@ -97,6 +99,7 @@ impl Wal {
         let queue = Queue {
             next_sequence,
             durable_sequence: next_sequence,
+            acknowledged_sequence: next_sequence,
             segment: replayed.next_segment,
             segments: replayed.segments.into(),
             ..Queue::default()
@@ -154,6 +157,15 @@ impl Wal {
     pub fn barrier(&self) -> Ticket {
         let queue = &mut *self.shared.queue.lock();
         self.shared.wait_in(queue)
+    }
+
+    /// All records below this number are as durable as the settings ask for, and can be read with a [`crate::Reader`].
+    pub fn acknowledged_sequence(&self) -> u64 {
+        self.shared.queue.lock().acknowledged_sequence
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Number that the next record gets. All records that were appended before have lower ones.
@@ -228,6 +240,16 @@ impl Permit {
         queue.next_sequence += 1;
         queue.records += 1;
         shared.wait_in(queue)
+    }
+}
+
+impl Ticket {
+    /// The number of the record that this ticket is for; `None` when the log did not take it.
+    pub fn sequence(&self) -> Option<u64> {
+        match &self.0 {
+            Waiting::Failed(_) => None,
+            Waiting::Group { sequence, .. } => Some(*sequence),
+        }
     }
 }
 

@@ -309,7 +309,7 @@ impl<F: FnMut(Record<'_>)> Replay<'_, F> {
 
 /// Place and sequence of the next whole frame behind a bad spot at `from` that is not known to be read before: by
 /// the length that the bad frame claims, else at any byte. Sequences are looked at before the checksum is computed.
-fn find_frame(bytes: &[u8], from: usize, expected: Option<u64>) -> Option<(usize, u64)> {
+pub(crate) fn find_frame(bytes: &[u8], from: usize, expected: Option<u64>) -> Option<(usize, u64)> {
     // No more records fit into what is left than one per header.
     let most = ((bytes.len() - from) / FRAME_HEADER_BYTES) as u64 + SEQUENCE_GAP_MAX;
     let plausible = |sequence: u64| {

@@ -404,3 +404,40 @@ async fn version_1_of_the_format_is_read_and_written_as_the_golden_segment() {
     wal.close().await;
     assert_eq!(fresh.read(Path::new("/data/wal/00000000.wal")).expect("reads"), golden);
 }
+
+#[tokio::test]
+async fn a_reader_gives_every_acknowledged_record_and_none_that_is_damaged() {
+    let disk = SimulatedDisk::new(3);
+    let (wal, _, _) = open(&disk, settings());
+    let mut reader = wal.reader();
+    for id in 0..60 {
+        wal.append(record(id).as_bytes()).await.expect("durable");
+        assert_eq!(wal.acknowledged_sequence(), id as u64 + 1);
+        // As a queue does, right behind the writer; over many segments.
+        let read = reader.read(id as u64).expect("no fault").expect("whole");
+        assert_eq!(read, record(id).as_bytes());
+    }
+    for id in [5, 4, 59, 0, 31] {
+        let read = reader.read(id as u64).expect("no fault").expect("whole");
+        assert_eq!(read, record(id).as_bytes(), "also in any other order");
+    }
+    wal.close().await;
+
+    // A byte in the middle of the second segment: one record is gone, those around it are not.
+    let path = dir().join("00000001.wal");
+    let mut bytes = disk.read(&path).expect("a segment");
+    let at = bytes.len() / 2;
+    bytes[at] ^= 0xff;
+    disk.remove_file(&path).expect("there");
+    disk.create(&path).expect("gone").append(&bytes).expect("no fault");
+    let (wal, replayed, report) = open(&disk, settings());
+    assert!(!report.damage.is_empty());
+    let mut reader = wal.reader();
+    let known: Vec<u64> = replayed.iter().map(|(sequence, _)| *sequence).collect();
+    assert_eq!(known.len(), 59);
+    for sequence in 0..60 {
+        let read = reader.read(sequence).expect("no fault").map(<[u8]>::to_vec);
+        let wanted = known.contains(&sequence).then(|| record(sequence as usize).into_bytes());
+        assert_eq!(read, wanted, "record {sequence}");
+    }
+}

@@ -152,6 +152,10 @@ impl Writer {
         if self.group.capacity() > BUFFER_BYTES_KEPT {
             self.group = Vec::new();
         }
+        {
+            let queue = &mut *self.shared.queue.lock();
+            queue.acknowledged_sequence = queue.acknowledged_sequence.max(self.end_sequence);
+        }
         self.answer_waiters(&Ok(()));
     }
 

@@ -1,0 +1,169 @@
+//! `sending_queue.batch`: joins small batches and splits large ones between the queue and its consumers.
+//!
+//! Batches of different signals, tenants and chosen client metadata stay apart. A queue keeps its batches until the
+//! deliveries that they went into are settled, so nothing here is lost with a queue on disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::{Signal, TenantId};
+use runtime::MemoryBudget;
+use tokio::time::Instant;
+use wire::otlp::{merge, split};
+
+use super::Sizer;
+use super::config::QueueBatchConfig;
+use super::taken::Taken;
+use crate::Batch;
+
+/// What a consumer delivers at once.
+pub(super) struct Delivery {
+    pub(super) batch: Batch,
+    /// Whose pieces are in it.
+    pub(super) of: Vec<Arc<Taken>>,
+}
+
+/// Batches that are being joined.
+pub(super) struct Batcher {
+    config: QueueBatchConfig,
+    budget: Arc<MemoryBudget>,
+    open: Vec<Open>,
+}
+
+/// Kinds of batches that are joined at the same time; with more, the oldest leaves early.
+const OPEN_MAX: usize = 1000;
+
+struct Open {
+    signal: Signal,
+    tenant: TenantId,
+    /// Values of the metadata that keeps batches apart.
+    key: Vec<Option<String>>,
+    due: Instant,
+    size: u64,
+    pieces: Vec<Batch>,
+    of: Vec<Arc<Taken>>,
+}
+
+impl Batcher {
+    pub(super) fn new(config: QueueBatchConfig, budget: Arc<MemoryBudget>) -> Self {
+        Self { config, budget, open: Vec::new() }
+    }
+
+    /// Adds a batch and returns what is to leave now.
+    pub(super) fn add(&mut self, batch: Batch, taken: Arc<Taken>, now: Instant) -> Vec<Delivery> {
+        let mut leaving = Vec::new();
+        let pieces = self.pieces(&batch);
+        taken.in_pieces(pieces.len());
+        for piece in pieces {
+            self.add_piece(piece, Arc::clone(&taken), now, &mut leaving);
+        }
+        leaving
+    }
+
+    fn add_piece(&mut self, piece: Batch, taken: Arc<Taken>, now: Instant, leaving: &mut Vec<Delivery>) {
+        let QueueBatchConfig { sizer, min_size, max_size, flush_timeout, .. } = self.config;
+        let key = self.key(&piece);
+        let size = sizer.size(&piece);
+        let same =
+            |open: &Open| open.signal == piece.signal && open.tenant == piece.tenant && open.key == key;
+        let mut found = self.open.iter().position(same);
+        if let Some(at) = found
+            && max_size > 0
+            && self.open[at].size + size > max_size
+        {
+            leaving.push(self.open.remove(at).close(&self.budget));
+            found = None;
+        }
+        let at = found.unwrap_or_else(|| {
+            if self.open.len() >= OPEN_MAX {
+                leaving.push(self.open.remove(0).close(&self.budget));
+            }
+            let (signal, tenant) = (piece.signal, piece.tenant.clone());
+            let due = now + Duration::from(flush_timeout.0);
+            self.open.push(Open { signal, tenant, key, due, size: 0, pieces: Vec::new(), of: Vec::new() });
+            self.open.len() - 1
+        });
+        let open = &mut self.open[at];
+        open.size += size;
+        open.pieces.push(piece);
+        open.of.push(taken);
+        if open.size >= min_size {
+            leaving.push(self.open.remove(at).close(&self.budget));
+        }
+    }
+
+    /// When the next batch is due, whatever its size. The oldest is the first.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.open.first().map(|open| open.due)
+    }
+
+    /// What is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<Delivery> {
+        let due = self.open.iter().take_while(|open| open.due <= now).count();
+        self.open.drain(..due).map(|open| open.close(&self.budget)).collect()
+    }
+
+    /// Everything.
+    pub(super) fn take_all(&mut self) -> Vec<Delivery> {
+        self.open.drain(..).map(|open| open.close(&self.budget)).collect()
+    }
+
+    fn key(&self, batch: &Batch) -> Vec<Option<String>> {
+        let value = |key: &String| {
+            let pairs = batch.client.metadata.iter();
+            let mut named = pairs.filter(|(name, _)| name.eq_ignore_ascii_case(key));
+            named.next().map(|(_, value)| value.clone())
+        };
+        self.config.partition.metadata_keys.iter().map(value).collect()
+    }
+
+    /// The batch in pieces of at most the largest size, if that is possible.
+    fn pieces(&self, batch: &Batch) -> Vec<Batch> {
+        let parts = match (self.config.max_size, self.config.sizer) {
+            (0, _) => None,
+            (max, Sizer::Bytes) => split_bytes(batch.signal, &batch.payload, batch.items, max),
+            (max, _) => split(batch.signal, &batch.payload, max).ok(),
+        };
+        let with = |(payload, items)| Batch { payload, items, ..batch.clone() };
+        match parts {
+            Some(parts) if parts.len() > 1 => parts.into_iter().map(with).collect(),
+            _ => vec![batch.clone()],
+        }
+    }
+}
+
+/// Parts of at most `bytes_max`, down to single items; `None` when the payload cannot be split.
+fn split_bytes(signal: Signal, payload: &Bytes, items: u64, bytes_max: u64) -> Option<Vec<(Bytes, u64)>> {
+    let bytes = payload.len() as u64;
+    if bytes <= bytes_max || items <= 1 {
+        return Some(vec![(payload.clone(), items)]);
+    }
+    // Headers are repeated in every part, so the first guess may be too large; then the part is split again.
+    let items_max = (items * bytes_max / bytes).clamp(1, items - 1);
+    let mut parts = Vec::new();
+    for (part, part_items) in split(signal, payload, items_max).ok()? {
+        match part_items < items {
+            true => parts.extend(split_bytes(signal, &part, part_items, bytes_max)?),
+            false => parts.push((part, part_items)),
+        }
+    }
+    Some(parts)
+}
+
+impl Open {
+    fn close(self, budget: &Arc<MemoryBudget>) -> Delivery {
+        let first = self.pieces.first().cloned().expect("an open batch has a piece");
+        if self.pieces.len() == 1 {
+            return Delivery { batch: first, of: self.of };
+        }
+        let payloads: Vec<Bytes> = self.pieces.iter().map(|piece| piece.payload.clone()).collect();
+        let items = self.pieces.iter().map(|piece| piece.items).sum();
+        let payload = merge(&payloads);
+        let reservation = Some(Arc::new(budget.reserve_unchecked(payload.len() as u64)));
+        Delivery { batch: Batch { payload, items, reservation, ..first }, of: self.of }
+    }
+}
+
+#[cfg(test)]
+mod tests;

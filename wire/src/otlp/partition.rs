@@ -1,0 +1,114 @@
+//! Parting a payload by what its items have in common: a payload for each resource, or for each trace.
+//!
+//! The bytes of items are copied, never changed; the headers around them are repeated where items part. Every item is
+//! in exactly one part.
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use super::edit::copy_fields;
+use super::split::item_count;
+use super::{Span, View, resources};
+use crate::DecodeError;
+use crate::protobuf::{Fields, begin_message, put_bytes_field};
+
+use model::Signal;
+
+/// A part of a payload: what its items have in common, and their payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Encoded `Resource` message, or trace id; empty when the items have none.
+    pub key: Bytes,
+    /// A payload of the same signal.
+    pub payload: Bytes,
+    /// Data points, log records or spans in it.
+    pub items: u64,
+}
+
+/// A part for each `Resource…` message of a payload, in order. Equal resources that come twice stay two parts; those
+/// without items are left out.
+pub fn split_by_resource(signal: Signal, payload: &Bytes) -> Result<Vec<Part>, DecodeError> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut fields = Fields::new(payload);
+    let mut groups = resources(payload);
+    while let Some(field) = fields.next_field()? {
+        let end = fields.offset();
+        if field.number == 1 {
+            let Some(group) = groups.next() else { break };
+            let part = payload.slice(start..end);
+            let items = item_count(signal, &part)?;
+            if items > 0 {
+                parts.push(Part { key: payload.slice_ref(group?.resource_bytes()), payload: part, items });
+            }
+        }
+        start = end;
+    }
+    Ok(parts)
+}
+
+/// A part for each trace id of a traces payload, in the order in which the ids come first.
+pub fn split_by_trace(payload: &Bytes) -> Result<Vec<Part>, DecodeError> {
+    let mut traces = Traces::default();
+    let mut groups = Fields::new(payload);
+    while let Some(group) = groups.next_field()? {
+        if group.number != 1 {
+            continue;
+        }
+        let group = group.bytes()?;
+        let mut scopes = Fields::new(group);
+        while let Some(scope) = scopes.next_field()? {
+            if scope.number == 2 {
+                traces.take_scope(group, scope.bytes()?)?;
+            }
+        }
+    }
+    let parts = traces.list.into_iter();
+    Ok(parts.map(|(id, out, items)| Part { key: id.to_vec().into(), payload: out.into(), items }).collect())
+}
+
+#[derive(Default)]
+struct Traces<'a> {
+    /// Id, payload and spans of each trace.
+    list: Vec<(&'a [u8], Vec<u8>, u64)>,
+    places: HashMap<&'a [u8], usize>,
+}
+
+impl<'a> Traces<'a> {
+    /// Adds the spans of one scope to their traces.
+    fn take_scope(&mut self, group: &[u8], scope: &'a [u8]) -> Result<(), DecodeError> {
+        // Spans of this scope by trace, in the order of the traces.
+        let mut spans: Vec<(usize, &'a [u8])> = Vec::new();
+        let mut fields = Fields::new(scope);
+        while let Some(field) = fields.next_field()? {
+            if field.number != 2 {
+                continue;
+            }
+            let span = field.bytes()?;
+            let id = Span::parse(span)?.trace_id;
+            let place = *self.places.entry(id).or_insert_with(|| {
+                self.list.push((id, Vec::new(), 0));
+                self.list.len() - 1
+            });
+            spans.push((place, span));
+        }
+        spans.sort_by_key(|(place, _)| *place);
+        for run in spans.chunk_by(|(a, _), (b, _)| a == b) {
+            let (_, out, items) = &mut self.list[run[0].0];
+            let open_group = begin_message(out, 1);
+            copy_fields(group, out, |number| number != 2)?;
+            let open_scope = begin_message(out, 2);
+            copy_fields(scope, out, |number| number != 2)?;
+            for (_, span) in run {
+                put_bytes_field(out, 2, span);
+            }
+            open_scope.end(out);
+            open_group.end(out);
+            *items += run.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
