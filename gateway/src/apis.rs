@@ -18,10 +18,11 @@ use crate::api::{loki, prometheus};
 use crate::config::Config;
 use crate::stores::OpenStores;
 
-/// What `server.prometheus` serves, receivers' routes aside.
+/// What `server.prometheus` serves, receivers' routes aside. Without stores there is nothing to select, and the rest
+/// answers as ever.
 pub(crate) fn prometheus(
     config: &Config,
-    stores: &OpenStores,
+    stores: Option<&OpenStores>,
     tasks: &Tasks,
     clock: &Arc<dyn Clock>,
     process: &Arc<ProcessInfo>,
@@ -35,17 +36,22 @@ pub(crate) fn prometheus(
     };
     let api = PrometheusApi {
         engine: promql::Engine::new(settings, tasks.clone()),
-        querier: stores.metrics_querier(),
+        querier: stores.map_or_else(OpenStores::no_metrics, OpenStores::metrics_querier),
         clock: Arc::clone(clock),
         slots: Semaphore::new(query.max_concurrency),
         query,
         process: Arc::clone(process),
-        admin: stores.metrics_admin(),
+        admin: stores.and_then(OpenStores::metrics_admin),
         is_admin_enabled: config.server.prometheus.enable_admin_api,
         is_lifecycle_enabled: config.server.prometheus.enable_lifecycle,
     };
     let routes = prometheus::router(Arc::new(api)).merge(process::prometheus_routes(Arc::clone(process)));
     with_edges(routes)
+}
+
+/// What `server.loki` serves without stores: what it is asked about the process.
+pub(crate) fn loki_without_stores(process: &Arc<ProcessInfo>) -> Router {
+    with_edges(process::loki_routes(Arc::clone(process)))
 }
 
 /// What `server.loki` serves, receivers' routes aside.

@@ -83,6 +83,11 @@ impl OpenStores {
         }
     }
 
+    /// What PromQL reads from in a process without stores: nothing.
+    pub(crate) fn no_metrics() -> Arc<dyn MetricsQuerier> {
+        Arc::new(Unopened)
+    }
+
     /// What exporters get.
     pub(crate) fn for_exporters(&self) -> Stores {
         Stores { metrics: Some(self.metrics.clone()), logs: Some(self.logs.clone()) }

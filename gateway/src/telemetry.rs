@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{Label, counter, gauge};
+use metrics::{Label, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use runtime::Tasks;
 use serde_json::Value;
@@ -72,8 +72,8 @@ pub(crate) fn reloaded(successful: bool, now_ms: i64) {
 fn process_gauges(uptime: Duration) {
     gauge!("otelcol_process_uptime").set(uptime.as_secs_f64());
     if let Some(cpu_seconds) = cpu_seconds() {
-        // A counter of the recorder counts whole numbers.
-        counter!("process_cpu_seconds_total").absolute(cpu_seconds as u64);
+        // A counter of the recorder counts whole numbers; `exposition` says that this one is a counter.
+        gauge!("process_cpu_seconds_total").set(cpu_seconds);
         gauge!("otelcol_process_cpu_seconds").set(cpu_seconds);
     }
     if let Some(bytes) = resident_bytes() {

@@ -11,6 +11,7 @@ mod faults;
 mod generation;
 mod listeners;
 mod reload;
+mod wanted;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,30 +19,25 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use axum::Router;
+use exporters::Stores;
 use model::Signal;
-use pipelines::{ConfigError, Graph, GraphContext};
+use pipelines::{Graph, GraphContext};
 use runtime::{Clock, MemoryBudget, SystemClock, Tasks};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::api::process::{Control, Described, OwnMetrics, ProcessInfo};
 use crate::config::Config;
-use crate::config::error::ConfigFault;
 use crate::config::redact::redact;
-use crate::config::types::{LokiApiConfig, MetricsLevel, PrometheusApiConfig};
-use crate::receivers::{ApiServer, Listener};
-use crate::server::auth::{AuthConfig, ServerAuths, protect, refuse_in_text};
-use crate::server::cors::CorsConfig;
+use crate::config::types::MetricsLevel;
 use crate::server::listen::BoundAddress;
-use crate::server::tls::TlsServerConfig;
-use crate::server::{ServeSettings, router_handler};
 use crate::stores::OpenStores;
-use crate::telemetry::exposition::Names;
 use crate::{apis, telemetry};
-use build::Parts;
 pub use build::check;
 use generation::Generation;
 use listeners::{Open, Stage};
+use wanted::wanted;
 
 /// A listener that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +48,13 @@ pub struct Bound {
     pub address: BoundAddress,
 }
 
+impl Bound {
+    /// Whether it is an address that one can connect to from elsewhere.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.address, BoundAddress::Tcp(_))
+    }
+}
+
 /// A running gateway.
 pub struct Gateway {
     process: Arc<ProcessInfo>,
@@ -59,7 +62,8 @@ pub struct Gateway {
     config: Config,
     /// What components get of their surroundings, extensions aside.
     context: GraphContext,
-    stores: OpenStores,
+    /// None in a process that only forwards.
+    stores: Option<OpenStores>,
     apis: ApiRoutes,
     graph: Graph,
     generation: Arc<Generation>,
@@ -105,28 +109,38 @@ impl Gateway {
         let (process, control) = ProcessInfo::new(started_ms, metrics, describe(&config, started_ms)?);
 
         let timeout = config.server.shutdown_timeout;
-        let stores = match OpenStores::open(&config.storage, &tasks, &clock, &budget).await {
-            Ok(stores) => stores,
-            Err(error) => {
-                end("tasks", tasks.shutdown(timeout).await);
-                return Err(error);
-            }
+        let stores = match needs_stores(&config) {
+            false => None,
+            true => match OpenStores::open(&config.storage, &tasks, &clock, &budget).await {
+                Ok(stores) => Some(stores),
+                Err(error) => {
+                    end("tasks", tasks.shutdown(timeout).await);
+                    return Err(error);
+                }
+            },
+        };
+        let open_stores = stores.as_ref();
+        let loki = match open_stores {
+            Some(stores) => apis::loki(&config, stores, &tasks, &clock, &process),
+            None => apis::loki_without_stores(&process),
         };
         let apis = ApiRoutes {
-            prometheus: apis::prometheus(&config, &stores, &tasks, &clock, &process),
-            loki: apis::loki(&config, &stores, &tasks, &clock, &process),
+            prometheus: apis::prometheus(&config, open_stores, &tasks, &clock, &process),
+            loki,
             metrics: OwnMetrics(Arc::clone(&process)),
         };
         let extensions = pipelines::Extensions::default();
         let context = GraphContext { clock, tasks: tasks.clone(), budget, extensions };
-        match Self::in_front(&config, &stores, &context, &apis, &process).await {
+        match Self::in_front(&config, open_stores, &context, &apis, &process).await {
             Ok(Front { graph, generation, open, bound }) => {
                 process.set_ready(true);
                 let control = Some(control);
                 Ok(Self { process, control, config, context, stores, apis, graph, generation, open, bound })
             }
             Err(error) => {
-                end("stores", stores.shutdown(timeout).await);
+                if let Some(stores) = &stores {
+                    end("stores", stores.shutdown(timeout).await);
+                }
                 end("tasks", tasks.shutdown(timeout).await);
                 Err(error)
             }
@@ -136,17 +150,17 @@ impl Gateway {
     /// Starts what comes in front of open stores. On an error nothing of it is left running.
     async fn in_front(
         config: &Config,
-        stores: &OpenStores,
+        stores: Option<&OpenStores>,
         context: &GraphContext,
         apis: &ApiRoutes,
         process: &Arc<ProcessInfo>,
     ) -> anyhow::Result<Front> {
-        let mut parts = build::build(config, &stores.for_exporters(), context, process, None)?;
+        let mut parts = build::build(config, &for_exporters(stores), context, process, None)?;
         for (id, start) in &parts.extensions.starts {
             start().with_context(|| format!("failed to start extension {id}"))?;
         }
         let generation = Arc::new(Generation::default());
-        let wanted = wanted(config, &mut parts, apis)?;
+        let wanted = wanted(config, &mut parts, apis, stores.is_some())?;
         let prepared = listeners::prepare(wanted, &[], &generation).await?;
         let graph = parts.graph;
         if let Err(error) = graph.start().await {
@@ -157,6 +171,11 @@ impl Gateway {
         let bound = prepared.bound(&open);
         prepared.commit(&mut open);
         Ok(Front { graph, generation, open, bound })
+    }
+
+    /// Whether it keeps data itself.
+    pub fn has_stores(&self) -> bool {
+        self.stores.is_some()
     }
 
     /// What listens where.
@@ -194,7 +213,9 @@ impl Gateway {
         if let Err(error) = self.graph.shutdown(left()).await {
             late.push(error.to_string());
         }
-        if let Err(error) = self.stores.shutdown(left()).await {
+        if let Some(stores) = &self.stores
+            && let Err(error) = stores.shutdown(left()).await
+        {
             late.push(format!("{error:#}"));
         }
         late.extend(listeners::stop(&self.open, Some(Stage::Status), left()).await);
@@ -205,95 +226,28 @@ impl Gateway {
     }
 }
 
+/// Whether a pipeline leads to a store of this process.
+fn needs_stores(config: &Config) -> bool {
+    let root = config.value();
+    let pipelines = root.pointer("/service/pipelines").and_then(Value::as_object);
+    let mut exporters = pipelines
+        .into_iter()
+        .flat_map(|pipelines| pipelines.values())
+        .filter_map(|pipeline| pipeline.get("exporters")?.as_array())
+        .flatten()
+        .filter_map(|id| id.as_str()?.split('/').next());
+    exporters.any(|kind| matches!(kind.trim(), "metrics_store" | "log_store"))
+}
+
+/// What exporters get. Those that no pipeline names are made all the same, in front of stores that take nothing.
+fn for_exporters(stores: Option<&OpenStores>) -> Stores {
+    stores.map_or_else(OpenStores::not_opened, OpenStores::for_exporters)
+}
+
 /// The config as it may be shown.
 fn describe(config: &Config, loaded_ms: i64) -> anyhow::Result<Described> {
     let mut shown = config.value().clone();
     redact(&mut shown);
     let yaml = crate::cli::print_config::redacted_yaml(config)?;
     Ok(Described { loaded_ms, flags: apis::flags(config), yaml, config: shown })
-}
-
-/// Every listener that a config asks for.
-fn wanted(
-    config: &Config,
-    parts: &mut Parts,
-    apis: &ApiRoutes,
-) -> Result<Vec<(Stage, Listener)>, ConfigFault> {
-    let mut intake = Vec::new();
-    let ApiRoutes { mut prometheus, mut loki, metrics } = apis.clone();
-    for receiver in parts.receivers.drain(..) {
-        intake.extend(receiver.listeners);
-        for mount in receiver.mounts {
-            match mount.server {
-                ApiServer::Prometheus => prometheus = prometheus.merge(mount.routes),
-                ApiServer::Loki => loki = loki.merge(mount.routes),
-            }
-        }
-    }
-    let PrometheusApiConfig { tls, auth, cors, .. } = &config.server.prometheus;
-    let edge =
-        Edge { tls: tls.as_ref(), auth: auth.as_ref(), cors: cors.as_ref(), auths: &parts.extensions.auths };
-    let endpoint = config.server.prometheus.endpoint();
-    let listener = edge.listener("Prometheus API", endpoint, prometheus);
-    intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "prometheus"])))?);
-    let LokiApiConfig { tls, auth, cors, .. } = &config.server.loki;
-    let edge =
-        Edge { tls: tls.as_ref(), auth: auth.as_ref(), cors: cors.as_ref(), auths: &parts.extensions.auths };
-    let listener = edge.listener("Loki API", config.server.loki.endpoint(), loki);
-    intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "loki"])))?);
-    let mut status = own_metrics(config, metrics);
-    let of_extensions = parts.extensions.listeners.drain(..);
-    status.extend(of_extensions);
-    let intake = intake.into_iter().map(|listener| (Stage::Intake, listener));
-    Ok(intake.chain(status.into_iter().map(|listener| (Stage::Status, listener))).collect())
-}
-
-/// What stands between an API and those who ask it.
-struct Edge<'a> {
-    tls: Option<&'a TlsServerConfig>,
-    auth: Option<&'a AuthConfig>,
-    cors: Option<&'a CorsConfig>,
-    auths: &'a ServerAuths,
-}
-
-impl Edge<'_> {
-    /// The listener of an API; none for an empty endpoint.
-    fn listener(
-        &self,
-        what: &'static str,
-        endpoint: &str,
-        routes: Router,
-    ) -> Result<Option<Listener>, ConfigError> {
-        let mut routes = protect(routes, self.auths.resolve(self.auth)?, refuse_in_text);
-        if let Some(cors) = self.cors {
-            routes = cors.around(routes)?;
-        }
-        Ok((!endpoint.is_empty()).then(|| Listener {
-            what,
-            endpoint: endpoint.to_owned(),
-            settings: ServeSettings { tls: self.tls.cloned(), ..ServeSettings::default() },
-            handler: router_handler(routes),
-        }))
-    }
-}
-
-/// The listeners of `service::telemetry::metrics`.
-fn own_metrics(config: &Config, metrics: OwnMetrics) -> Vec<Listener> {
-    let section = &config.service.telemetry.metrics;
-    let listener = |endpoint: String, routes: Router| Listener {
-        what: "Metrics",
-        endpoint,
-        settings: ServeSettings::default(),
-        handler: router_handler(routes),
-    };
-    let address =
-        section.address.iter().map(|address| listener(address.clone(), metrics.routes(Names::default())));
-    let readers = section.readers.iter().filter_map(|reader| reader.pull.as_ref()).map(|pull| {
-        let reader = &pull.exporter.prometheus;
-        let names =
-            Names { with_type_suffix: !reader.without_type_suffix, with_units: !reader.without_units };
-        let host = if reader.host.contains(':') { format!("[{}]", reader.host) } else { reader.host.clone() };
-        listener(format!("{host}:{}", reader.port), metrics.routes(names))
-    });
-    address.chain(readers).collect()
 }

@@ -23,7 +23,6 @@ service:
     logs: {receivers: [otlp], processors: [batch], exporters: [nop]}
 server:
   prometheus: {endpoint: "127.0.0.1:0"}
-  loki: {endpoint: ""}
 "#;
 
 fn config(folder: &Path, sets: &[&str]) -> Config {
@@ -130,6 +129,52 @@ async fn health_and_pages_tell_how_the_process_is() {
         let text = page.text().await.expect("a page");
         assert!(text.contains(want), "{text}");
     }
+    gateway.shutdown().await.expect("drains in time");
+}
+
+#[tokio::test]
+async fn a_process_that_only_forwards_keeps_nothing_and_still_tells_how_it_is() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let gateway = start(folder.path(), &[]).await;
+    assert!(!gateway.has_stores());
+    let client = Client::new();
+    for (path, want) in [
+        (
+            "/api/v1/query?query=1%2B1&time=4",
+            r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#,
+        ),
+        ("/api/v1/query?query=up", r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#),
+        ("/-/ready", "Tidegate is Ready.\n"),
+    ] {
+        let answer = client.get(url(&gateway, "Prometheus API", path)).send().await.expect("an answer");
+        assert_eq!(answer.text().await.expect("a body"), want);
+    }
+    let gateway_names: Vec<&str> = gateway.listeners().iter().map(|listener| listener.what).collect();
+    assert_eq!(gateway_names, ["OTLP gRPC", "OTLP HTTP", "Prometheus API"]);
+    gateway.shutdown().await.expect("drains in time");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("is there").count(), 0);
+}
+
+#[tokio::test]
+async fn the_own_metrics_are_named_as_a_reader_asks() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let readers =
+        "service.telemetry.metrics.readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: 0}}}}]";
+    let gateway =
+        start(folder.path(), &[readers, "service.telemetry.resource={service.instance.id: a-1}"]).await;
+    let client = Client::new();
+    let logs = url(&gateway, "OTLP HTTP", "/v1/logs");
+    assert_eq!(client.post(&logs).json(&line()).send().await.expect("an answer").status(), StatusCode::OK);
+    let page = async |what: &str| {
+        let answer = client.get(url(&gateway, what, "/metrics")).send().await.expect("an answer");
+        answer.text().await.expect("a page")
+    };
+    let (reader, api) = (page("Metrics").await, page("Prometheus API").await);
+    assert!(reader.contains("# TYPE otelcol_receiver_accepted_log_records_total counter\n"), "{reader}");
+    assert!(reader.contains("# HELP otelcol_receiver_accepted_log_records_total "), "{reader}");
+    assert!(api.contains("# TYPE otelcol_receiver_accepted_log_records counter\n"), "{api}");
+    assert!(api.contains("# TYPE process_cpu_seconds_total counter\n"), "{api}");
+    assert!(api.contains("service_instance_id=\"a-1\""), "{api}");
     gateway.shutdown().await.expect("drains in time");
 }
 

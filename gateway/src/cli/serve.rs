@@ -41,7 +41,11 @@ async fn until_signal(
     if let Some(path) = &serve.ports_file {
         write_ports(path, gateway.listeners())?;
     }
-    super::print(&banner(&directory, gateway.listeners(), &gateway.refused()))?;
+    super::print(&banner(
+        gateway.has_stores().then_some(&directory),
+        gateway.listeners(),
+        &gateway.refused(),
+    ))?;
     tracing::info!("Everything is ready. Begin running and processing data.");
     loop {
         tokio::select! {
@@ -95,22 +99,26 @@ async fn reload(
 }
 
 /// What listens where, and something to try.
-fn banner(directory: &str, listeners: &[Bound], refused: &[Signal]) -> String {
-    let mut text = format!("Tidegate {}, data in {directory}\n\n", env!("CARGO_PKG_VERSION"));
+fn banner(directory: Option<&String>, listeners: &[Bound], refused: &[Signal]) -> String {
+    let keeps =
+        directory.map_or_else(|| "keeps no data".to_owned(), |directory| format!("data in {directory}"));
+    let mut text = format!("Tidegate {}, {keeps}\n\n", env!("CARGO_PKG_VERSION"));
     for listener in listeners {
         text.push_str(&format!("  {:<16}{}\n", listener.what, listener.address));
     }
     for signal in refused {
         text.push_str(&format!("  {signal}: not in any pipeline, refused\n"));
     }
-    if let Some(http) = listeners.iter().find(|listener| listener.what == "OTLP HTTP") {
+    let first_line = listeners.iter().find(|listener| listener.what == "OTLP HTTP" && listener.is_tcp());
+    if let Some(http) = first_line.filter(|_| !refused.contains(&Signal::Logs)) {
         text.push_str(&format!(
             "\nSend a first log line:\n  curl -H 'Content-Type: application/json' http://{}/v1/logs -d '{}'\n",
             http.address,
             r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello"}}]}]}]}"#
         ));
     }
-    if let Some(loki) = listeners.iter().find(|listener| listener.what == "Loki API") {
+    let loki = listeners.iter().find(|listener| listener.what == "Loki API" && listener.is_tcp());
+    if let (Some(loki), Some(_), Some(_)) = (loki, first_line, directory) {
         text.push_str(&format!(
             "and read it back:\n  curl -G http://{}/loki/api/v1/query_range --data-urlencode 'query={{service_name=~\".+\"}}'\n",
             loki.address

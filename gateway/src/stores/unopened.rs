@@ -1,12 +1,13 @@
-//! Stores that were never opened: `validate` makes the exporters in front of them, and nothing is ever sent.
+//! Stores that were never opened: `validate` makes the exporters in front of them, and nothing is ever sent; a process
+//! that only forwards has nothing to select.
 
 use model::{AppendReport, ErrorKind, Labels, MetricMetadata, TenantId};
 use storage_api::{
-    AppendOutcome, BoxFuture, LogAppender, LogBatch, MetricsAppender, SampleBatch, SeriesRef, StorageError,
-    StorageResult,
+    AppendOutcome, BoxFuture, LogAppender, LogBatch, MetricsAppender, MetricsQuerier, MetricsSelect,
+    SampleBatch, Series, SeriesRef, StorageError, StorageResult,
 };
 
-/// Refuses everything.
+/// Takes nothing and has nothing.
 pub(super) struct Unopened;
 
 fn refused<T>() -> StorageResult<T> {
@@ -27,6 +28,36 @@ impl MetricsAppender for Unopened {
     }
 
     fn set_metadata(&self, _tenant: &TenantId, _metric: &str, _metadata: &MetricMetadata) {}
+}
+
+impl MetricsQuerier for Unopened {
+    fn select<'a>(&'a self, _select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<Series>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn label_names<'a>(&'a self, _select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<String>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn label_values<'a>(
+        &'a self,
+        _name: &'a str,
+        _select: &'a MetricsSelect,
+    ) -> BoxFuture<'a, StorageResult<Vec<String>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn series_labels<'a>(&'a self, _select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<Labels>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn metadata<'a>(
+        &'a self,
+        _tenant: &'a TenantId,
+        _metric: Option<&'a str>,
+    ) -> BoxFuture<'a, StorageResult<Vec<(String, MetricMetadata)>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 }
 
 impl LogAppender for Unopened {

@@ -15,13 +15,17 @@ pub(crate) struct Names {
     pub(crate) with_units: bool,
 }
 
+/// The recorder counts in whole numbers only, and seconds of CPU have decimals.
+const CPU_AS_GAUGE: &str = "# TYPE process_cpu_seconds_total gauge\n";
+const CPU_AS_COUNTER: &str = "# TYPE process_cpu_seconds_total counter\n";
+
 /// Metrics of which the unit is not in the name, with the unit.
 const UNITS: [(&str, &str); 2] =
     [("otelcol_process_uptime", "seconds"), ("otelcol_process_memory_rss", "bytes")];
 
 /// The whole text.
 pub(crate) fn text(handle: &PrometheusHandle, names: Names) -> String {
-    let text = handle.render();
+    let text = handle.render().replace(CPU_AS_GAUGE, CPU_AS_COUNTER);
     if names == Names::default() { text } else { renamed(&text, names) }
 }
 

@@ -23,7 +23,7 @@ const BY_SIGNAL: [(&str, &str); 7] = [
     ("otelcol_exporter_enqueue_failed", "Number of {} failed to be added to the sending queue."),
 ];
 
-const COUNTERS: [(&str, &str); 23] = [
+const COUNTERS: [(&str, &str); 40] = [
     ("otelcol_processor_incoming_items", "Number of items passed to the processor."),
     ("otelcol_processor_outgoing_items", "Number of items emitted from the processor."),
     (
@@ -62,9 +62,41 @@ const COUNTERS: [(&str, &str); 23] = [
     ("tidegate_log_store_flush_failures_total", "Files that the log store could not write."),
     ("tidegate_log_store_expired_files_total", "Files that the log store removed because of their age."),
     ("tidegate_log_store_quarantined_total", "Damaged files that the log store set aside."),
+    ("prometheus_tsdb_wal_corruptions_total", "Total number of WAL corruptions."),
+    (
+        "prometheus_tsdb_wal_torn_bytes_total",
+        "Bytes at the end of the WAL that were cut off because they were not whole.",
+    ),
+    ("prometheus_tsdb_wal_truncations_total", "Total number of WAL truncations attempted."),
+    ("prometheus_tsdb_wal_writes_failed_total", "Total number of WAL writes that failed."),
+    ("prometheus_tsdb_wal_written_bytes_total", "Bytes written to the WAL."),
+    ("tidegate_log_store_wal_corruptions_total", "Damaged places in the log store's WAL."),
+    (
+        "tidegate_log_store_wal_torn_bytes_total",
+        "Bytes at the end of the log store's WAL that were cut off because they were not whole.",
+    ),
+    ("tidegate_log_store_wal_truncations_total", "Removals of segments of the log store's WAL."),
+    ("tidegate_log_store_wal_writes_failed_total", "Writes to the log store's WAL that failed."),
+    ("tidegate_log_store_wal_written_bytes_total", "Bytes written to the log store's WAL."),
+    ("tidegate_log_store_file_bytes_written_total", "Bytes of files that the log store wrote."),
+    ("tidegate_log_store_flushed_bytes_total", "Bytes of log lines that went from memory into files."),
+    (
+        "tidegate_log_store_replayed_entries_total",
+        "Log entries that were read back from the WAL at the start.",
+    ),
+    (
+        "tidegate_log_store_throttled_appends_total",
+        "Appends that the log store refused because its memory was full.",
+    ),
+    ("tidegate_tsdb_checkpoint_corruptions_total", "Damaged checkpoints of the metrics store."),
+    ("tidegate_tsdb_replay_unknown_samples_total", "Samples in the WAL whose series is not known."),
+    (
+        "tidegate_exporter_queue_unreadable_batches_total",
+        "Batches of a queue on disk that could not be read.",
+    ),
 ];
 
-const GAUGES: [(&str, &str); 18] = [
+const GAUGES: [(&str, &str); 21] = [
     ("otelcol_exporter_queue_size", "Current size of the sending queue."),
     ("otelcol_exporter_queue_capacity", "Fixed capacity of the sending queue."),
     ("otelcol_exporter_in_flight_requests", "Number of requests that are being sent to the destination."),
@@ -92,13 +124,20 @@ const GAUGES: [(&str, &str); 18] = [
     ),
     ("tidegate_build_info", "The version of this program, as a label."),
     ("target_info", "Attributes of this process."),
+    ("tidegate_log_store_files", "Files of the log store."),
+    ("tidegate_log_store_memory_bytes", "Bytes of log entries that are in memory only."),
+    ("tidegate_tsdb_head_memory_bytes", "Bytes of memory of the metrics store's head, by its own count."),
 ];
 
-const HISTOGRAMS: [(&str, &str); 4] = [
+const HISTOGRAMS: [(&str, &str); 8] = [
     ("otelcol_processor_batch_batch_send_size", "Number of units in the batch."),
     ("otelcol_processor_batch_batch_send_size_bytes", "Number of bytes in batch that was sent."),
     ("otelcol_exporter_queue_batch_send_size", "Number of units in the batch."),
     ("otelcol_exporter_queue_batch_send_size_bytes", "Number of bytes in batch that was sent."),
+    ("prometheus_tsdb_compaction_duration_seconds", "Duration of compaction runs."),
+    ("prometheus_tsdb_wal_fsync_duration_seconds", "Duration of write log fsync."),
+    ("tidegate_log_store_wal_fsync_duration_seconds", "Duration of an fsync of the log store's WAL."),
+    ("tidegate_log_store_flush_duration_seconds", "Duration of writing a file of the log store."),
 ];
 
 /// Tells the recorder all of them. Units are left out: the recorder would put them into the names.
@@ -113,7 +152,7 @@ pub(super) fn describe() {
     for (name, text) in COUNTERS {
         describe_counter!(name, text);
     }
-    describe_counter!("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.");
+    describe_gauge!("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.");
     for (name, text) in GAUGES {
         describe_gauge!(name, text);
     }

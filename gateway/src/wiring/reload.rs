@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::generation::Generation;
-use super::{Gateway, build, check, describe, end, listeners, wanted};
+use super::{Gateway, build, check, describe, end, for_exporters, listeners, needs_stores, wanted};
 use crate::config::Config;
 
 /// Sections of which a change needs a restart, because open stores and query engines depend on them.
@@ -35,14 +35,14 @@ impl Gateway {
         let described = describe(&config, self.context.clock.now_ms())?;
         // Limiters of the new pipelines ask for their limits again.
         self.context.budget.reset_ceiling();
-        let stores = self.stores.for_exporters();
+        let stores = for_exporters(self.stores.as_ref());
         let mut parts = build::build(&config, &stores, &self.context, &self.process, Some(&self.graph))?;
         self.refuse_shared_queues(&parts.graph)?;
         for (id, start) in &parts.extensions.starts {
             start().with_context(|| format!("failed to start extension {id}"))?;
         }
         let generation = Arc::new(Generation::default());
-        let wanted = wanted(&config, &mut parts, &self.apis)?;
+        let wanted = wanted(&config, &mut parts, &self.apis, self.stores.is_some())?;
         let prepared = listeners::prepare(wanted, &self.open, &generation).await?;
         let mut graph = parts.graph;
         if let Err(error) = graph.start().await {
@@ -84,6 +84,9 @@ impl Gateway {
                 let keys: Vec<String> = keys.into_iter().map(|key| format!("{section}::{key}")).collect();
                 bail!("{} changed, which needs a restart", keys.join(", "));
             }
+        }
+        if self.stores.is_none() && needs_stores(config) {
+            bail!("a pipeline leads to a store now, which needs a restart");
         }
         Ok(())
     }
