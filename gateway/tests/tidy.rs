@@ -16,7 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logstore", &["model", "runtime", "storage-api", "format", "wal"]),
     ("promql", &["model", "runtime", "storage-api"]),
     ("logql", &["model", "runtime", "storage-api"]),
-    ("pipelines", &["model", "runtime", "wire", "wal"]),
+    ("ottl", &["model", "wire"]),
+    ("pipelines", &["model", "ottl", "runtime", "wire", "wal"]),
     ("exporters", &["model", "runtime", "wire", "storage-api", "pipelines"]),
     (
         "tidegate",

@@ -1,0 +1,291 @@
+use bytes::Bytes;
+use model::Signal;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, KeyValueList};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
+
+use super::{Conditions, Filter, Paths, Statements};
+use crate::{Context, ErrorMode, RunError};
+
+/// 2023-11-14 22:13:20 UTC.
+const NOW_NS: i64 = 1_700_000_000_000_000_000;
+
+fn text(value: &str) -> AnyValue {
+    AnyValue { value: Some(Any::StringValue(value.to_owned())) }
+}
+
+fn pair(key: &str, value: AnyValue) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
+}
+
+/// One record with attributes of every plain type, a map and a body.
+fn request() -> ExportLogsServiceRequest {
+    let inner = KeyValueList {
+        values: vec![pair("x", text("deep")), pair("n", AnyValue { value: Some(Any::IntValue(7)) })],
+    };
+    let record = LogRecord {
+        time_unix_nano: NOW_NS as u64,
+        severity_number: 9,
+        severity_text: "INFO".to_owned(),
+        body: Some(text("user=42 path=/a/b")),
+        attributes: vec![
+            pair("s", text("Hello World")),
+            pair("i", AnyValue { value: Some(Any::IntValue(41)) }),
+            pair("d", AnyValue { value: Some(Any::DoubleValue(2.5)) }),
+            pair("b", AnyValue { value: Some(Any::BoolValue(true)) }),
+            pair("m", AnyValue { value: Some(Any::KvlistValue(inner)) }),
+        ],
+        trace_id: (0..16).collect(),
+        ..LogRecord::default()
+    };
+    let scope = InstrumentationScope { name: "lib".to_owned(), ..InstrumentationScope::default() };
+    let scope_logs = ScopeLogs { scope: Some(scope), log_records: vec![record], ..ScopeLogs::default() };
+    let resource = Resource { attributes: vec![pair("service.name", text("web"))], ..Resource::default() };
+    let group =
+        ResourceLogs { resource: Some(resource), scope_logs: vec![scope_logs], schema_url: "u".to_owned() };
+    ExportLogsServiceRequest { resource_logs: vec![group] }
+}
+
+fn quiet(_: &str, _: &RunError) {}
+
+fn run(statement: &str) -> Result<ExportLogsServiceRequest, RunError> {
+    let texts = [statement.to_owned()];
+    let program = Statements::new(Signal::Logs, Some(Context::Log), &texts, &[], ErrorMode::Propagate)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let payload = Bytes::from(request().encode_to_vec());
+    let outcome = program.run(Signal::Logs, &payload, NOW_NS, &quiet)?;
+    Ok(ExportLogsServiceRequest::decode(outcome.payload).expect("well-formed"))
+}
+
+/// The attribute `out` after a statement, as text; maps and lists as their debug form.
+fn out(statement: &str) -> String {
+    let request = run(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    let attributes = &request.resource_logs[0].scope_logs[0].log_records[0].attributes;
+    let found = attributes.iter().find(|pair| pair.key == "out").and_then(|pair| pair.value.clone());
+    match found.and_then(|value| value.value) {
+        Some(Any::StringValue(text)) => text,
+        Some(Any::IntValue(int)) => int.to_string(),
+        Some(Any::DoubleValue(double)) => format!("{double:?}"),
+        Some(Any::BoolValue(flag)) => flag.to_string(),
+        Some(Any::BytesValue(bytes)) => format!("{bytes:?}"),
+        Some(Any::ArrayValue(array)) => {
+            let texts = array.values.into_iter().map(|v| match v.value {
+                Some(Any::StringValue(text)) => text,
+                Some(Any::IntValue(int)) => int.to_string(),
+                other => format!("{other:?}"),
+            });
+            texts.collect::<Vec<_>>().join("|")
+        }
+        Some(Any::KvlistValue(map)) => {
+            let mut keys: Vec<String> = map.values.into_iter().map(|pair| pair.key).collect();
+            keys.sort();
+            format!("{{{}}}", keys.join(","))
+        }
+        None => "nothing".to_owned(),
+        Some(other) => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn converters_give_what_their_documentation_says() {
+    for (expression, expected) in [
+        ("attributes[\"i\"] + 1", "42"),
+        ("(attributes[\"i\"] - 1) * 2 / 4.0", "20.0"),
+        ("-attributes[\"d\"]", "-2.5"),
+        ("Concat([attributes[\"s\"], attributes[\"i\"], true, nil], \"-\")", "Hello World-41-true-<nil>"),
+        ("ConvertCase(\"helloWorldID\", \"snake\")", "hello_world_id"),
+        ("ToCamelCase(\"some_http-thing\")", "SomeHttpThing"),
+        ("ToUpperCase(attributes[\"s\"])", "HELLO WORLD"),
+        ("Split(attributes[\"s\"], \" \")[1]", "World"),
+        ("Substring(attributes[\"s\"], 0, 5)", "Hello"),
+        ("Trim(\"xxaxx\", \"x\")", "a"),
+        ("Len(attributes[\"m\"])", "2"),
+        ("attributes[\"m\"][\"x\"]", "deep"),
+        ("Keys(attributes[\"m\"])", "x|n"),
+        ("Int(\"0123\")", "123"),
+        ("Int(\"x\")", "nothing"),
+        ("Double(\"1.5\")", "1.5"),
+        ("String(attributes[\"m\"])", "{\"n\":7,\"x\":\"deep\"}"),
+        ("IsMatch(body, \"^user=\\\\d+\")", "true"),
+        ("IsString(attributes[\"i\"])", "false"),
+        ("IsMap(attributes[\"m\"])", "true"),
+        ("ExtractPatterns(body, \"user=(?P<id>\\\\d+)\")[\"id\"]", "42"),
+        ("ParseKeyValue(body)[\"path\"]", "/a/b"),
+        ("ParseJSON(\"{\\\"a\\\": [1, 2]}\")[\"a\"][1]", "2.0"),
+        ("ParseCSV(\"1,\\\"a,b\\\"\", \"x,y\")[\"y\"]", "a,b"),
+        ("ParseInt(\"0xff\", 0)", "255"),
+        ("SHA1(\"abc\")", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+        ("MD5(\"abc\")", "900150983cd24fb0d6963f7d28e17f72"),
+        ("SHA256(\"\")", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ("FNV(\"hello\")", "-6615550055289275125"),
+        ("Murmur3Hash(\"Hello World\")", "ce837619"),
+        ("Murmur3Hash128(\"Hello World\")", "dbc2a0c1ab26631a27b4c09fcf1fe683"),
+        ("Hex(255)", "00000000000000ff"),
+        ("Base64Decode(\"aGVsbG8=\")", "hello"),
+        ("FormatTime(time, \"%Y-%m-%d %H:%M:%S\")", "2023-11-14 22:13:20"),
+        ("UnixSeconds(Time(\"2023-11-14T22:13:20+02:00\", \"%Y-%m-%dT%H:%M:%S%j\"))", "1699992800"),
+        ("Hours(Duration(\"90m\"))", "1.5"),
+        ("UnixMilli(Now() - Duration(\"1s\"))", "1699999999000"),
+        ("Weekday(time)", "2"),
+        (
+            "Format(\"%05d|%.2f|%s\", [attributes[\"i\"], attributes[\"d\"], attributes[\"s\"]])",
+            "00041|2.50|Hello World",
+        ),
+        ("Sort([3, 1, 2], \"desc\")", "3|2|1"),
+        ("Index([\"a\", \"b\"], \"b\")", "1"),
+        ("Coalesce([attributes[\"nope\"], \"x\"])", "x"),
+        ("IsInCIDR(\"10.1.2.3\", [\"10.0.0.0/8\"])", "true"),
+        ("IsValidLuhn(\"17893729974\")", "true"),
+        ("URL(\"http://u:p@example.com:8080/a/b.html?q=1#f\")[\"url.domain\"]", "example.com"),
+        ("ParseSeverity(404, {\"warn\": [{\"range\": \"4xx\"}]})", "warn"),
+        ("ToKeyValueString(attributes[\"m\"], sort_output=true)", "n=7 x=deep"),
+        ("trace_id.string", "000102030405060708090a0b0c0d0e0f"),
+        ("resource.attributes[\"service.name\"]", "web"),
+        ("scope.name", "lib"),
+    ] {
+        assert_eq!(out(&format!("set(attributes[\"out\"], {expression})")), expected, "{expression}");
+    }
+}
+
+#[test]
+fn editors_change_what_they_name_and_nothing_else() {
+    let check = |statement: &str, edit: fn(&mut ExportLogsServiceRequest)| {
+        let mut wanted = request();
+        edit(&mut wanted);
+        let mut got = run(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+        for request in [&mut wanted, &mut got] {
+            for record in &mut request.resource_logs[0].scope_logs[0].log_records {
+                record.attributes.sort_by(|a, b| a.key.cmp(&b.key));
+            }
+        }
+        assert_eq!(got, wanted, "{statement}");
+    };
+    fn record(request: &mut ExportLogsServiceRequest) -> &mut LogRecord {
+        &mut request.resource_logs[0].scope_logs[0].log_records[0]
+    }
+    check("set(severity_number, SEVERITY_NUMBER_ERROR2)", |r| record(r).severity_number = 18);
+    check("set(body, nil)", |_| ());
+    check("set(body.string, \"b\")", |r| record(r).body = Some(text("b")));
+    check("set(resource.attributes[\"a\"], \"b\")", |r| {
+        let resource = r.resource_logs[0].resource.as_mut().expect("a resource");
+        resource.attributes.push(pair("a", text("b")));
+    });
+    check("set(scope.version, \"2\") where scope.name == \"lib\"", |r| {
+        r.resource_logs[0].scope_logs[0].scope.as_mut().expect("a scope").version = "2".to_owned();
+    });
+    check("delete_key(attributes, \"m\")", |r| record(r).attributes.retain(|pair| pair.key != "m"));
+    check("keep_keys(attributes, [\"s\", \"zz\"])", |r| record(r).attributes.retain(|pair| pair.key == "s"));
+    check("delete_matching_keys(attributes, \"^[a-d]$\")", |r| {
+        record(r).attributes.retain(|pair| !["b", "d"].contains(&pair.key.as_str()));
+    });
+    check("truncate_all(attributes, 5)", |r| record(r).attributes[0].value = Some(text("Hello")));
+    check("limit(attributes, 2, [\"m\"])", |r| {
+        record(r).attributes.retain(|pair| ["s", "m"].contains(&pair.key.as_str()));
+    });
+    check("replace_pattern(body, \"user=(\\\\d+)\", \"id:$1\")", |r| {
+        record(r).body = Some(text("id:42 path=/a/b"));
+    });
+    check("replace_match(severity_text, \"I*O\", \"info\")", |r| record(r).severity_text = "info".to_owned());
+    check("replace_all_patterns(attributes, \"key\", \"^s$\", \"text\")", |r| {
+        record(r).attributes[0].key = "text".to_owned();
+    });
+    check("flatten(attributes)", |r| {
+        let record = record(r);
+        record.attributes.retain(|pair| pair.key != "m");
+        record.attributes.push(pair("m.x", text("deep")));
+        record.attributes.push(pair("m.n", AnyValue { value: Some(Any::IntValue(7)) }));
+    });
+    check("merge_maps(attributes, {\"s\": \"new\", \"k\": \"v\"}, \"insert\")", |r| {
+        record(r).attributes.push(pair("k", text("v")));
+    });
+    check(
+        "set(attributes[\"s\"], \"never\") where attributes[\"i\"] > 100 or not IsMatch(body, \"user\")",
+        |_| (),
+    );
+}
+
+#[test]
+fn a_payload_that_no_statement_changes_is_not_copied() {
+    let texts = ["set(body, \"x\") where severity_number > 20".to_owned()];
+    let program = Statements::new(Signal::Logs, Some(Context::Log), &texts, &[], ErrorMode::Propagate)
+        .expect("a good statement");
+    let payload = Bytes::from(request().encode_to_vec());
+    let outcome = program.run(Signal::Logs, &payload, NOW_NS, &quiet).expect("runs");
+    assert!(!outcome.is_changed);
+    assert_eq!(outcome.payload.as_ptr(), payload.as_ptr());
+}
+
+#[test]
+fn errors_are_logged_or_refuse_the_payload_as_the_mode_says() {
+    let texts = ["set(attributes[\"x\"], attributes[\"s\"] + 1)".to_owned(), "set(body, \"y\")".to_owned()];
+    let payload = Bytes::from(request().encode_to_vec());
+    let run = |mode: ErrorMode| {
+        let heard = std::cell::RefCell::new(Vec::new());
+        let program =
+            Statements::new(Signal::Logs, Some(Context::Log), &texts, &[], mode).expect("good statements");
+        let log = |text: &str, error: &RunError| heard.borrow_mut().push(format!("{text}: {error}"));
+        let outcome = program.run(Signal::Logs, &payload, NOW_NS, &log);
+        (outcome.map(|outcome| outcome.is_changed).map_err(|error| error.to_string()), heard.into_inner())
+    };
+    let wanted = "string must be int64, float64, time.Time or time.Duration";
+    assert_eq!(run(ErrorMode::Ignore), (Ok(true), vec![format!("{}: {wanted}", texts[0])]));
+    assert_eq!(run(ErrorMode::Silent), (Ok(true), Vec::new()));
+    let refusal = format!("failed to execute statement: {}, {wanted}", texts[0]);
+    assert_eq!(run(ErrorMode::Propagate), (Err(refusal), Vec::new()));
+}
+
+#[test]
+fn the_context_is_told_from_the_paths() {
+    let check = |signal: Signal, statement: &str, wanted: Result<Context, &str>| {
+        let found = Statements::new(signal, None, &[statement.to_owned()], &[], ErrorMode::Ignore);
+        match (found.map(|statements| statements.context()), wanted) {
+            (Ok(context), Ok(wanted)) => assert_eq!(context, wanted, "{statement}"),
+            (Err(error), Err(wanted)) => assert!(error.to_string().contains(wanted), "{statement}: {error}"),
+            (found, wanted) => panic!("{statement}: {found:?}, wanted {wanted:?}"),
+        }
+    };
+    check(Signal::Logs, "set(log.body, resource.attributes[\"a\"])", Ok(Context::Log));
+    check(Signal::Logs, "set(resource.attributes[\"a\"], 1)", Ok(Context::Resource));
+    check(Signal::Metrics, "set(metric.name, \"a\") where datapoint.count == 1", Ok(Context::DataPoint));
+    check(Signal::Traces, "set(span.name, \"a\") where IsRootSpan()", Ok(Context::Span));
+    check(Signal::Logs, "set(body, \"a\")", Err("unable to infer context"));
+    check(Signal::Logs, "set(span.name, \"a\")", Err("is not a supported context"));
+    check(
+        Signal::Logs,
+        "set(log.nope, \"a\")",
+        Err("segment \"nope\" from path \"log.nope\" is not a valid path"),
+    );
+    check(Signal::Logs, "sett(log.body, \"a\")", Err("undefined function \"sett\", have Base64Decode,"));
+    check(Signal::Logs, "set(log.body)", Err("incorrect number of arguments. Expected: 2 Received: 1"));
+    check(Signal::Logs, "set(log.severity_number, NOPE)", Err("enum symbol, NOPE, not found"));
+    check(Signal::Logs, "set(log.severity_number[1], 2)", Err("does not support indexing"));
+    check(Signal::Logs, "set(log.body, SHA256(1))", Err("expected string but got int64"));
+    check(Signal::Logs, "set(log.body, IsMatch(log.body, \"(\"))", Err("is not a valid pattern"));
+    check(
+        Signal::Logs,
+        "set(log.body, ParseXML(log.body))",
+        Err("the function \"ParseXML\" is not supported yet"),
+    );
+    check(
+        Signal::Metrics,
+        "set(resource.cache[\"a\"], metric.name)",
+        Err("is not allowed from the metric context"),
+    );
+}
+
+#[test]
+fn a_filter_drops_what_conditions_hold_for_and_the_groups_left_empty() {
+    let filtered = |context: Context, condition: &str| {
+        let conditions = Conditions::new(context, Paths::Own, &[condition.to_owned()], ErrorMode::Propagate);
+        let filter = Filter::dropping(vec![conditions.unwrap_or_else(|error| panic!("{error}"))]);
+        let payload = Bytes::from(request().encode_to_vec());
+        filter.run(Signal::Logs, &payload, NOW_NS, &quiet).expect("runs")
+    };
+    assert!(filtered(Context::Log, "severity_number < SEVERITY_NUMBER_WARN").payload.is_empty());
+    assert!(filtered(Context::Resource, "attributes[\"service.name\"] == \"web\"").payload.is_empty());
+    assert!(!filtered(Context::Log, "attributes[\"i\"] == \"41\"").is_changed, "a number is not a text");
+    assert!(!filtered(Context::Log, "attributes[\"nope\"] != nil").is_changed);
+}
