@@ -391,6 +391,17 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let state = &mut *self.0.lock();
+        state.operate()?;
+        if state.names.contains_key(to) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let file = state.find(from)?;
+        state.change_name(NameChange::Link(to.to_owned(), file));
+        Ok(())
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let state = &mut *self.0.lock();
         state.operate()?;

@@ -10,7 +10,7 @@ mod read;
 pub use build::IndexBuilder;
 pub use read::{
     IndexToc, PostingsEntry, Symbols, check_index_header, decode_postings, decode_series, frame_bytes,
-    section_bytes, walk_postings_table,
+    section_bytes, take_postings_entry, walk_postings_table,
 };
 
 /// Magic number and version in front.

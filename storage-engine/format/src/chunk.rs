@@ -1,8 +1,10 @@
 //! Chunks of any encoding, told apart by the number that stands before them in files (tsdb/chunkenc/chunk.go).
 
-use model::{FloatHistogram, IntegerHistogram, SampleColumns, TimeRange};
+use std::sync::Arc;
 
-use crate::histogram_chunk::decode_histograms;
+use model::{FloatHistogram, IntegerHistogram, NativeHistogram, SampleColumns, TimeRange};
+
+use crate::histogram_chunk::{decode_histograms, read_histograms, read_histograms_st};
 use crate::xor2::decode_xor2;
 use crate::{FormatError, decode_xor};
 
@@ -56,6 +58,43 @@ pub fn decode_chunk(
         }
         _ => Err(unknown()),
     }
+}
+
+/// A sample as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChunkSample {
+    /// A float.
+    Float(f64),
+    /// A native histogram.
+    Histogram(NativeHistogram),
+}
+
+/// Calls `visit` with time (ms) and value of each sample of a chunk as it was stored, for writing it elsewhere.
+pub fn read_chunk_samples(
+    encoding: u8,
+    chunk: &[u8],
+    mut visit: impl FnMut(i64, ChunkSample),
+) -> Result<(), FormatError> {
+    let mut integer =
+        |time, histogram| visit(time, ChunkSample::Histogram(NativeHistogram::Integer(Arc::new(histogram))));
+    match encoding {
+        ENCODING_HISTOGRAM => return read_histograms::<IntegerHistogram>(chunk, integer),
+        ENCODING_HISTOGRAM_ST => return read_histograms_st::<IntegerHistogram>(chunk, &mut integer),
+        _ => {}
+    }
+    let mut float =
+        |time, histogram| visit(time, ChunkSample::Histogram(NativeHistogram::Float(Arc::new(histogram))));
+    match encoding {
+        ENCODING_FLOAT_HISTOGRAM => return read_histograms::<FloatHistogram>(chunk, float),
+        ENCODING_FLOAT_HISTOGRAM_ST => return read_histograms_st::<FloatHistogram>(chunk, &mut float),
+        _ => {}
+    }
+    let mut columns = SampleColumns::default();
+    decode_chunk(encoding, chunk, u16::MAX, TimeRange::ALL, &mut columns)?;
+    for (time, value) in columns.timestamps_ms.iter().zip(&columns.values) {
+        visit(*time, ChunkSample::Float(*value));
+    }
+    Ok(())
 }
 
 fn unknown() -> FormatError {

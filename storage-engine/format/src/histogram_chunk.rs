@@ -14,7 +14,7 @@ mod relayout;
 mod state;
 
 pub use append::{HistogramAppender, HistogramOffer};
-pub(crate) use decode::decode_histograms;
+pub(crate) use decode::{decode_histograms, read_histograms_st};
 pub use decode::{histogram_chunk_header, histogram_samples, read_histograms};
 pub use kind::ChunkHistogram;
 

@@ -29,12 +29,12 @@ mod xor_window;
 pub use block_index::{
     ChunkMeta, INDEX_HEADER_BYTES, INDEX_TOC_BYTES, IndexBuilder, IndexToc, PostingsEntry, SERIES_ALIGN,
     Symbols, check_index_header, decode_postings, decode_series, frame_bytes, section_bytes,
-    walk_postings_table,
+    take_postings_entry, walk_postings_table,
 };
 pub use block_meta::{BlockDesc, BlockMeta, BlockStats, Compaction, hint};
 pub use chunk::{
-    ENCODING_FLOAT_HISTOGRAM, ENCODING_FLOAT_HISTOGRAM_ST, ENCODING_HISTOGRAM, ENCODING_HISTOGRAM_ST,
-    ENCODING_XOR, ENCODING_XOR2, chunk_samples, decode_chunk,
+    ChunkSample, ENCODING_FLOAT_HISTOGRAM, ENCODING_FLOAT_HISTOGRAM_ST, ENCODING_HISTOGRAM,
+    ENCODING_HISTOGRAM_ST, ENCODING_XOR, ENCODING_XOR2, chunk_samples, decode_chunk, read_chunk_samples,
 };
 pub use chunk_segment::{
     CHUNK_FRAME_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_HEADER, SEGMENT_HEADER_BYTES, check_segment_header,

@@ -11,7 +11,10 @@
 //! - TSDB-4: an append is in the log at its place before any later append that builds on it: its new series before
 //!   their samples, a sample before the acknowledgement of its duplicate.
 
+pub mod block;
+mod blocks;
 mod checkpoint;
+mod compact;
 mod error;
 mod filenames;
 mod head;
@@ -22,5 +25,6 @@ mod store;
 mod tenant;
 mod union;
 
+pub use blocks::{Blocks, BlocksSettings, Quarantined};
 pub use settings::TsdbSettings;
 pub use store::{HeadStats, Tsdb};

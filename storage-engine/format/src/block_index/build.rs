@@ -130,7 +130,7 @@ impl IndexBuilder {
     /// Writes the file through `write`, piece by piece from the front. Fails with `too_large` when it passes a limit
     /// of the format, which no store of this size reaches in a block.
     pub fn finish<E>(
-        self,
+        mut self,
         too_large: impl Fn(FormatError) -> E,
         write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<u64, E> {
@@ -138,6 +138,8 @@ impl IndexBuilder {
         let mut out = Out { position: 0, buffer: Vec::with_capacity(BUFFER_BYTES), write };
         out.put(&HEADER)?;
         let symbols_at = out.position;
+        // Prometheus has the name of the list of all series among them.
+        self.symbol("");
         // Symbols in order, and the place of each that the series know by another number.
         let mut texts: Vec<(&str, u32)> =
             self.symbols.iter().map(|(text, number)| (&**text, *number)).collect();
@@ -175,7 +177,7 @@ impl IndexBuilder {
             .and_then(|fits| if fits { Ok(()) } else { Err(large("its postings table passes 4 GiB")) })?;
         let mut toc = Vec::new();
         // Label indices and their table are no longer written: they begin where the next section does.
-        for at in [symbols_at, series_at, postings_at, postings_at, table_at, table_at] {
+        for at in [symbols_at, series_at, postings_at, table_at, postings_at, table_at] {
             toc.extend_from_slice(&at.to_be_bytes());
         }
         let checksum = crc32c::crc32c(&toc);

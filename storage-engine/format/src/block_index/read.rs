@@ -53,7 +53,7 @@ impl IndexToc {
             let bytes = offsets[field * 8..].first_chunk().expect("six fields of eight bytes");
             u64::from_be_bytes(*bytes)
         };
-        let [symbols, series, label_indices, postings, table] = [at(0), at(1), at(2), at(3), at(5)];
+        let [symbols, series, label_indices, postings, table] = [at(0), at(1), at(2), at(4), at(5)];
         let end = file_bytes
             .checked_sub(INDEX_TOC_BYTES as u64)
             .ok_or_else(|| fault("it is shorter than its table of contents"))?;
@@ -236,6 +236,14 @@ pub struct PostingsEntry<'a> {
     pub entry_at: usize,
 }
 
+/// Takes name, value and place of the list from an entry of the table of postings lists.
+pub fn take_postings_entry<'a>(bytes: &mut &'a [u8]) -> Option<(&'a str, &'a str, u64)> {
+    if take_uvarint(bytes)? != 2 {
+        return None;
+    }
+    Some((take_text(bytes)?, take_text(bytes)?, take_uvarint(bytes)?))
+}
+
 /// Checks the table of postings lists and calls `visit` with each entry, by name and value in order.
 pub fn walk_postings_table<'a>(
     bytes: &'a [u8],
@@ -246,14 +254,9 @@ pub fn walk_postings_table<'a>(
     let mut last = None;
     for _ in 0..count {
         let entry_at = content.len() - rest.len();
-        let mut entry = || {
-            if take_uvarint(&mut rest)? != 2 {
-                return None;
-            }
-            let (name, value) = (take_text(&mut rest)?, take_text(&mut rest)?);
-            Some(PostingsEntry { name, value, postings_at: take_uvarint(&mut rest)?, entry_at })
-        };
-        let entry = entry().ok_or_else(|| fault("an entry of its postings table is cut or no pair"))?;
+        let cut = || fault("an entry of its postings table is cut or no pair");
+        let (name, value, postings_at) = take_postings_entry(&mut rest).ok_or_else(cut)?;
+        let entry = PostingsEntry { name, value, postings_at, entry_at };
         if last >= Some((entry.name, entry.value)) {
             return Err(fault("its postings table is not in order"));
         }

@@ -33,12 +33,26 @@ fn header(chunk: &[u8]) -> Result<&[u8; HEADER_BYTES], FormatError> {
 }
 
 /// Calls `visit` with time (ms) and value of each histogram of a chunk of encoding 2 or 3 as it was stored, for
-/// writing it elsewhere. Histograms that have no successor in the chunk of equal value are given as they are.
+/// writing it elsewhere.
 pub fn read_histograms<H: ChunkHistogram>(
     chunk: &[u8],
     mut visit: impl FnMut(i64, H),
 ) -> Result<(), FormatError> {
-    let mut reader: Reader<'_, H> = Reader::new(chunk, false)?;
+    read_all(Reader::new(chunk, false)?, &mut visit)
+}
+
+/// The same for a chunk of encoding 5 or 6.
+pub(crate) fn read_histograms_st<H: ChunkHistogram>(
+    chunk: &[u8],
+    visit: &mut impl FnMut(i64, H),
+) -> Result<(), FormatError> {
+    read_all(Reader::new(chunk, true)?, visit)
+}
+
+fn read_all<H: ChunkHistogram>(
+    mut reader: Reader<'_, H>,
+    visit: &mut impl FnMut(i64, H),
+) -> Result<(), FormatError> {
     while reader.next()?.is_some() {
         visit(reader.timestamp_ms(), reader.histogram());
     }
