@@ -71,6 +71,11 @@ pub(crate) fn loki(
     let api = LokiApi {
         engine: logql::Engine::new(settings),
         querier: stores.log_querier(),
+        follower: stores.log_follower(),
+        deletes: stores.log_deletes(),
+        tasks: tasks.clone(),
+        tails: loki::RunningTails::default(),
+        process: Arc::clone(process),
         clock: Arc::clone(clock),
         slots: Semaphore::new(query.max_concurrency),
         query,

@@ -9,12 +9,16 @@ use anyhow::{Context, anyhow};
 use exporters::Stores;
 use logstore::{LogStore, LogStoreSettings};
 use runtime::{Clock, Disk, LocalDisk, MemoryBudget, Tasks};
-use storage_api::{LogQuerier, MetricsAdmin, MetricsQuerier};
+use storage_api::{LogFollower, LogQuerier, MetricsAdmin, MetricsQuerier};
 use tsdb::{Tsdb, TsdbSettings};
 
+use crate::api::loki::deletes::{DeleteRequests, MaskedQuerier};
 use crate::config::types::{Durability, StorageConfig};
 use crate::data_lock::DataLock;
 use unopened::Unopened;
+
+/// Where the requests to delete log lines are, below the data folder.
+const LOG_DELETES_FILE: &str = "log-deletes.json";
 
 /// Both stores, open.
 pub(crate) struct OpenStores {
@@ -22,6 +26,7 @@ pub(crate) struct OpenStores {
     _lock: DataLock,
     metrics: Arc<Tsdb>,
     logs: Arc<LogStore>,
+    log_deletes: Arc<DeleteRequests>,
 }
 
 impl OpenStores {
@@ -39,6 +44,10 @@ impl OpenStores {
     ) -> anyhow::Result<Self> {
         let lock = DataLock::take(&config.directory)?;
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+        let (deletes_disk, deletes_file) = (Arc::clone(&disk), config.directory.join(LOG_DELETES_FILE));
+        let log_deletes = tasks
+            .spawn_blocking("open_log_deletes", move || DeleteRequests::open(deletes_disk, deletes_file));
+        let log_deletes = Arc::new(log_deletes.await??);
         let mut metrics_settings = TsdbSettings::default();
         metrics_settings.wal.durability = durability(config.metrics.durability);
         let log_settings = LogStoreSettings {
@@ -67,7 +76,7 @@ impl OpenStores {
         let logs = logs.with_context(|| format!("opening the log store in {shown}"));
         match (metrics, logs) {
             (Ok(metrics), Ok(logs)) => {
-                Ok(Self { _lock: lock, metrics: Arc::new(metrics), logs: Arc::new(logs) })
+                Ok(Self { _lock: lock, metrics: Arc::new(metrics), logs: Arc::new(logs), log_deletes })
             }
             (Ok(metrics), Err(error)) => {
                 metrics.close().await;
@@ -105,7 +114,17 @@ impl OpenStores {
 
     /// What LogQL reads from.
     pub(crate) fn log_querier(&self) -> Arc<dyn LogQuerier> {
+        Arc::new(MaskedQuerier::new(self.logs.clone(), Arc::clone(&self.log_deletes)))
+    }
+
+    /// What tails of logs follow.
+    pub(crate) fn log_follower(&self) -> Arc<dyn LogFollower> {
         self.logs.clone()
+    }
+
+    /// Requests to delete log lines.
+    pub(crate) fn log_deletes(&self) -> Arc<DeleteRequests> {
+        Arc::clone(&self.log_deletes)
     }
 
     /// Writes what is in memory only and ends; at most `deadline`.

@@ -2,10 +2,17 @@
 //!
 //! Errors are plain text, an unknown path under `/loki/api/v1/` is a JSON 404: clients tell features apart by it.
 
+mod admin;
+pub mod deletes;
+mod fields;
+mod legacy;
 mod params;
+mod patterns;
 mod query;
 mod result;
 mod streams;
+mod tail;
+mod volume;
 
 use std::sync::Arc;
 
@@ -15,12 +22,15 @@ use axum::extract::State;
 use axum::routing::{any, get};
 use http::{Request, Response, StatusCode};
 use model::{ErrorKind, TenantId};
-use runtime::Clock;
-use storage_api::{LogQuerier, StorageError};
+use runtime::{Clock, Tasks};
+use storage_api::{LogFollower, LogQuerier, StorageError};
 use tokio::sync::Semaphore;
 
+use self::deletes::DeleteRequests;
 use self::params::LokiError;
+pub use self::tail::RunningTails;
 use super::form::Form;
+use super::process::ProcessInfo;
 use super::whole;
 use crate::config::types::QueryConfig;
 use crate::receivers::tenant;
@@ -34,6 +44,16 @@ pub struct LokiApi {
     pub engine: logql::Engine,
     /// What they read from.
     pub querier: Arc<dyn LogQuerier>,
+    /// What tails follow.
+    pub follower: Arc<dyn LogFollower>,
+    /// Requests to delete lines.
+    pub deletes: Arc<DeleteRequests>,
+    /// Owner of the tails.
+    pub tasks: Tasks,
+    /// Those that run.
+    pub tails: RunningTails,
+    /// What the process knows about itself.
+    pub process: Arc<ProcessInfo>,
     /// The time, for requests that name none.
     pub clock: Arc<dyn Clock>,
     /// Limits of queries.
@@ -53,13 +73,33 @@ pub fn router(api: Arc<LokiApi>) -> Router {
         .route("/label", get(streams::label_names).post(streams::label_names))
         .route("/label/{name}/values", get(streams::label_values).post(streams::label_values))
         .route("/series", get(streams::series).post(streams::series))
-        .route("/index/stats", get(streams::index_stats).post(streams::index_stats))
-        .route("/index/volume", get(streams::index_volume).post(streams::index_volume))
-        .route("/detected_labels", get(streams::detected_labels).post(streams::detected_labels))
+        .route("/tail", get(tail::tail))
+        .route("/index/stats", get(volume::stats).post(volume::stats))
+        .route("/index/volume", get(volume::volume).post(volume::volume))
+        .route("/index/volume_range", get(volume::volume_range).post(volume::volume_range))
+        .route("/detected_labels", get(fields::detected_labels).post(fields::detected_labels))
+        .route("/detected_fields", get(fields::detected_fields).post(fields::detected_fields))
+        .route("/detected_field/{name}/values", get(fields::field_values).post(fields::field_values))
+        .route("/patterns", get(patterns::patterns).post(patterns::patterns))
+        .route("/format_query", get(admin::format_query).post(admin::format_query))
+        .route("/drilldown-limits", get(admin::drilldown_limits))
+        .route("/delete", get(deletes::list).post(deletes::add).put(deletes::add).delete(deletes::cancel))
+        .route("/cache/generation_numbers", get(deletes::generation))
+        .route("/rules", get(admin::no_rules).fallback(admin::no_ruler))
+        .route("/rules/{*rest}", get(admin::no_rules).fallback(admin::no_ruler))
         .route("/status/buildinfo", get(buildinfo))
-        .route("/{*unknown}", any(not_found))
-        .with_state(api);
-    Router::new().nest("/loki/api/v1", routes)
+        .route("/{*unknown}", any(not_found));
+    let legacy = Router::new()
+        .route("/query", get(legacy::query).post(legacy::query))
+        .route("/label", get(legacy::label_names).post(legacy::label_names))
+        .route("/label/{name}/values", get(legacy::label_values).post(legacy::label_values))
+        .route("/series", get(streams::series).post(streams::series))
+        .route("/tail", get(tail::tail));
+    Router::new()
+        .nest("/loki/api/v1", routes)
+        .nest("/api/prom", legacy)
+        .merge(admin::routes())
+        .with_state(api)
 }
 
 async fn not_found() -> Response<Body> {

@@ -65,7 +65,7 @@ pub(super) async fn instant(State(api): Shared, request: Request<Body>) -> Respo
 }
 
 /// Waits for a slot, at most a query's own time.
-async fn slot(api: &LokiApi) -> Result<SemaphorePermit<'_>, LokiError> {
+pub(super) async fn slot(api: &LokiApi) -> Result<SemaphorePermit<'_>, LokiError> {
     let timeout = || {
         LokiError {
         status: StatusCode::GATEWAY_TIMEOUT,
@@ -78,7 +78,7 @@ async fn slot(api: &LokiApi) -> Result<SemaphorePermit<'_>, LokiError> {
     }
 }
 
-fn query_text(query: Option<&str>) -> Result<&str, LokiError> {
+pub(super) fn query_text(query: Option<&str>) -> Result<&str, LokiError> {
     let query = query.unwrap_or("");
     if query.len() > QUERY_BYTES_MAX {
         return Err(LokiError::bad_request(format!(
@@ -89,11 +89,11 @@ fn query_text(query: Option<&str>) -> Result<&str, LokiError> {
     Ok(query)
 }
 
-fn query_error(error: &LogqlError) -> LokiError {
+pub(super) fn query_error(error: &LogqlError) -> LokiError {
     LokiError { status: status_of(error.kind()), message: error.to_string() }
 }
 
-fn categorize(headers: &HeaderMap) -> bool {
+pub(super) fn categorize(headers: &HeaderMap) -> bool {
     let flags = headers.get("x-loki-response-encoding-flags").and_then(|value| value.to_str().ok());
     flags.is_some_and(|flags| flags.split(',').any(|flag| flag.trim() == CATEGORIZE_LABELS))
 }

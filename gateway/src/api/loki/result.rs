@@ -48,6 +48,44 @@ pub(super) fn answer(output: QueryOutput, categorize: bool, queued: Duration) ->
     })
 }
 
+/// A frame of `tail`: streams, and streams of which entries were left out with the time of the first, ns
+/// (pkg/util/marshal WriteTailResponseJSON).
+pub(super) fn tail_frame(streams: &Streams, dropped: &[(Labels, i64)], categorize: bool) -> Vec<u8> {
+    let mut out = br#"{"streams":["#.to_vec();
+    let mut first = true;
+    for (labels, values) in encode_streams(streams, categorize) {
+        comma(&mut out, &mut first);
+        stream(&mut out, &labels, &values);
+    }
+    out.push(b']');
+    if !dropped.is_empty() {
+        out.extend_from_slice(br#","dropped_entries":["#);
+        let mut first = true;
+        for (labels, timestamp_ns) in dropped {
+            comma(&mut out, &mut first);
+            out.extend_from_slice(br#"{"timestamp":""#);
+            json::integer(&mut out, *timestamp_ns);
+            out.extend_from_slice(br#"","labels":"#);
+            json::labels(&mut out, labels, Html::Escaped);
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+    if categorize {
+        out.extend_from_slice(br#","encodingFlags":["categorize-labels"]"#);
+    }
+    out.push(b'}');
+    out
+}
+
+fn stream(out: &mut Vec<u8>, labels: &Labels, values: &[u8]) {
+    out.extend_from_slice(br#"{"stream":"#);
+    json::labels(out, labels, Html::Escaped);
+    out.extend_from_slice(br#","values":"#);
+    out.extend_from_slice(values);
+    out.push(b'}');
+}
+
 /// What of a result is still to be written; the flag tells that nothing was written yet.
 enum Items {
     Streams(std::vec::IntoIter<(Labels, Vec<u8>)>, bool),
@@ -92,11 +130,7 @@ impl Items {
             }
             Self::Streams(streams, first) => streams.next().map(|(labels, values)| {
                 comma(out, first);
-                out.extend_from_slice(br#"{"stream":"#);
-                json::labels(out, &labels, Html::Escaped);
-                out.extend_from_slice(br#","values":"#);
-                out.extend_from_slice(&values);
-                out.push(b'}');
+                stream(out, &labels, &values);
             }),
             Self::Matrix(series, first) => series.next().map(|series| {
                 comma(out, first);
@@ -180,7 +214,7 @@ fn entry_value(out: &mut Vec<u8>, entry: &ResultEntry, categorize: bool) {
 
 /// The statistics block with every key of Loki's, since logcli prints and Grafana charts them; what has no meaning
 /// here is 0.
-fn stats(stats: &QueryStats, queued: Duration) -> Value {
+pub(super) fn stats(stats: &QueryStats, queued: Duration) -> Value {
     let store = |chunks: u64, bytes: u64, lines: u64, kept: u64, metadata: u64| {
         json!({
             "totalChunksRef": chunks,

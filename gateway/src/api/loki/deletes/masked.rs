@@ -1,0 +1,102 @@
+//! A log store without the lines that were asked to be deleted.
+//!
+//! MASK-1: no query sees a line that a request deletes, from the moment the request was answered. Stream tables and
+//! sums of streams still count it, as in Loki until its compactor ran.
+
+use std::sync::Arc;
+
+use model::{Direction, Labels, LogEntries, TimeRange};
+use storage_api::{BoxFuture, LogPage, LogQuerier, LogSelect, StorageResult, StreamSummary};
+
+use super::requests::{Delete, DeleteRequests};
+
+/// Reads from a store through the requests.
+pub struct MaskedQuerier {
+    inner: Arc<dyn LogQuerier>,
+    requests: Arc<DeleteRequests>,
+}
+
+/// A page of which some entries may be deleted. Its length and range are those of the whole page.
+struct MaskedPage {
+    inner: Arc<dyn LogPage>,
+    deletes: Vec<Arc<Delete>>,
+}
+
+impl MaskedQuerier {
+    /// `inner` without what `requests` delete.
+    pub fn new(inner: Arc<dyn LogQuerier>, requests: Arc<DeleteRequests>) -> Self {
+        Self { inner, requests }
+    }
+}
+
+impl LogQuerier for MaskedQuerier {
+    fn select<'a>(
+        &'a self,
+        select: &'a LogSelect,
+        direction: Direction,
+    ) -> BoxFuture<'a, StorageResult<Vec<Arc<dyn LogPage>>>> {
+        Box::pin(async move {
+            let pages = self.inner.select(select, direction).await?;
+            // After the select: a request that is answered while it ran is applied too.
+            let deletes = self.requests.in_range(&select.tenant, select.range);
+            if deletes.is_empty() {
+                return Ok(pages);
+            }
+            Ok(pages.into_iter().filter_map(|page| mask(page, &deletes)).collect())
+        })
+    }
+
+    fn streams<'a>(&'a self, select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>> {
+        self.inner.streams(select)
+    }
+}
+
+/// The page with its deletes; `None` when nothing of it is left.
+fn mask(page: Arc<dyn LogPage>, deletes: &[Arc<Delete>]) -> Option<Arc<dyn LogPage>> {
+    let range = page.range();
+    let concerns = deletes.iter().filter(|delete| delete.concerns(page.labels(), range));
+    let deletes: Vec<Arc<Delete>> = concerns.map(Arc::clone).collect();
+    if deletes.is_empty() {
+        return Some(page);
+    }
+    if deletes.iter().any(|delete| delete.takes_all_in(range)) {
+        return None;
+    }
+    Some(Arc::new(MaskedPage { inner: page, deletes }))
+}
+
+impl LogPage for MaskedPage {
+    fn labels(&self) -> &Labels {
+        self.inner.labels()
+    }
+
+    fn range(&self) -> TimeRange {
+        self.inner.range()
+    }
+
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn read(&self) -> StorageResult<Arc<LogEntries>> {
+        let entries = self.inner.read()?;
+        let mut gone = vec![false; entries.len()];
+        for delete in &self.deletes {
+            delete.mark(self.inner.labels(), &entries, &mut gone);
+        }
+        if !gone.contains(&true) {
+            return Ok(entries);
+        }
+        let mut left = LogEntries::new();
+        let mut at = 0;
+        while at < gone.len() {
+            let end =
+                gone[at..].iter().position(|&other| other != gone[at]).map_or(gone.len(), |len| at + len);
+            if !gone[at] {
+                left.extend_from(&entries, at..end);
+            }
+            at = end;
+        }
+        Ok(Arc::new(left))
+    }
+}

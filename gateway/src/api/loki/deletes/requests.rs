@@ -1,0 +1,231 @@
+//! The requests to delete lines, durable in one file (`docs/formats/log-deletes-v1.md`).
+//!
+//! DELETES-1: a request counts only once the file that names it is on the disk. The file is written whole, to a
+//! temporary name, and renamed; it has some hundred bytes a request, and their number is limited.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use logql::EntryFilter;
+use model::{Labels, LogEntries, TenantId, TimeRange};
+use parking_lot::{Mutex, RwLock};
+use runtime::Disk;
+use serde::{Deserialize, Serialize};
+
+/// Requests of all tenants together: each is tried on every page that a query reads.
+const REQUESTS_MAX: usize = 1000;
+const VERSION: u32 = 1;
+const MS_NS: i64 = 1_000_000;
+
+/// What went wrong with the requests.
+#[derive(Debug, thiserror::Error)]
+pub enum DeletesError {
+    /// There are too many.
+    #[error("there are {REQUESTS_MAX} delete requests, no more are allowed; cancel some first")]
+    TooMany,
+    /// The file could not be read or written.
+    #[error("log delete requests: {doing} {}: {error}", path.display())]
+    Io {
+        /// What was done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        error: std::io::Error,
+    },
+    /// The file is not what was written, or of a version that is not known.
+    #[error("log delete requests: {} cannot be understood: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A request to delete lines.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteRequest {
+    /// Eight hexadecimal digits.
+    pub id: String,
+    /// Which lines: a log query.
+    pub query: String,
+    /// Oldest time, milliseconds, included.
+    pub start_ms: i64,
+    /// Newest time, milliseconds, included.
+    pub end_ms: i64,
+    /// When it was made, milliseconds.
+    pub created_ms: i64,
+}
+
+/// A request that is not made yet.
+pub(super) struct NewDelete {
+    pub(super) query: String,
+    pub(super) start_ms: i64,
+    pub(super) end_ms: i64,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    tenants: BTreeMap<String, Vec<DeleteRequest>>,
+}
+
+/// All requests of a process.
+pub struct DeleteRequests {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    /// Held while the file is written.
+    writing: Mutex<()>,
+    state: RwLock<State>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    tenants: BTreeMap<TenantId, Vec<Arc<Delete>>>,
+    generations: BTreeMap<TenantId, u64>,
+}
+
+/// A request, ready to be applied.
+pub(super) struct Delete {
+    request: DeleteRequest,
+    range: TimeRange,
+    filter: EntryFilter,
+}
+
+impl DeleteRequests {
+    /// Reads the requests; without a file there are none. Blocks on the disk.
+    pub fn open(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, DeletesError> {
+        let mut state = State::default();
+        if disk.exists(&path) {
+            let bytes = disk.read(&path);
+            let bytes =
+                bytes.map_err(|error| DeletesError::Io { doing: "reading", path: path.clone(), error })?;
+            let unreadable = |reason: String| DeletesError::Unreadable { path: path.clone(), reason };
+            let file: File = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+            if file.version != VERSION {
+                return Err(unreadable(format!(
+                    "it is of version {}, this program knows {VERSION}",
+                    file.version
+                )));
+            }
+            for (tenant, requests) in file.tenants {
+                let tenant = TenantId::new(&tenant).map_err(|error| unreadable(error.to_string()))?;
+                let compiled = requests.into_iter().map(Delete::compile).collect::<Result<Vec<_>, _>>();
+                state.tenants.insert(tenant, compiled.map_err(unreadable)?);
+            }
+        }
+        Ok(Self { disk, path, writing: Mutex::new(()), state: RwLock::new(state) })
+    }
+
+    /// Requests of a tenant, the oldest first.
+    pub fn of_tenant(&self, tenant: &TenantId) -> Vec<DeleteRequest> {
+        let state = self.state.read();
+        state.tenants.get(tenant).into_iter().flatten().map(|delete| delete.request.clone()).collect()
+    }
+
+    /// A number that changes with the tenant's requests; 0 before the first change.
+    pub fn generation(&self, tenant: &TenantId) -> u64 {
+        self.state.read().generations.get(tenant).copied().unwrap_or(0)
+    }
+
+    /// Requests of a tenant that may concern entries in `range`.
+    pub(super) fn in_range(&self, tenant: &TenantId, range: TimeRange) -> Vec<Arc<Delete>> {
+        let state = self.state.read();
+        let all = state.tenants.get(tenant).into_iter().flatten();
+        all.filter(|delete| delete.range.overlaps(range)).map(Arc::clone).collect()
+    }
+
+    /// Adds a request and gives its id. Blocks on the disk.
+    pub(super) fn add(&self, tenant: &TenantId, new: NewDelete, now_ms: i64) -> Result<String, DeletesError> {
+        let _writing = self.writing.lock();
+        let mut state = self.state.read().clone();
+        if state.tenants.values().map(Vec::len).sum::<usize>() >= REQUESTS_MAX {
+            return Err(DeletesError::TooMany);
+        }
+        let requests = state.tenants.entry(tenant.clone()).or_default();
+        let id = new_id(tenant, &new, now_ms, requests);
+        let NewDelete { query, start_ms, end_ms } = new;
+        let request = DeleteRequest { id: id.clone(), query, start_ms, end_ms, created_ms: now_ms };
+        let delete = Delete::compile(request)
+            .map_err(|reason| DeletesError::Unreadable { path: self.path.clone(), reason })?;
+        requests.push(delete);
+        self.write(tenant, state)?;
+        Ok(id)
+    }
+
+    /// Removes a request. Blocks on the disk.
+    pub(super) fn remove(&self, tenant: &TenantId, id: &str) -> Result<(), DeletesError> {
+        let _writing = self.writing.lock();
+        let mut state = self.state.read().clone();
+        if let Some(requests) = state.tenants.get_mut(tenant) {
+            requests.retain(|delete| delete.request.id != id);
+        }
+        state.tenants.retain(|_, requests| !requests.is_empty());
+        self.write(tenant, state)
+    }
+
+    /// Writes a new state, then lets queries see it.
+    fn write(&self, changed: &TenantId, mut state: State) -> Result<(), DeletesError> {
+        *state.generations.entry(changed.clone()).or_default() += 1;
+        let own =
+            |requests: &Vec<Arc<Delete>>| requests.iter().map(|delete| delete.request.clone()).collect();
+        let tenants =
+            state.tenants.iter().map(|(tenant, requests)| (tenant.to_string(), own(requests))).collect();
+        let bytes = serde_json::to_vec_pretty(&File { version: VERSION, tenants });
+        let bytes = bytes.expect("texts and numbers are JSON");
+        let failed = |error| DeletesError::Io { doing: "writing", path: self.path.clone(), error };
+        self.disk.write_atomically(&self.path, &bytes).map_err(failed)?;
+        *self.state.write() = state;
+        Ok(())
+    }
+}
+
+/// An id that no other request of the tenant has.
+fn new_id(tenant: &TenantId, new: &NewDelete, now_ms: i64, known: &[Arc<Delete>]) -> String {
+    let mut salt = 0u32;
+    loop {
+        let mut hasher = DefaultHasher::new();
+        (tenant.as_str(), &new.query, new.start_ms, new.end_ms, now_ms, salt).hash(&mut hasher);
+        let id = format!("{:08x}", hasher.finish() as u32);
+        if known.iter().all(|delete| delete.request.id != id) {
+            return id;
+        }
+        salt += 1;
+    }
+}
+
+impl Delete {
+    fn compile(request: DeleteRequest) -> Result<Arc<Self>, String> {
+        let filter = EntryFilter::compile(&request.query, request.created_ms.saturating_mul(MS_NS));
+        let filter = filter.map_err(|error| format!("{:?}: {error}", request.query))?;
+        // Times are kept in milliseconds; the last one is deleted whole.
+        let end_ns = request.end_ms.saturating_mul(MS_NS).saturating_add(MS_NS - 1);
+        let range = TimeRange::new(request.start_ms.saturating_mul(MS_NS), end_ns);
+        Ok(Arc::new(Self { request, range, filter }))
+    }
+
+    /// Whether it may concern entries of a stream in `range`.
+    pub(super) fn concerns(&self, labels: &Labels, range: TimeRange) -> bool {
+        self.range.overlaps(range) && self.filter.selects_stream(labels)
+    }
+
+    /// Whether it deletes every entry of such a stream in `range`.
+    pub(super) fn takes_all_in(&self, range: TimeRange) -> bool {
+        self.filter.takes_all() && self.range.contains(range.min) && self.range.contains(range.max)
+    }
+
+    /// Marks the entries of a stream that it deletes.
+    pub(super) fn mark(&self, labels: &Labels, entries: &LogEntries, gone: &mut [bool]) {
+        let mut selected = Vec::new();
+        self.filter.select(labels, entries, &mut selected);
+        for at in selected {
+            let at = at as usize;
+            gone[at] |= self.range.contains(entries.timestamps_ns()[at]);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Requests to delete lines: what is kept, and that no query sees what they delete.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use model::{Direction, Labels, LogEntries, TenantId, TimeRange};
+use runtime::{Disk, SimulatedDisk};
+use storage_api::{BoxFuture, LogPage, LogQuerier, LogSelect, StorageResult, StreamSummary};
+
+use super::requests::NewDelete;
+use super::{DeleteRequests, MaskedQuerier, parse_time};
+
+const GOLDEN: &[u8] = include_bytes!("../../../../../docs/formats/log-deletes-v1.json");
+const FILE: &str = "/data/log-deletes.json";
+const MS: i64 = 1_000_000;
+
+fn open(disk: &SimulatedDisk) -> Result<DeleteRequests, String> {
+    DeleteRequests::open(Arc::new(disk.clone()), PathBuf::from(FILE)).map_err(|error| error.to_string())
+}
+
+fn disk() -> SimulatedDisk {
+    let disk = SimulatedDisk::new(1);
+    disk.create_dir_all(&PathBuf::from("/data")).expect("a folder");
+    disk
+}
+
+fn new(query: &str, start_ms: i64, end_ms: i64) -> NewDelete {
+    NewDelete { query: query.to_owned(), start_ms, end_ms }
+}
+
+#[test]
+fn the_golden_file_of_version_1_reads_and_writes_back_the_same() {
+    let disk = disk();
+    disk.write_atomically(&PathBuf::from(FILE), GOLDEN).expect("a write");
+    let requests = open(&disk).expect("a good file");
+    let tenant = TenantId::new("default").expect("a good name");
+    let [request] = &requests.of_tenant(&tenant)[..] else { panic!("one request") };
+    assert_eq!(request.query, r#"{app="shop"} |= "4711""#);
+    assert_eq!((request.start_ms, request.end_ms), (1_795_255_200_000, 1_795_258_800_000));
+    let id = requests.add(&tenant, new(r#"{app="x"}"#, 1, 2), 3).expect("a write");
+    requests.remove(&tenant, &id).expect("a write");
+    let written = disk.read(&PathBuf::from(FILE)).expect("a file");
+    assert_eq!(String::from_utf8_lossy(&written).trim_end(), String::from_utf8_lossy(GOLDEN).trim_end());
+}
+
+#[test]
+fn what_was_answered_survives_power_loss_and_damage_stops_the_start() {
+    let disk = disk();
+    let tenant = TenantId::default();
+    let requests = open(&disk).expect("no file is no request");
+    let first = requests.add(&tenant, new(r#"{app="x"}"#, 1, 2), 3).expect("a write");
+    let second = requests.add(&tenant, new(r#"{app="x"}"#, 1, 2), 3).expect("a write");
+    assert_ne!(first, second);
+    requests.remove(&tenant, &first).expect("a write");
+    assert_eq!(requests.generation(&tenant), 3);
+    disk.power_loss();
+    let ids = |requests: &DeleteRequests| -> Vec<String> {
+        requests.of_tenant(&tenant).into_iter().map(|request| request.id).collect()
+    };
+    assert_eq!(ids(&open(&disk).expect("a good file")), [second]);
+    for (bytes, want) in [
+        (&b"{"[..], "cannot be understood"),
+        (br#"{"version":2,"tenants":{}}"#, "it is of version 2, this program knows 1"),
+        (br#"{"version":1,"tenants":{"a/b":[]}}"#, "cannot be understood"),
+    ] {
+        disk.write_atomically(&PathBuf::from(FILE), bytes).expect("a write");
+        let error = open(&disk).map(|_| ()).expect_err("a file that cannot be understood");
+        assert!(error.contains(want), "{error}");
+    }
+}
+
+struct Page(Labels, Arc<LogEntries>);
+
+struct Pages(Vec<Arc<Page>>);
+
+impl LogPage for Page {
+    fn labels(&self) -> &Labels {
+        &self.0
+    }
+
+    fn range(&self) -> TimeRange {
+        let times = self.1.timestamps_ns();
+        TimeRange::new(times[0], times[times.len() - 1])
+    }
+
+    fn len(&self) -> usize {
+        self.1.len()
+    }
+
+    fn read(&self) -> StorageResult<Arc<LogEntries>> {
+        Ok(Arc::clone(&self.1))
+    }
+}
+
+impl LogQuerier for Pages {
+    fn select<'a>(
+        &'a self,
+        _: &'a LogSelect,
+        _: Direction,
+    ) -> BoxFuture<'a, StorageResult<Vec<Arc<dyn LogPage>>>> {
+        let pages = self.0.iter().map(|page| Arc::clone(page) as Arc<dyn LogPage>).collect();
+        Box::pin(async move { Ok(pages) })
+    }
+
+    fn streams<'a>(&'a self, _: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+fn page(app: &str, lines: &[(i64, &str)]) -> Arc<Page> {
+    let mut entries = LogEntries::new();
+    lines.iter().for_each(|(ms, line)| entries.push(ms * MS, line, []));
+    Arc::new(Page(Labels::from_pairs([("app", app)]), Arc::new(entries)))
+}
+
+async fn check(deletes: &[(&str, i64, i64)], want: &[&str]) {
+    let requests = Arc::new(open(&disk()).expect("no file"));
+    let tenant = TenantId::default();
+    for (query, start_ms, end_ms) in deletes {
+        requests.add(&tenant, new(query, *start_ms, *end_ms), 100).expect("a write");
+    }
+    let store = Pages(vec![
+        page("x", &[(10, "level=info a"), (20, "level=warn b"), (30, "level=info c")]),
+        page("y", &[(10, "level=info d")]),
+    ]);
+    let masked = MaskedQuerier::new(Arc::new(store), requests);
+    let select = LogSelect { tenant, range: TimeRange::ALL, matchers: Vec::new(), line_contains: Vec::new() };
+    let mut left = Vec::new();
+    for page in masked.select(&select, Direction::Forward).await.expect("a query") {
+        let entries = page.read().expect("a page");
+        left.extend(entries.iter().map(|entry| entry.line.to_owned()));
+    }
+    assert_eq!(left, want, "{deletes:?}");
+}
+
+#[tokio::test]
+async fn queries_do_not_see_what_a_request_deletes() {
+    let all = ["level=info a", "level=warn b", "level=info c", "level=info d"];
+    check(&[], &all).await;
+    check(&[(r#"{app="x"}"#, 0, 99)], &all[3..]).await;
+    check(&[(r#"{app="x"}"#, 20, 20)], &[all[0], all[2], all[3]]).await;
+    check(&[(r#"{app="x"}"#, 21, 29)], &all).await;
+    check(&[(r#"{app=~".+"} |= "info""#, 0, 10)], &[all[1], all[2]]).await;
+    check(&[(r#"{app="x"} | logfmt | level="warn""#, 0, 99)], &[all[0], all[2], all[3]]).await;
+    check(&[(r#"{app="y"}"#, 0, 99), (r#"{app="x"} |= "c""#, 0, 99)], &all[..2]).await;
+}
+
+#[test]
+fn times_are_seconds_or_rfc_3339() {
+    for (text, want) in [
+        ("1", Some(1000)),
+        ("1.5", Some(1500)),
+        ("1970-01-01T00:00:01.25Z", Some(1250)),
+        ("1795255200000000000", None),
+        ("x", None),
+        ("NaN", None),
+    ] {
+        assert_eq!(parse_time(text), want, "{text}");
+    }
+}

@@ -1,0 +1,116 @@
+//! The paths below `/api/prom` that clients from before Loki 1.0 use (pkg/util/marshal/legacy).
+//!
+//! Labels come as `{"values":[…]}`, entries with their labels as one text and RFC 3339 times; only log queries are
+//! answered. `series` and `tail` are the same as below `/loki/api/v1`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use chrono::{DateTime, SecondsFormat};
+use http::{Request, Response};
+use logql::{QueryParams, QueryResult};
+use tokio_util::sync::CancellationToken;
+
+use super::params::{LokiError, bounds, direction, limit};
+use super::query::{query_error, query_text, slot};
+use super::result::stats;
+use super::streams::{label_set, value_set};
+use super::{Shared, success, tenant_and_form};
+use crate::api::json::{self, Html};
+
+/// `/api/prom/label`.
+pub(super) async fn label_names(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        let names = label_set(&api, &tenant, &form).await?;
+        Ok(success(values(names.iter().map(String::as_str))))
+    };
+    answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+/// `/api/prom/label/<name>/values`.
+pub(super) async fn label_values(
+    State(api): Shared,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let answer = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        let found = value_set(&api, &tenant, &form, &name).await?;
+        Ok(success(values(found.iter().map(String::as_str))))
+    };
+    answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+fn values<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    let mut body = br#"{"values":"#.to_vec();
+    json::strings(&mut body, texts, Html::Escaped);
+    body.extend_from_slice(b"}\n");
+    body
+}
+
+/// `/api/prom/query`; `regexp` is one more line filter.
+pub(super) async fn query(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        let mut query = query_text(form.get("query"))?.to_owned();
+        if let Some(regexp) = form.get("regexp") {
+            query = format!("{query} |~ {}", logql::syntax::quoted(regexp));
+        }
+        let (start_ns, end_ns) = bounds(&form, api.clock.now_ns())?;
+        let params = QueryParams {
+            start_ns,
+            end_ns,
+            step_ns: 0,
+            limit: limit(&form)?,
+            direction: direction(&form)?,
+            interval_ns: 0,
+        };
+        if matches!(
+            logql::syntax::parse(&query).map_err(|error| query_error(&error))?,
+            logql::syntax::Expr::Metric(_)
+        ) {
+            return Err(LokiError::bad_request("legacy endpoints only support streams result type"));
+        }
+        let arrived = std::time::Instant::now();
+        let _slot = slot(&api).await?;
+        let queued = arrived.elapsed();
+        let cancel = CancellationToken::new();
+        let output = api.engine.query_range(&query, params, &tenant, Arc::clone(&api.querier), &cancel).await;
+        let output = output.map_err(|error| query_error(&error))?;
+        let QueryResult::Streams(streams) = &output.result else {
+            return Err(LokiError::bad_request("legacy endpoints only support streams result type"));
+        };
+        let mut body = br#"{"streams":["#.to_vec();
+        for (index, (labels, entries)) in streams.flattened().into_iter().enumerate() {
+            if index > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(br#"{"labels":"#);
+            json::string(&mut body, &labels.to_string(), Html::Escaped);
+            body.extend_from_slice(br#","entries":["#);
+            for (index, entry) in entries.into_iter().enumerate() {
+                if index > 0 {
+                    body.push(b',');
+                }
+                body.extend_from_slice(br#"{"ts":"#);
+                json::string(&mut body, &rfc3339(entry.timestamp_ns), Html::Escaped);
+                body.extend_from_slice(br#","line":"#);
+                json::string(&mut body, &entry.line, Html::Escaped);
+                body.push(b'}');
+            }
+            body.extend_from_slice(b"]}");
+        }
+        body.extend_from_slice(br#"],"stats":"#);
+        body.extend_from_slice(stats(&output.stats, queued).to_string().as_bytes());
+        body.extend_from_slice(b"}\n");
+        Ok(success(body))
+    };
+    answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+fn rfc3339(timestamp_ns: i64) -> String {
+    DateTime::from_timestamp_nanos(timestamp_ns).to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}

@@ -1,0 +1,98 @@
+//! What a reader of a tail is sent, and when.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use axum::extract::ws::Message;
+use logql::{Engine, ResultEntry};
+use model::{Labels, LogEntries, TenantId};
+use storage_api::{Followed, StreamEntries};
+
+use super::{FRAME_ENTRIES_MAX, Outgoing, RunningTails, TAILS_MAX, identity};
+
+fn followed(lines: &[(i64, &str)]) -> Followed {
+    let mut entries = LogEntries::new();
+    lines.iter().for_each(|(at, line)| entries.push(*at, line, []));
+    let labels = Labels::from_pairs([("app", "x")]);
+    Followed { streams: vec![StreamEntries { labels, entries }], dropped: Vec::new() }
+}
+
+fn outgoing(delay: Duration) -> Outgoing {
+    Outgoing { delay, known: HashSet::new(), waiting: Vec::new(), dropped: Vec::new() }
+}
+
+fn take(out: &mut Outgoing, followed: Followed) {
+    let mut query = Engine::default().tail(r#"{app="x"}"#).expect("a good query");
+    out.take(&mut query, followed);
+}
+
+fn text(message: Option<Message>) -> Option<String> {
+    message.map(|message| match message {
+        Message::Text(text) => text.as_str().to_owned(),
+        other => panic!("a frame of text, not {other:?}"),
+    })
+}
+
+fn entry(timestamp_ns: i64, line: &str) -> ResultEntry {
+    ResultEntry {
+        timestamp_ns,
+        line: line.to_owned(),
+        stream: Labels::from_pairs([("app", "x")]),
+        structured_metadata: Vec::new(),
+        parsed: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn lines_come_in_order_and_those_of_the_look_back_once() {
+    let mut out = outgoing(Duration::ZERO);
+    out.known.insert(identity(&entry(1, "seen")));
+    take(&mut out, followed(&[(3, "c"), (1, "seen"), (2, "b")]));
+    assert_eq!(
+        text(out.next_frame(false)).as_deref(),
+        Some(r#"{"streams":[{"stream":{"app":"x"},"values":[["2","b"],["3","c"]]}]}"#)
+    );
+    assert!(out.next_frame(false).is_none());
+    assert!(out.due().is_none());
+}
+
+#[tokio::test]
+async fn delayed_lines_wait_for_those_that_come_late() {
+    let mut out = outgoing(Duration::from_secs(1000));
+    take(&mut out, followed(&[(5, "first")]));
+    take(&mut out, followed(&[(4, "late"), (6, "last")]));
+    assert!(out.next_frame(false).is_none(), "nothing is due yet");
+    assert!(out.due().is_some());
+    out.delay = Duration::ZERO;
+    assert_eq!(
+        text(out.next_frame(false)).as_deref(),
+        Some(r#"{"streams":[{"stream":{"app":"x"},"values":[["4","late"],["5","first"],["6","last"]]}]}"#)
+    );
+}
+
+#[tokio::test]
+async fn frames_are_bounded_and_tell_what_was_left_out() {
+    let mut out = outgoing(Duration::ZERO);
+    let lines: Vec<(i64, &str)> = (0..150).map(|at| (at, "line")).collect();
+    take(&mut out, followed(&lines));
+    out.dropped.push((Labels::from_pairs([("app", "y")]), 7));
+    let first = text(out.next_frame(true)).expect("a frame");
+    assert_eq!(first.matches("\"line\"").count(), FRAME_ENTRIES_MAX);
+    let end = r#","dropped_entries":[{"timestamp":"7","labels":{"app":"y"}}],"encodingFlags":["categorize-labels"]}"#;
+    assert!(first.ends_with(end), "{first}");
+    let second = text(out.next_frame(false)).expect("a frame");
+    assert_eq!(second.matches("\"line\"").count(), 50);
+    assert!(!second.contains("dropped_entries"));
+}
+
+#[test]
+fn a_tenant_has_a_limited_number_of_tails() {
+    let running = RunningTails::default();
+    let tenant = TenantId::default();
+    let slots: Vec<_> = (0..TAILS_MAX).map(|_| running.enter(&tenant).expect("room for one more")).collect();
+    let refused = running.enter(&tenant).map(|_| ()).expect_err("no more room");
+    assert_eq!(refused.message, "max concurrent tail requests limit exceeded, count > limit (11 > 10)");
+    assert!(running.enter(&TenantId::new("other").expect("a good name")).is_ok());
+    drop(slots);
+    assert!(running.enter(&tenant).is_ok());
+}

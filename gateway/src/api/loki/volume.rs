@@ -1,0 +1,247 @@
+//! `index/volume`, `index/volume_range`, `index/stats`: bytes and entries from stream tables and one-minute rollups,
+//! without reading a line.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::{Request, Response};
+use logql::QueryStats;
+use model::{Labels, Matcher, TenantId, TimeRange};
+use storage_api::{LogSelect, StreamSummary};
+
+use super::params::{LokiError, bounds, step};
+use super::query::query_error;
+use super::streams::by_query;
+use super::{LokiApi, Shared, result, storage_error, success, tenant_and_form};
+use crate::api::form::Form;
+use crate::api::json::{self, Html};
+
+const MINUTE_NS: i64 = 60_000_000_000;
+const MS_NS: i64 = 1_000_000;
+/// Series of an answer without `limit`.
+const SERIES_DEFAULT: usize = 100;
+
+/// `index/stats`. A stream here is one unit of storage, so `chunks` counts streams.
+pub(super) async fn stats(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        if form.get("query").is_none() {
+            return Err(LokiError::bad_request("parse error : syntax error: unexpected $end"));
+        }
+        let streams = by_query(&api, &tenant, &form).await?;
+        let (mut bytes, mut entries) = (0, 0);
+        for stream in &streams {
+            bytes += stream.bytes;
+            entries += stream.entries;
+        }
+        let count = streams.len();
+        Ok(success(
+            format!("{{\"streams\":{count},\"chunks\":{count},\"bytes\":{bytes},\"entries\":{entries}}}\n")
+                .into_bytes(),
+        ))
+    };
+    answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+/// What volume is asked for.
+struct VolumeRequest {
+    matchers: Vec<Matcher>,
+    /// Labels to group by.
+    targets: Vec<String>,
+    /// Sums by label name and not by label set.
+    by_name: bool,
+    limit: usize,
+}
+
+impl VolumeRequest {
+    fn read(form: &Form) -> Result<Self, LokiError> {
+        let selector = form.get("query").unwrap_or("");
+        let matchers = if selector == "{}" {
+            Vec::new()
+        } else {
+            logql::syntax::parse_selector(selector).map_err(|error| query_error(&error))?
+        };
+        let targets = match form.get("targetLabels") {
+            Some(names) => names.split(',').map(|name| name.trim().to_owned()).collect(),
+            None => matchers.iter().map(|matcher| matcher.name().to_owned()).collect(),
+        };
+        let by_name = match form.get("aggregateBy") {
+            None | Some("series") => false,
+            Some("labels") => true,
+            Some(_) => return Err(LokiError::bad_request("invalid aggregation option")),
+        };
+        let limit = match form.get("limit") {
+            None => SERIES_DEFAULT,
+            Some(text) => match text.parse::<i64>() {
+                Ok(0) => SERIES_DEFAULT,
+                Ok(limit) if limit > 0 => usize::try_from(limit).unwrap_or(usize::MAX),
+                _ => return Err(LokiError::bad_request("limit must be a positive value")),
+            },
+        };
+        Ok(Self { matchers, targets, by_name, limit })
+    }
+
+    /// Bytes for each group.
+    fn sums(&self, streams: &[StreamSummary]) -> BTreeMap<Labels, u64> {
+        let wanted = |name: &str| self.targets.is_empty() || self.targets.iter().any(|target| target == name);
+        let mut sums: BTreeMap<Labels, u64> = BTreeMap::new();
+        for stream in streams {
+            if self.by_name {
+                for (name, _) in stream.labels.iter().filter(|(name, _)| wanted(name)) {
+                    // The name is what is counted; as a label set it needs a value, which is not shown.
+                    *sums.entry(Labels::from_pairs([(name, "-")])).or_default() += stream.bytes;
+                }
+            } else {
+                *sums.entry(stream.labels.without(|name| !wanted(name))).or_default() += stream.bytes;
+            }
+        }
+        sums
+    }
+
+    fn write_metric(&self, labels: &Labels, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#"{"metric":"#);
+        let shown = labels.iter().map(|(name, value)| (name, if self.by_name { "" } else { value }));
+        json::pairs(out, shown, Html::Escaped);
+    }
+}
+
+/// `index/volume`.
+pub(super) async fn volume(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        let asked = VolumeRequest::read(&form)?;
+        let (start_ns, end_ns) = bounds(&form, api.clock.now_ns())?;
+        let streams = select(&api, &tenant, &asked, TimeRange::new(start_ns, end_ns)).await?;
+        let sums = asked.sums(&streams).into_iter().map(|(labels, bytes)| (labels, vec![(end_ns, bytes)]));
+        Ok(success(body(&asked, largest(sums.collect(), asked.limit), end_ns)))
+    };
+    answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+/// `index/volume_range`: at the end of each step. A step is a whole number of minutes at least, the grain of rollups.
+pub(super) async fn volume_range(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        let asked = VolumeRequest::read(&form)?;
+        let (start_ns, end_ns) = bounds(&form, api.clock.now_ns())?;
+        let step_ns = step(&form, start_ns, end_ns)?;
+        let step_ns = (step_ns.saturating_add(MINUTE_NS - 1) / MINUTE_NS).max(1).saturating_mul(MINUTE_NS);
+        let mut series: BTreeMap<Labels, Vec<(i64, u64)>> = BTreeMap::new();
+        for (range, at_ns) in steps(start_ns, end_ns, step_ns) {
+            let streams = select(&api, &tenant, &asked, range).await?;
+            for (labels, bytes) in asked.sums(&streams) {
+                series.entry(labels).or_default().push((at_ns, bytes));
+            }
+        }
+        Ok(success(body(&asked, largest(series, asked.limit), end_ns)))
+    };
+    answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+/// Ranges that end at multiples of the step, the last at the end; each with the time of its sample, which is that of
+/// its last millisecond (pkg/querier/queryrange/split_by_interval.go).
+fn steps(start_ns: i64, end_ns: i64, step_ns: i64) -> impl Iterator<Item = (TimeRange, i64)> {
+    let mut from = start_ns;
+    let mut done = false;
+    std::iter::from_fn(move || {
+        if done {
+            return None;
+        }
+        let next = from.div_euclid(step_ns).saturating_add(1).saturating_mul(step_ns);
+        if next >= end_ns {
+            done = true;
+            return Some((TimeRange::new(from, end_ns), end_ns));
+        }
+        let range = TimeRange::new(from, next - 1);
+        from = next;
+        Some((range, next - MS_NS))
+    })
+}
+
+async fn select(
+    api: &LokiApi,
+    tenant: &TenantId,
+    asked: &VolumeRequest,
+    range: TimeRange,
+) -> Result<Vec<StreamSummary>, LokiError> {
+    let matchers = asked.matchers.clone();
+    let select = LogSelect { tenant: tenant.clone(), range, matchers, line_contains: Vec::new() };
+    api.querier.streams(&select).await.map_err(|error| storage_error(&error))
+}
+
+type Volumes = Vec<(Labels, Vec<(i64, u64)>)>;
+
+/// Those with the most bytes, the largest first.
+fn largest(series: BTreeMap<Labels, Vec<(i64, u64)>>, limit: usize) -> Volumes {
+    let mut series: Volumes = series.into_iter().collect();
+    let total = |points: &[(i64, u64)]| points.iter().map(|(_, bytes)| bytes).sum::<u64>();
+    series.sort_by(|(labels, points), (other_labels, other)| {
+        total(other).cmp(&total(points)).then_with(|| labels.cmp(other_labels))
+    });
+    series.truncate(limit);
+    series
+}
+
+/// A vector, or a matrix as soon as one series has two samples, as Loki chooses between the two.
+fn body(asked: &VolumeRequest, series: Volumes, end_ns: i64) -> Vec<u8> {
+    let is_matrix = series.iter().any(|(_, points)| points.len() > 1);
+    let mut body = br#"{"status":"success","data":{"resultType":""#.to_vec();
+    body.extend_from_slice(if is_matrix { b"matrix" } else { b"vector" });
+    body.extend_from_slice(br#"","result":["#);
+    for (index, (labels, points)) in series.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        asked.write_metric(labels, &mut body);
+        if is_matrix {
+            body.extend_from_slice(br#","values":["#);
+            for (index, point) in points.iter().enumerate() {
+                if index > 0 {
+                    body.push(b',');
+                }
+                write_point(&mut body, *point);
+            }
+            body.extend_from_slice(b"]}");
+        } else {
+            body.extend_from_slice(br#","value":"#);
+            write_point(&mut body, points.first().copied().unwrap_or((end_ns, 0)));
+            body.push(b'}');
+        }
+    }
+    body.extend_from_slice(br#"],"stats":"#);
+    let stats = QueryStats { entries_returned: series.len() as u64, ..QueryStats::default() };
+    body.extend_from_slice(result::stats(&stats, std::time::Duration::ZERO).to_string().as_bytes());
+    body.extend_from_slice(b"}}\n");
+    body
+}
+
+/// Loki rounds the end up to whole milliseconds.
+fn write_point(out: &mut Vec<u8>, (at_ns, bytes): (i64, u64)) {
+    out.push(b'[');
+    json::short_timestamp(out, at_ns.saturating_add(MS_NS - 1).div_euclid(MS_NS));
+    out.extend_from_slice(b",\"");
+    json::integer(out, bytes);
+    out.extend_from_slice(b"\"]");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MINUTE_NS, steps};
+
+    #[test]
+    fn steps_end_at_their_multiples_and_the_last_at_the_end() {
+        let got: Vec<(i64, i64, i64)> =
+            steps(30, 2 * MINUTE_NS + 5, MINUTE_NS).map(|(range, at)| (range.min, range.max, at)).collect();
+        assert_eq!(
+            got,
+            [
+                (30, MINUTE_NS - 1, MINUTE_NS - 1_000_000),
+                (MINUTE_NS, 2 * MINUTE_NS - 1, 2 * MINUTE_NS - 1_000_000),
+                (2 * MINUTE_NS, 2 * MINUTE_NS + 5, 2 * MINUTE_NS + 5),
+            ]
+        );
+        assert_eq!(steps(7, 7, MINUTE_NS).count(), 1);
+    }
+}
