@@ -50,6 +50,9 @@ fn parse_unchecked(query: &str) -> LogqlResult<Expr> {
             query.len()
         )));
     }
+    if query.is_empty() {
+        return Err(LogqlError::parse("syntax error: unexpected $end"));
+    }
     parser::parse(query)
 }
 

@@ -71,6 +71,20 @@ impl JsonPath {
         }
         found
     }
+
+    /// The member that it ends in.
+    fn last_key(&self) -> Option<&str> {
+        match self.0.last()? {
+            Step::Key(key) => Some(key),
+            Step::Index(_) => None,
+        }
+    }
+}
+
+/// The key that a line was cut off behind, before its value: Loki reports such lines, and no other cuts.
+fn cut_key(line: &str) -> Option<&str> {
+    let quoted = line.trim_ascii_end().strip_suffix(':')?.trim_ascii_end().strip_suffix('"')?;
+    quoted.rsplit_once('"').map(|(_, key)| key)
 }
 
 fn member<'a>(object: &'a str, wanted: &str) -> Option<(JsonKind, &'a str)> {
@@ -122,7 +136,9 @@ impl JsonExpressions {
         }
         for (label, path) in &self.paths {
             let Some((kind, value)) = path.find(line) else {
-                if labels.get(label).is_none() {
+                if path.last_key().is_some() && path.last_key() == cut_key(line) {
+                    labels.set_parser_error(StageError::Json, "Malformed JSON error");
+                } else if labels.get(label).is_none() {
                     labels.set_parsed(label, "");
                 }
                 continue;
