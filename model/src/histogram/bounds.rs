@@ -1,5 +1,7 @@
 //! Bounds of buckets, and walks over buckets with their bounds.
 
+mod table;
+
 use super::{Bucket, FloatHistogram};
 
 /// The upper bound of the positive exponential bucket `index`.
@@ -15,7 +17,12 @@ pub(super) fn exponential_bound(index: i32, schema: i32) -> f64 {
     if part == 0 && whole == 1024 {
         return f64::MAX;
     }
-    f64::from(whole).exp2() * (f64::from(part) / f64::from(1 << schema)).exp2()
+    let fraction = match table::FINEST - schema {
+        // Reserved schemas, which are reduced before they are shown.
+        ..0 => (f64::from(part) / f64::from(1 << schema)).exp2(),
+        coarser => 2.0 * table::BOUNDS[usize::try_from(part << coarser).expect("below 256")],
+    };
+    f64::from(whole).exp2() * fraction
 }
 
 /// The index in a coarser schema of the bucket that has bucket `index` of a finer one.
