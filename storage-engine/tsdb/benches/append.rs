@@ -1,5 +1,5 @@
 //! Appends to known series through the whole durable path, on a temporary folder: CPU a sample, memory a series, log
-//! bytes a sample, and the time to replay. `cargo bench -p tsdb`; `TMPDIR` chooses the disk.
+//! bytes a sample, and the time to replay; then a flush to blocks: CPU, memory and size a sample, and the start after. `cargo bench -p tsdb`; `TMPDIR` chooses the disk.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 use std::fs;
@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use model::{Labels, MatchOp, Matcher, SampleColumns, TenantId, TimeRange};
 use runtime::{LocalDisk, SystemClock, Tasks};
-use storage_api::{MetricsAppender, MetricsQuerier, MetricsSelect, SampleBatch, SeriesRef};
+use storage_api::{MetricsAdmin, MetricsAppender, MetricsQuerier, MetricsSelect, SampleBatch, SeriesRef};
 use tsdb::{Tsdb, TsdbSettings};
 
 #[global_allocator]
@@ -38,6 +38,17 @@ fn cpu_seconds() -> f64 {
 fn rss_bytes() -> f64 {
     let statm = fs::read_to_string("/proc/self/statm").expect("Linux has it");
     statm.split(' ').nth(1).expect("has fields").parse::<f64>().expect("a number") * 4096.0
+}
+
+/// Highest resident bytes of this process since the last call with `reset`.
+fn rss_peak_bytes(reset: bool) -> f64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux has it");
+    let peak = line.split_whitespace().nth(1).expect("a number").parse::<f64>().expect("a number") * 1024.0;
+    if reset {
+        fs::write("/proc/self/clear_refs", "5").expect("Linux takes it");
+    }
+    peak
 }
 
 fn folder_bytes(dir: &Path) -> u64 {
@@ -155,13 +166,39 @@ fn main() {
 
     runtime.block_on(store.close());
     drop(store);
-    let start = Instant::now();
-    let store = open(dir.path());
+    let store = replay(dir.path(), "log", round);
+    let tenant_dir = dir.path().join("default");
+    let (start, cpu, before) = (Instant::now(), cpu_seconds(), rss_bytes());
+    rss_peak_bytes(true);
+    runtime.block_on(store.flush(&tenant)).expect("flushes");
     let samples = round as f64 * SERIES as f64;
+    let blocks = runtime.block_on(store.blocks(&tenant)).expect("lists");
     println!(
-        "replay: {samples:.0} samples of {} series in {:.2} s, {:.2} s per million",
-        store.head_stats(&tenant).series,
+        "flush: {:.2} s, {:.3} CPU-µs/sample, {:.2} B/sample in {} blocks, RSS {:.0} MB before, {:.0} MB at most, {:.0} \
+         MB after",
+        start.elapsed().as_secs_f64(),
+        (cpu_seconds() - cpu) * 1e6 / samples,
+        blocks.iter().map(|block| block.bytes).sum::<u64>() as f64 / samples,
+        blocks.len(),
+        before / 1e6,
+        rss_peak_bytes(false) / 1e6,
+        rss_bytes() / 1e6,
+    );
+    println!("log and checkpoint after it: {} bytes", folder_bytes(&tenant_dir.join("wal")));
+    runtime.block_on(store.close());
+    drop(store);
+    replay(dir.path(), "blocks", round);
+}
+
+fn replay(dir: &Path, of: &str, rounds: i64) -> Tsdb {
+    let start = Instant::now();
+    let store = open(dir);
+    let samples = rounds as f64 * SERIES as f64;
+    println!(
+        "start with {samples:.0} samples in the {of}: {:.2} s, {:.2} s per million, {} series in the head",
         start.elapsed().as_secs_f64(),
         start.elapsed().as_secs_f64() * 1e6 / samples,
+        store.head_stats(&TenantId::default()).series,
     );
+    store
 }

@@ -19,12 +19,16 @@ const RETRY_AFTER_TENANTS: Duration = Duration::from_secs(30);
 pub(crate) enum TsdbError {
     #[error(transparent)]
     Wal(#[from] WalError),
+    #[error(transparent)]
+    Blocks(#[from] StorageError),
     #[error("{path}: {error}")]
     Disk { path: String, error: io::Error },
     #[error("tenant {tenant} has {limit} series, the limit (series_max); no new series is taken")]
     SeriesLimit { tenant: TenantId, limit: u64 },
     #[error("there are {limit} tenants, the limit (tenants_max); tenant {tenant} is not taken")]
     TenantLimit { tenant: TenantId, limit: usize },
+    #[error("blocks of {got} ms (block_duration) are not possible, allowed is from 1 to {most} ms")]
+    BlockDuration { got: i64, most: i64 },
     #[error("a series needs a label")]
     NoLabels,
     #[error("a series has {got} labels, at most {limit} are allowed (labels_max)")]
@@ -55,10 +59,12 @@ impl TsdbError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Wal(error) => error.kind(),
+            Self::Blocks(error) => error.kind(),
             // Not `Throttled`, by which the seam means a tenant's own limit: the whole request may come again.
             Self::Disk { .. } | Self::TenantLimit { .. } => ErrorKind::Unavailable,
             Self::SeriesLimit { .. } => ErrorKind::Throttled,
             Self::NoLabels
+            | Self::BlockDuration { .. }
             | Self::TooManyLabels { .. }
             | Self::LabelsTooLong { .. }
             | Self::UnequalColumns { .. }
@@ -72,6 +78,9 @@ impl TsdbError {
 
 impl From<TsdbError> for StorageError {
     fn from(error: TsdbError) -> Self {
+        if let TsdbError::Blocks(error) = error {
+            return error;
+        }
         let storage = Self::new(error.kind(), error.to_string());
         match (&error, error.kind()) {
             (TsdbError::TenantLimit { .. }, _) => storage.with_retry_after(RETRY_AFTER_TENANTS),

@@ -28,3 +28,8 @@ pub(crate) fn temporary_checkpoint(tenant_dir: &Path) -> PathBuf {
 pub(crate) fn damaged_checkpoint(tenant_dir: &Path) -> PathBuf {
     tenant_dir.join("checkpoint.damaged")
 }
+
+/// The folder of a snapshot of a tenant.
+pub(crate) fn snapshot(tenant_dir: &Path, name: &str) -> PathBuf {
+    tenant_dir.join("snapshots").join(name)
+}

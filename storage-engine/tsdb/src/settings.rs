@@ -11,6 +11,10 @@ pub struct TsdbSettings {
     pub wal: WalSettings,
     /// Length of a block and the boundary that no chunk crosses, ms.
     pub block_duration_ms: i64,
+    /// Blocks whose end is this far behind that of the newest are removed, ms; `None` keeps them.
+    pub retention_ms: Option<i64>,
+    /// The oldest blocks beyond so many bytes of a tenant are removed; `None` keeps them.
+    pub retention_bytes: Option<u64>,
     /// Series that one tenant may have in the head.
     pub series_max: u64,
     /// Tenants that may exist; each costs a thread and a log.
@@ -40,6 +44,8 @@ impl Default for TsdbSettings {
                 ..WalSettings::default()
             },
             block_duration_ms: 2 * 60 * 60 * 1000,
+            retention_ms: Some(15 * 24 * 60 * 60 * 1000),
+            retention_bytes: None,
             series_max: 2_000_000,
             tenants_max: 1000,
             labels_max: 256,

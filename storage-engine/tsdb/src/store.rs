@@ -16,8 +16,11 @@ use storage_api::{
 use crate::TsdbSettings;
 use crate::error::TsdbError;
 use crate::filenames;
+use crate::head::series::BLOCK_MS_MAX;
 use crate::metrics::HeadMetrics;
 use crate::tenant::Tenant;
+
+mod admin;
 
 /// Time between two looks at what is due.
 const MAINTENANCE_EVERY: Duration = Duration::from_secs(5);
@@ -59,6 +62,10 @@ impl Tsdb {
         tasks: Tasks,
         clock: Arc<dyn Clock>,
     ) -> StorageResult<Self> {
+        let (got, most) = (settings.block_duration_ms, BLOCK_MS_MAX);
+        if !(1..=most).contains(&got) {
+            return Err(TsdbError::BlockDuration { got, most }.into());
+        }
         disk.create_dir_all(&root).map_err(|error| TsdbError::disk(&root, error))?;
         let metrics = HeadMetrics::new();
         let inner = Inner { disk, root, settings, metrics, tasks, clock, tenants: RwLock::default() };
@@ -94,7 +101,7 @@ impl Tsdb {
         self.0.find(tenant).map_or_else(HeadStats::default, |tenant| tenant.head.stats())
     }
 
-    /// Does what is due for each tenant: checkpoints. Blocks on the disk. A tenant that fails is logged and counted, and
+    /// Does what is due for each tenant: flushes, checkpoints, compaction, retention. Blocks on the disk. A tenant that fails is logged and counted, and
     /// comes again with the next call.
     pub fn maintain(&self) {
         let tenants: Vec<_> =
@@ -128,11 +135,11 @@ impl Tsdb {
     async fn read<T, F>(&self, tenant: &TenantId, read: F) -> StorageResult<Vec<T>>
     where
         T: Send + 'static,
-        F: FnOnce(&Tenant) -> Vec<T> + Send + 'static,
+        F: FnOnce(&Tenant) -> StorageResult<Vec<T>> + Send + 'static,
     {
         let Some(tenant) = self.0.find(tenant) else { return Ok(Vec::new()) };
         let task = self.0.tasks.spawn_blocking("metrics-read", move || read(&tenant));
-        Ok(task.await.map_err(|error| TsdbError::Task(error.to_string()))?)
+        task.await.map_err(|error| TsdbError::Task(error.to_string()))?
     }
 }
 
@@ -161,7 +168,8 @@ impl Inner {
 
     fn open_tenant(&self, tenant: &TenantId) -> Result<Tenant, TsdbError> {
         let dir = filenames::tenant(&self.root, tenant);
-        Tenant::open(tenant, Arc::clone(&self.disk), dir, &self.settings, &self.metrics, &self.tasks)
+        let (disk, clock) = (Arc::clone(&self.disk), Arc::clone(&self.clock));
+        Tenant::open(tenant, disk, dir, &self.settings, &self.metrics, &self.tasks, clock)
     }
 }
 
@@ -195,14 +203,12 @@ impl MetricsAppender for Tsdb {
 impl MetricsQuerier for Tsdb {
     fn select<'a>(&'a self, select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<Series>>> {
         let MetricsSelect { tenant, range, matchers } = select.clone();
-        Box::pin(async move { self.read(&tenant, move |tenant| tenant.head.select(&matchers, range)).await })
+        Box::pin(async move { self.read(&tenant, move |tenant| tenant.select(&matchers, range)).await })
     }
 
     fn label_names<'a>(&'a self, select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<String>>> {
         let MetricsSelect { tenant, range, matchers } = select.clone();
-        Box::pin(
-            async move { self.read(&tenant, move |tenant| tenant.head.label_names(&matchers, range)).await },
-        )
+        Box::pin(async move { self.read(&tenant, move |tenant| tenant.label_names(&matchers, range)).await })
     }
 
     fn label_values<'a>(
@@ -213,15 +219,15 @@ impl MetricsQuerier for Tsdb {
         let MetricsSelect { tenant, range, matchers } = select.clone();
         let name = name.to_owned();
         Box::pin(async move {
-            self.read(&tenant, move |tenant| tenant.head.label_values(&name, &matchers, range)).await
+            self.read(&tenant, move |tenant| tenant.label_values(&name, &matchers, range)).await
         })
     }
 
     fn series_labels<'a>(&'a self, select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<Labels>>> {
         let MetricsSelect { tenant, range, matchers } = select.clone();
-        Box::pin(async move {
-            self.read(&tenant, move |tenant| tenant.head.series_labels(&matchers, range)).await
-        })
+        Box::pin(
+            async move { self.read(&tenant, move |tenant| tenant.series_labels(&matchers, range)).await },
+        )
     }
 
     fn metadata<'a>(
@@ -240,9 +246,9 @@ impl MetricsQuerier for Tsdb {
         range: TimeRange,
     ) -> BoxFuture<'a, StorageResult<Vec<SeriesExemplars>>> {
         let selectors = selectors.to_vec();
-        Box::pin(
-            async move { self.read(tenant, move |tenant| tenant.head.exemplars(&selectors, range)).await },
-        )
+        Box::pin(async move {
+            self.read(tenant, move |tenant| Ok(tenant.head.exemplars(&selectors, range))).await
+        })
     }
 }
 

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use format::head_record::{SERIES, put_series};
-use model::{Labels, Matcher, MetricMetadata, TenantId, TimeRange};
+use model::{Labels, MetricMetadata, TenantId};
 use parking_lot::Mutex;
 use runtime::{Clock, Disk, Tasks};
 use storage_api::{AppendOutcome, SampleBatch, SeriesRef};
 use wal::{Permit, Ticket, Wal, WalSettings};
 
 use crate::TsdbSettings;
+use crate::blocks::{Blocks, BlocksSettings};
 use crate::checkpoint::read_checkpoint;
 use crate::error::TsdbError;
 use crate::filenames;
@@ -26,6 +27,7 @@ use crate::metrics::HeadMetrics;
 
 mod maintain;
 mod metadata;
+mod read;
 mod replay;
 
 /// Samples of one record, so that it stays far below the log's limit (26 bytes a sample at worst).
@@ -48,6 +50,7 @@ pub(crate) struct Tenant {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     metrics: HeadMetrics,
+    pub(crate) blocks: Blocks,
     wal: Wal,
     /// Bytes that were queued for the log since the last checkpoint.
     log_bytes: AtomicU64,
@@ -78,7 +81,14 @@ impl Tenant {
         settings: &TsdbSettings,
         metrics: &HeadMetrics,
         tasks: &Tasks,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, TsdbError> {
+        let blocks_settings = BlocksSettings {
+            block_duration_ms: settings.block_duration_ms,
+            retention_ms: settings.retention_ms,
+            retention_bytes: settings.retention_bytes,
+        };
+        let blocks = Blocks::open(Arc::clone(&disk), clock, &dir, blocks_settings)?;
         let head = Head::new(tenant.clone(), settings.clone(), metrics.clone());
         let metadata = Mutex::default();
         let mut log_bytes = 0;
@@ -96,6 +106,9 @@ impl Tenant {
                 })?;
             Ok((wal, checkpoint))
         })?;
+        if let Some(flushed_ms) = blocks.flushed_until_ms() {
+            head.set_flushed_ms(flushed_ms);
+        }
         metrics.checkpoint_damage.increment(checkpoint.damaged);
         if restored.unknown > 0 {
             metrics.replay_unknown_samples.increment(restored.unknown);
@@ -106,6 +119,7 @@ impl Tenant {
         }
         Ok(Self {
             head,
+            blocks,
             disk,
             dir,
             metrics: metrics.clone(),
@@ -202,20 +216,9 @@ impl Tenant {
         permit.append(record)
     }
 
-    /// Takes the samples in `range` of matching series out of the head; resolves when that is durable.
-    pub(crate) async fn delete_from_head(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-    ) -> Result<(), TsdbError> {
-        let permit = self.wal.admit().await?;
-        let mut ticket = None;
-        let log = &mut |record: &[u8]| ticket = Some(self.log(&permit, record));
-        self.head.delete(matchers, range, log);
-        if let Some(ticket) = ticket {
-            ticket.await?;
-        }
-        Ok(())
+    /// The right to put records into the log.
+    pub(crate) async fn admit(&self) -> Result<Permit, TsdbError> {
+        Ok(self.wal.admit().await?)
     }
 
     /// Writes what waits and ends the log.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use model::{FloatHistogram, Labels, SampleColumns, TimeRange};
+use model::{FloatHistogram, SampleColumns, TimeRange};
 use storage_api::{EncodedChunk, Series, SeriesChunks, StorageResult};
 
 /// Series of several sources, each sorted by labels with each label set once, as one such list.
@@ -41,11 +41,6 @@ pub(crate) fn merge_sorted<T: Ord>(sources: Vec<Vec<T>>) -> Vec<T> {
         all.dedup();
     }
     all
-}
-
-/// Label sets of several sources as one sorted list.
-pub(crate) fn merge_labels(sources: Vec<Vec<Labels>>) -> Vec<Labels> {
-    merge_sorted(sources)
 }
 
 /// Chunks of one series from several sources.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use model::{Labels, TimeRange};
 use rapidhash::fast::RandomState;
 
-use super::series::{ClosedChunk, block_end};
+use super::series::{ChunkSnapshot, ClosedChunk, block_end};
 use super::symbols::Symbol;
 use super::{Head, Place, append};
 
@@ -69,6 +69,23 @@ impl Head {
             chunks.push((place, found.into_iter().map(|chunk| chunk.data).collect()));
         }
         Ok(Written { chunks })
+    }
+
+    /// Calls `write` with each series that has samples, in label order, and all its chunks as they are now.
+    pub(crate) fn write_all<E>(
+        &self,
+        mut write: impl FnMut(&Labels, &[ChunkSnapshot]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for place in self.in_label_order(TimeRange::ALL) {
+            let data = self.shards[place.shard as usize].data.lock();
+            // No query ever has the last epoch, so that everything is seen.
+            let chunks = data.series.get(place.local).map(|series| series.snapshot(TimeRange::ALL, u64::MAX));
+            drop(data);
+            if let Some(chunks) = chunks.filter(|chunks| !chunks.is_empty()) {
+                write(&self.labels(place), &chunks)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what was written, where it is still as it was, and finds the oldest sample that is left.

@@ -10,8 +10,6 @@ use format::{ENCODING_XOR, XOR_SAMPLES_MAX, XorAppender};
 use model::{NativeHistogram, TimeRange};
 
 use super::value::OpenHistogram;
-#[cfg(test)]
-use super::value::Value;
 
 mod histogram;
 mod late;
@@ -105,8 +103,6 @@ pub(crate) enum Verdict {
     Duplicate,
     /// Another value is stored for its time.
     Conflict,
-    /// It is older than the newest sample.
-    OutOfOrder,
 }
 
 /// A chunk as a query sees it: it does not change any more.
@@ -151,18 +147,8 @@ impl Series {
         self.rare.as_ref()?.histogram.as_ref()
     }
 
-    /// Appends a sample as part of `epoch` (see [`Series::snapshot`]) if it is newer than the newest; tells whether a
-    /// chunk was started, too.
-    #[cfg(test)]
-    pub(crate) fn append(&mut self, time_ms: i64, value: f64, epoch: u64, block_ms: i64) -> (Verdict, bool) {
-        match self.verdict_of(time_ms, &Value::Float(value)) {
-            Some(verdict) => (verdict, false),
-            None if self.last_ms().is_some_and(|last| time_ms <= last) => (Verdict::OutOfOrder, false),
-            None => (Verdict::Stored, self.push(time_ms, value, epoch, block_ms)),
-        }
-    }
-
-    /// Appends a sample that is newer than the newest as part of `epoch`; tells whether a chunk was started.
+    /// Appends a sample that is newer than the newest as part of `epoch` (see [`Series::snapshot`]); tells whether a
+    /// chunk was started.
     #[inline]
     pub(crate) fn push(&mut self, time_ms: i64, value: f64, epoch: u64, block_ms: i64) -> bool {
         if self.appender.0.samples() == 0
@@ -314,6 +300,8 @@ impl Series {
         if self.closed.capacity() > 2 * self.closed.len() + 4 {
             self.closed.shrink_to_fit();
         }
+        // Positions that were remembered for queries of this epoch: there are none.
+        self.mark = Mark::default();
         if let Some(rare) = &mut self.rare {
             rare.before = None;
             if rare.histogram.is_none() {

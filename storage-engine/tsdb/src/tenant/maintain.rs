@@ -1,11 +1,22 @@
-//! What has to be done now and then: checkpoints, so that the log in front of them can go.
+//! What has to be done now and then: the head's oldest range becomes a block, series without samples leave, the log in
+//! front of a checkpoint goes, blocks are compacted and grow old. One at a time for a tenant; appends and queries go on.
+//!
+//! Order of a flush: the block is on disk and can be read, then its chunks leave the head, then a checkpoint is on disk,
+//! then the log in front of it goes. A crash between two of these leaves samples in both places, never in none.
 
 use std::sync::atomic::Ordering;
 
-use crate::checkpoint::CheckpointWriter;
-use crate::error::TsdbError;
+use format::{BlockMeta, hint};
+use model::{Matcher, TimeRange};
+use storage_api::StorageResult;
+use ulid::Ulid;
+use wal::{Permit, Ticket};
 
 use super::Tenant;
+use crate::block::{BlockChunk, BlockWriter};
+use crate::checkpoint::CheckpointWriter;
+use crate::error::TsdbError;
+use crate::filenames;
 
 /// State of the one who maintains a tenant; its lock keeps it one.
 pub(super) struct Maintenance {
@@ -14,17 +25,123 @@ pub(super) struct Maintenance {
 }
 
 impl Tenant {
-    /// Does what is due. Blocks on the disk.
-    pub(crate) fn maintain(&self) -> Result<(), TsdbError> {
+    /// Does what is due, of compaction one step. Blocks on the disk.
+    pub(crate) fn maintain(&self) -> StorageResult<()> {
         let state = &mut *self.maintenance.lock();
-        let log_bytes = self.log_bytes.load(Ordering::Relaxed);
+        let mut flushed = false;
+        while let Some(range) = self.head.due() {
+            self.flush_range(range)?;
+            flushed = true;
+        }
         let least = self.head.checkpoint_log_bytes();
         // Not below the size of the last checkpoint, so that no more is written for checkpoints than for the log.
         let least = if least == 0 { 1 } else { least.max(state.checkpoint_bytes) };
-        if log_bytes >= least {
+        if flushed || self.log_bytes.load(Ordering::Relaxed) >= least {
+            self.head.forget_empty_series();
             self.checkpoint(state)?;
         }
+        self.blocks.sweep()?;
+        self.blocks.compact_step()?;
+        let other_bytes = self.log_bytes.load(Ordering::Relaxed) + state.checkpoint_bytes;
+        self.blocks.apply_retention(other_bytes)?;
         Ok(())
+    }
+
+    /// Writes everything that is in the head now to blocks. Blocks on the disk.
+    pub(crate) fn flush(&self) -> StorageResult<()> {
+        let state = &mut *self.maintenance.lock();
+        let newest_ms = self.head.newest_ms();
+        let mut last = None;
+        // A range that gets samples while it is written is left for the next time.
+        while let Some(range) = self.head.oldest_range().filter(|range| range.min <= newest_ms)
+            && last.replace(range) != Some(range)
+        {
+            self.flush_range(range)?;
+        }
+        self.head.forget_empty_series();
+        Ok(self.checkpoint(state)?)
+    }
+
+    /// Makes a block of the chunks in `range`, which is one block's, and takes them out of the head.
+    fn flush_range(&self, range: TimeRange) -> StorageResult<()> {
+        let start = std::time::Instant::now();
+        let flushed = self.write_block(range);
+        match &flushed {
+            Ok(()) => self.metrics.flush_seconds.record(start.elapsed()),
+            Err(_) => self.metrics.flushes_failed.increment(1),
+        }
+        flushed
+    }
+
+    fn write_block(&self, range: TimeRange) -> StorageResult<()> {
+        let mut writer = self.blocks.writer()?;
+        let written = self.head.write_range(range, |labels, closed| {
+            let chunks: Vec<_> = closed
+                .iter()
+                .map(|chunk| BlockChunk { range: chunk.range(), encoding: chunk.encoding, data: &chunk.data })
+                .collect();
+            writer.add_series(labels, &chunks)
+        })?;
+        let flushed_ms = self.head.flushed_ms();
+        let Some(times) = writer.range() else {
+            self.head.remove_written(&written);
+            return Ok(());
+        };
+        // A range that is not over ends with its newest sample: what follows is in order.
+        let end_ms = range.max.min(self.head.newest_ms().max(times.max)).saturating_add(1);
+        let start_ms = if times.min >= flushed_ms { range.min.max(flushed_ms) } else { range.min };
+        let hints: &[&str] = if times.max < flushed_ms { &[hint::OUT_OF_ORDER] } else { &[] };
+        self.blocks.add(writer, start_ms, end_ms, hints)?;
+        self.head.set_flushed_ms(end_ms);
+        self.head.remove_written(&written);
+        Ok(())
+    }
+
+    /// Takes the samples in `range` of matching series away; the ticket resolves when that is durable in the log, if
+    /// the head had any. Blocks on the disk.
+    pub(crate) fn delete(
+        &self,
+        permit: &Permit,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> StorageResult<Option<Ticket>> {
+        // Nothing moves from the head to a block meanwhile.
+        let _one = self.maintenance.lock();
+        let mut ticket = None;
+        self.head.delete(matchers, range, &mut |record| ticket = Some(self.log(permit, record)));
+        self.blocks.delete(matchers, range)?;
+        Ok(ticket)
+    }
+
+    /// Rewrites blocks with deletions. Blocks on the disk.
+    pub(crate) fn clean_tombstones(&self) -> StorageResult<()> {
+        let _one = self.maintenance.lock();
+        self.blocks.clean_tombstones().map(|_| ())
+    }
+
+    /// Makes a folder with everything that there is, in blocks; returns its name. Blocks on the disk.
+    pub(crate) fn snapshot(&self, skip_head: bool, now_ms: i64) -> StorageResult<String> {
+        let _one = self.maintenance.lock();
+        let name = snapshot_name(now_ms, rand::random());
+        let folder = filenames::snapshot(&self.dir, &name);
+        self.blocks.snapshot(&folder)?;
+        if skip_head {
+            return Ok(name);
+        }
+        let ulid = Ulid::from_parts(u64::try_from(now_ms).unwrap_or_default(), rand::random());
+        let mut writer = BlockWriter::create(&self.disk, &folder, ulid)?;
+        self.head.write_all(|labels, chunks| {
+            let chunks: Vec<_> = chunks
+                .iter()
+                .map(|chunk| BlockChunk { range: chunk.range, encoding: chunk.encoding, data: &chunk.data })
+                .collect();
+            writer.add_series(labels, &chunks)
+        })?;
+        if let Some(times) = writer.range() {
+            let meta = BlockMeta::new(writer.ulid(), times.min, times.max.saturating_add(1));
+            writer.finish(meta)?;
+        }
+        Ok(name)
     }
 
     /// Writes a checkpoint and removes the log in front of it.
@@ -49,5 +166,42 @@ impl Tenant {
         self.write_metadata(|record| writer.add(record))?;
         self.head.write_checkpoint(|record| writer.add(record))?;
         Ok((sequence, writer.finish()?))
+    }
+}
+
+/// A name for a snapshot made at `now_ms`, as Prometheus makes them: the second and a random number.
+fn snapshot_name(now_ms: i64, random: u64) -> String {
+    let (days, second) = (now_ms.div_euclid(86_400_000), now_ms.rem_euclid(86_400_000) / 1000);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z-{:x}", random >> 1)
+}
+
+/// Year, month and day of a day since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let march_based = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march_based + 2) / 5 + 1;
+    let month = if march_based < 10 { march_based + 3 } else { march_based - 9 };
+    (year + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snapshot_name;
+
+    #[test]
+    fn snapshots_are_named_after_their_second() {
+        for (now_ms, name) in [
+            (0, "19700101T000000Z-7f"),
+            (951_868_799_999, "20000229T235959Z-7f"),
+            (1_728_032_645_000, "20241004T090405Z-7f"),
+        ] {
+            assert_eq!(snapshot_name(now_ms, 255), name);
+        }
     }
 }

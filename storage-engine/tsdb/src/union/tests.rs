@@ -69,7 +69,9 @@ proptest! {
     ) {
         let mut expected = BTreeMap::new();
         for source in &sources {
-            source.iter().for_each(|(time, value)| drop(expected.entry(*time).or_insert(f64::from(*value))));
+            for (time, value) in source {
+                expected.entry(*time).or_insert(f64::from(*value));
+            }
         }
         let range = TimeRange::new(bounds.0, bounds.1);
         let parts = sources.into_iter().map(|source| {

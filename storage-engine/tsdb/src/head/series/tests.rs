@@ -4,7 +4,8 @@ use format::decode_chunk;
 use model::{IntegerBuckets, IntegerHistogram, NativeHistogram, SampleColumns, TimeRange};
 use proptest::prelude::*;
 
-use super::{ChunkSnapshot, Series, Value, Verdict, block_end, chunk_end};
+use super::{ChunkSnapshot, Series, Verdict, block_end, chunk_end};
+use crate::head::value::Value;
 
 const BLOCK_MS: i64 = 2 * 3600 * 1000;
 
@@ -21,7 +22,7 @@ fn decode(chunks: &[ChunkSnapshot]) -> Vec<(i64, u64)> {
 fn chunk_sizes(samples: impl IntoIterator<Item = (i64, f64)>) -> Vec<usize> {
     let mut series = Series::default();
     for (time, value) in samples {
-        assert_eq!(series.append(time, value, 1, BLOCK_MS).0, Verdict::Stored);
+        series.push(time, value, 1, BLOCK_MS);
     }
     series.snapshot(TimeRange::ALL, 2).iter().map(|chunk| decode(std::slice::from_ref(chunk)).len()).collect()
 }
@@ -63,28 +64,28 @@ fn chunks_are_cut_at_120_samples_at_the_block_boundary_and_at_their_size() {
 fn old_samples_get_their_verdict_wherever_their_chunk_is() {
     let mut series = Series::default();
     for i in 0..300 {
-        series.append(i * 10, i as f64, 1, BLOCK_MS);
+        series.push(i * 10, i as f64, 1, BLOCK_MS);
     }
     for (time, value, verdict) in [
-        (2990, 299.0, Verdict::Duplicate),
-        (2990, 0.0, Verdict::Conflict),
-        (10, 1.0, Verdict::Duplicate),
-        (10, 2.0, Verdict::Conflict),
-        (11, 1.0, Verdict::OutOfOrder),
-        (2985, 1.0, Verdict::OutOfOrder),
-        (-5, 1.0, Verdict::OutOfOrder),
-        (3000, 1.0, Verdict::Stored),
+        (2990, 299.0, Some(Verdict::Duplicate)),
+        (2990, 0.0, Some(Verdict::Conflict)),
+        (10, 1.0, Some(Verdict::Duplicate)),
+        (10, 2.0, Some(Verdict::Conflict)),
+        (11, 1.0, None),
+        (2985, 1.0, None),
+        (-5, 1.0, None),
+        (3000, 1.0, None),
     ] {
-        assert_eq!(series.append(time, value, 1, BLOCK_MS).0, verdict, "{time}");
+        assert_eq!(series.verdict_of(time, &Value::Float(value)), verdict, "{time}");
     }
 }
 
 #[test]
 fn a_stale_marker_is_a_value_like_any_other() {
     let mut series = Series::default();
-    series.append(1, model::stale_nan(), 1, BLOCK_MS);
-    assert_eq!(series.append(1, model::stale_nan(), 1, BLOCK_MS).0, Verdict::Duplicate);
-    assert_eq!(series.append(1, f64::NAN, 1, BLOCK_MS).0, Verdict::Conflict);
+    series.push(1, model::stale_nan(), 1, BLOCK_MS);
+    assert_eq!(series.verdict_of(1, &Value::Float(model::stale_nan())), Some(Verdict::Duplicate));
+    assert_eq!(series.verdict_of(1, &Value::Float(f64::NAN)), Some(Verdict::Conflict));
 }
 
 #[test]
@@ -93,10 +94,10 @@ fn a_query_sees_what_was_there_when_its_epoch_began() {
         let mut series = Series::default();
         let expected: Vec<_> = (0..before).map(|i| (i * 15_000, (i as f64).to_bits())).collect();
         for i in 0..before {
-            series.append(i * 15_000, i as f64, 6, BLOCK_MS);
+            series.push(i * 15_000, i as f64, 6, BLOCK_MS);
         }
         for i in before..before + 300 {
-            series.append(i * 15_000, i as f64, 7, BLOCK_MS);
+            series.push(i * 15_000, i as f64, 7, BLOCK_MS);
         }
         assert_eq!(decode(&series.snapshot(TimeRange::ALL, 7)), expected, "{before}");
         assert_eq!(decode(&series.snapshot(TimeRange::ALL, 8)).len() as i64, before + 300);
@@ -140,9 +141,9 @@ fn floats_and_histograms_take_turns_in_chunks_of_their_own() {
         // Ten of each kind, in turns; the count falls once, at 35.
         let count = if i < 35 { 100 + i } else { i } as u64;
         match i / 10 % 2 {
-            0 => drop(series.push(i, i as f64, 1, BLOCK_MS)),
-            _ => drop(series.push_histogram(i, &histogram(count), 1, BLOCK_MS)),
-        }
+            0 => series.push(i, i as f64, 1, BLOCK_MS),
+            _ => series.push_histogram(i, &histogram(count), 1, BLOCK_MS),
+        };
     }
     let chunks = series.snapshot(TimeRange::ALL, 2);
     let encodings: Vec<_> = chunks.iter().map(|chunk| chunk.encoding).collect();
@@ -195,7 +196,9 @@ fn histogram_chunks_end_at_the_block_boundary_and_when_they_are_large() {
 fn a_query_does_not_see_what_came_late_after_its_epoch_began() {
     for late in [5, 1205, 2995, 3001] {
         let mut series = Series::default();
-        (0..300).for_each(|i| drop(series.push(i * 10, i as f64, 6, BLOCK_MS)));
+        for i in 0..300 {
+            series.push(i * 10, i as f64, 6, BLOCK_MS);
+        }
         let expected = decode(&series.snapshot(TimeRange::ALL, 7));
         assert_eq!(series.insert(late, &Value::Float(0.5), 7, BLOCK_MS), Verdict::Stored);
         series.push(4000, 1.0, 7, BLOCK_MS);
