@@ -7,7 +7,6 @@
 pub(super) const FINEST: i32 = 8;
 
 /// Bounds of buckets 0 to 255.
-#[expect(clippy::excessive_precision, reason = "as upstream prints them")]
 #[rustfmt::skip]
 pub(super) const BOUNDS: [f64; 256] = [
     0.5, 0.5013556375251013, 0.5027149505564014, 0.5040779490592088,

@@ -118,7 +118,7 @@ impl BlockIndex {
                 self.names.insert(entry.name.into(), Values { end: content_bytes, ..Values::default() });
             }
             let values = self.names.get_mut(entry.name).expect("it was put there a moment ago");
-            if values.count % SAMPLED == 0 {
+            if values.count.is_multiple_of(SAMPLED) {
                 values.sampled.push((entry.value.into(), entry.entry_at));
             }
             values.count += 1;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use format::BlockMeta;
 use model::{ErrorKind, Labels, MatchOp, Matcher, SampleColumns, TimeRange, is_stale_nan};
 use runtime::{Disk, LocalDisk};
-use storage_api::SeriesChunks as _;
 
 use super::{BlockChunk, BlockReader, BlockWriter, block_folders};
 
