@@ -5,6 +5,7 @@ pub mod client;
 pub mod components;
 pub mod doctor;
 mod log_output;
+pub mod logs;
 pub mod print_config;
 pub mod query;
 pub mod serve;
@@ -57,6 +58,8 @@ pub enum Command {
     PrintConfig(PrintConfigArguments),
     /// Asks a Prometheus API: this program's or any other one.
     Query(query::QueryArguments),
+    /// Asks a Loki, this program's or any other one: queries, tails, labels, series, imports.
+    Logs(logs::LogsArguments),
     /// Looks at a config or a running server and says it by the exit code.
     Check(check::CheckArguments),
     /// Looks for what commonly keeps a gateway from starting or from working well.

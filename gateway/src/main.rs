@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Validate => cli::validate::run(&arguments.config),
         Command::Components => cli::components::run(),
         Command::Query(query) => cli::query::run(&query),
+        Command::Logs(logs) => cli::logs::run(&logs),
         Command::Check(check) => cli::check::run(&arguments.config, &check),
         Command::Doctor(doctor) => cli::doctor::run(&arguments.config, &doctor),
         Command::PrintConfig(print) => cli::print_config::run(&arguments.config, &print),

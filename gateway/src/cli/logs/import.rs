@@ -1,0 +1,179 @@
+//! Pushes the lines of a file, batch by batch.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use chrono::DateTime;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::client::{LokiClient, now_ns};
+
+/// Entries and bytes of one push.
+const BATCH_ENTRIES: usize = 5000;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FileFormat {
+    /// A line of text for each entry; its time is now.
+    Plain,
+    /// A JSON object for each entry: `line`, `timestamp` (RFC 3339 or nanoseconds) and `labels`, as `--output json`
+    /// prints them.
+    #[value(alias = "json", alias = "jsonl")]
+    Ndjson,
+}
+
+/// Entries by their labels.
+#[derive(Default)]
+struct Batch {
+    streams: BTreeMap<String, (Value, Vec<Value>)>,
+    entries: usize,
+    bytes: usize,
+}
+
+/// Pushes a file and gives the number of its entries. Lines that come before a wrong one are pushed.
+pub(super) async fn run(
+    client: &LokiClient,
+    file: &Path,
+    labels: &[String],
+    format: FileFormat,
+) -> anyhow::Result<u64> {
+    let mut own = serde_json::Map::new();
+    for label in labels {
+        let (name, value) =
+            label.split_once('=').with_context(|| format!("label {label:?}: want NAME=VALUE"))?;
+        own.insert(name.to_owned(), value.into());
+    }
+    if own.is_empty() && format == FileFormat::Plain {
+        bail!("plain lines need a label: --label NAME=VALUE");
+    }
+    if file == Path::new("-") {
+        return push_all(client, std::io::stdin().lock(), &own, format).await;
+    }
+    let opened = std::fs::File::open(file).with_context(|| format!("opening {}", file.display()))?;
+    push_all(client, BufReader::new(opened), &own, format).await
+}
+
+/// Reading may block: nothing else runs in this process.
+async fn push_all(
+    client: &LokiClient,
+    mut reader: impl BufRead,
+    own: &serde_json::Map<String, Value>,
+    format: FileFormat,
+) -> anyhow::Result<u64> {
+    let (mut batch, mut pushed, mut number) = (Batch::default(), 0, 0u64);
+    let mut row = Vec::new();
+    let mut last_ns = 0;
+    loop {
+        row.clear();
+        if reader.read_until(b'\n', &mut row).context("reading the file")? == 0 {
+            break;
+        }
+        number += 1;
+        let text = String::from_utf8_lossy(row.strip_suffix(b"\n").unwrap_or(&row)).into_owned();
+        if format == FileFormat::Ndjson && text.trim().is_empty() {
+            continue;
+        }
+        // Times rise from line to line, so that the file's order is kept.
+        last_ns = now_ns().max(last_ns + 1);
+        let (labels, at_ns, line) = match format {
+            FileFormat::Plain => (own.clone(), last_ns, text),
+            FileFormat::Ndjson => entry_of(&text, own, last_ns).with_context(|| format!("line {number}"))?,
+        };
+        batch.add(labels, at_ns, line);
+        if batch.entries >= BATCH_ENTRIES || batch.bytes >= BATCH_BYTES {
+            pushed += std::mem::take(&mut batch).push(client).await?;
+        }
+    }
+    Ok(pushed + batch.push(client).await?)
+}
+
+/// Labels, time and line of a JSON row.
+fn entry_of(
+    text: &str,
+    own: &serde_json::Map<String, Value>,
+    default_ns: i64,
+) -> anyhow::Result<(serde_json::Map<String, Value>, i64, String)> {
+    let row: Value = serde_json::from_str(text).context("not a JSON object")?;
+    let mut labels = row["labels"].as_object().cloned().unwrap_or_default();
+    labels.extend(own.clone());
+    if labels.is_empty() {
+        bail!("no labels: give some with --label NAME=VALUE");
+    }
+    let line = row["line"].as_str().context("no text named \"line\"")?.to_owned();
+    let at_ns = match &row["timestamp"] {
+        Value::Null => default_ns,
+        Value::Number(number) => {
+            number.as_i64().context("\"timestamp\" is no whole number of nanoseconds")?
+        }
+        Value::String(text) => match text.parse() {
+            Ok(ns) => ns,
+            Err(_) => {
+                let time = DateTime::parse_from_rfc3339(text)
+                    .context("\"timestamp\" is neither RFC 3339 nor nanoseconds")?;
+                time.timestamp_nanos_opt().context("\"timestamp\" is outside the years 1678 to 2262")?
+            }
+        },
+        _ => bail!("\"timestamp\" is neither a text nor a number"),
+    };
+    Ok((labels, at_ns, line))
+}
+
+impl Batch {
+    fn add(&mut self, labels: serde_json::Map<String, Value>, at_ns: i64, line: String) {
+        self.entries += 1;
+        self.bytes += line.len();
+        let labels = Value::Object(labels);
+        let (_, values) = self.streams.entry(labels.to_string()).or_insert_with(|| (labels, Vec::new()));
+        values.push(json!([at_ns.to_string(), line]));
+    }
+
+    async fn push(self, client: &LokiClient) -> anyhow::Result<u64> {
+        if self.entries == 0 {
+            return Ok(0);
+        }
+        let stream = |(labels, values)| json!({"stream": labels, "values": values});
+        let streams: Vec<Value> = self.streams.into_values().map(stream).collect();
+        client.push(&json!({"streams": streams})).await?;
+        Ok(self.entries as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::entry_of;
+
+    #[test]
+    fn rows_have_labels_a_time_and_a_line() {
+        let own = json!({"job": "import"}).as_object().cloned().unwrap_or_default();
+        for (row, want) in [
+            (
+                json!({"labels": {"app": "x"}, "line": "a", "timestamp": "1970-01-01T00:00:01.5Z"}),
+                Ok((json!({"app": "x", "job": "import"}), 1_500_000_000, "a")),
+            ),
+            (json!({"line": "a", "timestamp": "7"}), Ok((json!({"job": "import"}), 7, "a"))),
+            (json!({"line": "a", "timestamp": 8}), Ok((json!({"job": "import"}), 8, "a"))),
+            (json!({"line": "a"}), Ok((json!({"job": "import"}), 9, "a"))),
+            (json!({"line": 5}), Err("no text named \"line\"")),
+            (
+                json!({"line": "a", "timestamp": "soon"}),
+                Err("\"timestamp\" is neither RFC 3339 nor nanoseconds"),
+            ),
+        ] {
+            let got = entry_of(&row.to_string(), &own, 9);
+            let got = got.map(|(labels, at, line)| (Value::Object(labels), at, line));
+            match (got, want) {
+                (Ok((labels, at, line)), Ok((want_labels, want_at, want_line))) => {
+                    assert_eq!((labels, at, line.as_str()), (want_labels, want_at, want_line));
+                }
+                (Err(error), Err(want)) => assert_eq!(error.to_string(), want),
+                (got, want) => panic!("{got:?} and not {want:?}"),
+            }
+        }
+    }
+}
