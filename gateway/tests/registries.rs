@@ -60,3 +60,9 @@ fn a_receiver_is_one_file_one_row_and_one_example() {
     let rows: Vec<_> = tidegate::receivers::RECEIVERS.iter().map(|factory| factory.kind).collect();
     check(&rows, "gateway/src/receivers", "configs/receivers");
 }
+
+#[test]
+fn a_connector_is_one_file_one_row_and_one_example() {
+    let rows: Vec<_> = pipelines::CONNECTORS.iter().map(|factory| factory.kind).collect();
+    check(&rows, "pipelines/src/connectors", "configs/connectors");
+}

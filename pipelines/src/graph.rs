@@ -6,6 +6,7 @@
 //! end from the front, each after everything before it ended, so that what was taken is delivered.
 
 mod config;
+mod connections;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,12 +19,15 @@ use runtime::{Clock, MemoryBudget, Tasks};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::connectors::Outputs;
 use crate::fan_out::FanOut;
 use crate::telemetry::ProcessorItems;
 use crate::{
     Batch, ComponentConfig, ComponentId, ConfigError, Consumer, Exporter, ExporterContext, ExporterFactory,
     Extensions, PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory,
 };
+use connections::Connections;
+
 pub use config::{PipelineConfig, PipelineId, PipelinesConfig};
 
 /// What the components of a graph may use of their surroundings.
@@ -52,9 +56,24 @@ pub struct Registries<'a, S: 'static> {
 /// Connected pipelines.
 pub struct Graph {
     entries: BTreeMap<(Signal, ComponentId), Arc<dyn Consumer>>,
-    /// For each pipeline its processors, front to back.
-    processors: Vec<(PipelineId, Vec<Arc<dyn Processor>>)>,
+    /// The pipelines, each after those that it leads to.
+    processors: Vec<Chain>,
     exporters: Vec<RunningExporter>,
+}
+
+/// A pipeline's processors, front to back.
+struct Chain {
+    id: PipelineId,
+    /// How many connectors are in front of it at most.
+    depth: usize,
+    processors: Vec<Arc<dyn Processor>>,
+}
+
+/// What connectors lead to: the pipelines that are made, and the connectors by id and signals in and out.
+#[derive(Default)]
+struct Behind {
+    heads: BTreeMap<PipelineId, Arc<dyn Consumer>>,
+    connectors: BTreeMap<(ComponentId, Signal, Signal), Arc<dyn Consumer>>,
 }
 
 /// An exporter that a pipeline names.
@@ -89,14 +108,18 @@ impl Graph {
         let builder = Builder { config, registries, context, running };
         builder.check_unused_processors()?;
         let exporters = builder.exporters()?;
+        let connections = Connections::of(config)?;
         let mut heads: BTreeMap<(Signal, ComponentId), Vec<Arc<dyn Consumer>>> = BTreeMap::new();
         let mut processors = Vec::new();
-        for (id, pipeline) in &config.pipelines {
-            let (head, chain) = builder.pipeline(id, pipeline, &exporters)?;
-            processors.push((id.clone(), chain));
-            for receiver in &pipeline.receivers {
+        let mut behind = Behind::default();
+        for id in &connections.order {
+            let pipeline = &config.pipelines[id];
+            let (head, chain) = builder.pipeline(id, pipeline, &exporters, &mut behind)?;
+            processors.push(Chain { id: id.clone(), depth: connections.depths[id], processors: chain });
+            for receiver in pipeline.receivers.iter().filter(|id| !config.connectors.contains_key(id)) {
                 heads.entry((id.signal, receiver.clone())).or_default().push(Arc::clone(&head));
             }
+            behind.heads.insert(id.clone(), head);
         }
         let used =
             |id: &ComponentId| config.pipelines.values().any(|pipeline| pipeline.exporters.contains(id));
@@ -145,7 +168,7 @@ impl Graph {
             };
             instance.start().await.map_err(failed)?;
         }
-        for (id, processors) in &self.processors {
+        for Chain { id, processors, .. } in &self.processors {
             let failed = |error: PipelineError| {
                 PipelineError::new(
                     error.kind(),
@@ -174,15 +197,19 @@ impl Graph {
     pub async fn shutdown(&self, deadline: Duration) -> PipelineResult<()> {
         let end = Instant::now() + deadline;
         let mut late = Vec::new();
-        let pipelines = self.processors.iter().map(|(id, processors)| async move {
-            for processor in processors {
-                if tokio::time::timeout_at(end, processor.shutdown()).await.is_err() {
-                    return Some(format!("pipeline {id}"));
+        let depths = self.processors.iter().map(|chain| chain.depth + 1).max().unwrap_or(0);
+        for depth in 0..depths {
+            let pipelines = self.processors.iter().filter(|chain| chain.depth == depth);
+            let pipelines = pipelines.map(|Chain { id, processors, .. }| async move {
+                for processor in processors {
+                    if tokio::time::timeout_at(end, processor.shutdown()).await.is_err() {
+                        return Some(format!("pipeline {id}"));
+                    }
                 }
-            }
-            None
-        });
-        late.extend(join_all(pipelines).await.into_iter().flatten());
+                None
+            });
+            late.extend(join_all(pipelines).await.into_iter().flatten());
+        }
         let exporters = self.exporters.iter().map(|RunningExporter { id, instance, .. }| async move {
             match tokio::time::timeout_at(end, instance.shutdown()).await {
                 Ok(Ok(())) => None,
@@ -256,13 +283,49 @@ impl<S> Builder<'_, S> {
         if !row.signals.contains(&signal) {
             return Err(not_supported("processor", id, signal, row.signals));
         }
-        let context = ProcessorContext {
+        (row.create)(&ComponentConfig { id, value }, signal, &self.processor_context(), next)
+            .map_err(|error| error.under(&["processors", &id.to_string()]))
+    }
+
+    /// The connector as the end of pipelines of signal `from`: one consumer for each signal that it turns it into.
+    fn connector(
+        &self,
+        id: &ComponentId,
+        value: &Value,
+        from: Signal,
+        behind: &mut Behind,
+    ) -> Result<Vec<Arc<dyn Consumer>>, ConfigError> {
+        let row = connections::row(id)?;
+        let mut consumers = Vec::new();
+        for (_, to) in row.pairs.iter().filter(|(taken, _)| *taken == from) {
+            let pipelines = self.config.pipelines.iter();
+            let heads: BTreeMap<_, _> = pipelines
+                .filter(|(pipeline, section)| pipeline.signal == *to && section.receivers.contains(id))
+                .map(|(pipeline, _)| (pipeline.clone(), Arc::clone(&behind.heads[pipeline])))
+                .collect();
+            if heads.is_empty() {
+                continue;
+            }
+            let key = (id.clone(), from, *to);
+            if let Some(made) = behind.connectors.get(&key) {
+                consumers.push(Arc::clone(made));
+                continue;
+            }
+            let outputs = Outputs { from, to: *to, heads };
+            let made = (row.create)(&ComponentConfig { id, value }, &self.processor_context(), outputs)
+                .map_err(|error| error.under(&["connectors", &id.to_string()]))?;
+            behind.connectors.insert(key, Arc::clone(&made));
+            consumers.push(made);
+        }
+        Ok(consumers)
+    }
+
+    fn processor_context(&self) -> ProcessorContext {
+        ProcessorContext {
             clock: Arc::clone(&self.context.clock),
             tasks: self.context.tasks.clone(),
             budget: Arc::clone(&self.context.budget),
-        };
-        (row.create)(&ComponentConfig { id, value }, signal, &context, next)
-            .map_err(|error| error.under(&["processors", &id.to_string()]))
+        }
     }
 
     fn check_unused_processors(&self) -> Result<(), ConfigError> {
@@ -282,10 +345,15 @@ impl<S> Builder<'_, S> {
         id: &PipelineId,
         pipeline: &PipelineConfig,
         exporters: &BTreeMap<ComponentId, BuiltExporter>,
+        behind: &mut Behind,
     ) -> Result<(Arc<dyn Consumer>, Vec<Arc<dyn Processor>>), ConfigError> {
         let at_pipeline = |error: ConfigError| error.under(&["service", "pipelines", &id.to_string()]);
         let mut destinations: Vec<Arc<dyn Consumer>> = Vec::new();
         for exporter in &pipeline.exporters {
+            if let Some(value) = self.config.connectors.get(exporter) {
+                destinations.extend(self.connector(exporter, value, id.signal, behind)?);
+                continue;
+            }
             let built = &exporters[exporter];
             if !built.signals.contains(&id.signal) {
                 return Err(at_pipeline(not_supported("exporter", exporter, id.signal, built.signals)));

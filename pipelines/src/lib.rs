@@ -8,6 +8,7 @@ mod admission;
 mod attributes;
 mod batch;
 mod component;
+mod connectors;
 mod error;
 mod extensions;
 mod fan_out;
@@ -25,6 +26,7 @@ pub use component::{
     ComponentConfig, ComponentId, ComponentIdError, ConfigError, Exporter, ExporterContext, ExporterFactory,
     Processor, ProcessorContext, ProcessorFactory, Stability,
 };
+pub use connectors::{CONNECTORS, ConnectorFactory, Outputs};
 pub use error::{PipelineError, PipelineResult};
 pub use extensions::{ClientAuth, Extensions, FileStorage, Offer};
 pub use graph::{Graph, GraphContext, PipelineConfig, PipelineId, PipelinesConfig, Registries};

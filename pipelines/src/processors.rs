@@ -2,12 +2,26 @@
 
 mod attributes;
 mod batch;
+mod filter;
+mod groupbyattrs;
 mod matching;
 mod memory_limiter;
+mod ottl_programs;
+mod probabilistic_sampler;
 mod resource;
+mod transform;
 
 use crate::ProcessorFactory;
+pub(crate) use ottl_programs::{FailureLog, Mode};
 
 /// Every processor. The name of a row is its type in configs, its file and its example under `configs/processors/`.
-pub const PROCESSORS: &[ProcessorFactory] =
-    &[attributes::FACTORY, batch::FACTORY, memory_limiter::FACTORY, resource::FACTORY];
+pub const PROCESSORS: &[ProcessorFactory] = &[
+    attributes::FACTORY,
+    batch::FACTORY,
+    filter::FACTORY,
+    groupbyattrs::FACTORY,
+    memory_limiter::FACTORY,
+    probabilistic_sampler::FACTORY,
+    resource::FACTORY,
+    transform::FACTORY,
+];

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use exporters::EXPORTERS;
 use model::Signal;
-use pipelines::{PROCESSORS, Stability};
+use pipelines::{CONNECTORS, PROCESSORS, Stability};
 
 use crate::extensions::EXTENSIONS;
 use crate::receivers::RECEIVERS;
@@ -25,7 +25,15 @@ fn list() -> String {
     section(&mut text, "processors", rows);
     let rows = EXPORTERS.iter().map(|row| (row.kind, row.signals, row.stability)).collect();
     section(&mut text, "exporters", rows);
-    text.push_str("connectors: []\nextensions:\n");
+    text.push_str("connectors:\n");
+    for row in CONNECTORS {
+        writeln!(text, "    - name: {}\n      stability:", row.kind).expect("a String takes all that is written");
+        for (from, to) in row.pairs {
+            writeln!(text, "        {from}-to-{to}: {}", row.stability)
+                .expect("a String takes all that is written");
+        }
+    }
+    text.push_str("extensions:\n");
     for row in EXTENSIONS {
         let level = row.stability;
         writeln!(text, "    - name: {}\n      stability:\n        extension: {level}", row.kind)

@@ -446,6 +446,9 @@ fn url(text: &str) -> Eval<Map<'static>> {
         }
         _ => (None, rest),
     };
+    if scheme.is_none() && rest.split('/').next().is_some_and(|segment| segment.contains(':')) {
+        return Err(RunError::new(format!("parse {text:?}: first path segment in URL cannot contain colon")));
+    }
     let (authority, path) = match rest.strip_prefix("//") {
         Some(after) => after.find('/').map_or((Some(after), ""), |at| (Some(&after[..at]), &after[at..])),
         None => (None, rest),
@@ -475,7 +478,9 @@ fn url(text: &str) -> Eval<Map<'static>> {
     }
     put("url.domain", Value::text(domain));
     put("url.scheme", Value::text(scheme.unwrap_or_default().to_lowercase()));
-    put("url.path", Value::text(path));
+    let path = escaped_path(path)
+        .ok_or_else(|| RunError::new(format!("parse {text:?}: invalid URL escape in its path")))?;
+    put("url.path", Value::text(path.clone()));
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         put("url.query", Value::text(query));
     }
@@ -487,4 +492,33 @@ fn url(text: &str) -> Eval<Map<'static>> {
         put("url.extension", Value::text(extension));
     }
     Ok(map)
+}
+
+/// A path as `url.EscapedPath` of Go writes it: as it came where it is escaped in full, otherwise escaped.
+fn escaped_path(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((byte, tail)) = rest.split_first() {
+        if *byte == b'%' {
+            let code = tail.get(..2).and_then(|code| str::from_utf8(code).ok())?;
+            bytes.extend(crate::convert::from_hex(code)?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*byte);
+            rest = tail;
+        }
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte);
+    if path.bytes().all(|byte| is_plain(byte) || b"%!'()*[]".contains(&byte)) {
+        return Some(path.to_owned());
+    }
+    let mut out = String::with_capacity(path.len() + 8);
+    for byte in bytes {
+        if is_plain(byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Some(out)
 }

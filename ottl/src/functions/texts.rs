@@ -19,8 +19,8 @@ pub(super) const TABLE: &[Function] = &[
         |args, frame| {
             let text = args.text(0, frame)?;
             Ok(Value::text(match args.literal_text(1) {
-                Some("lower") => text.to_lowercase(),
-                Some("upper") => text.to_uppercase(),
+                Some("lower") => lower(&text),
+                Some("upper") => upper(&text),
                 Some("snake") => snake(&text),
                 _ => camel(&text),
             }))
@@ -34,10 +34,10 @@ pub(super) const TABLE: &[Function] = &[
         )),
     }),
     converter("ToLowerCase", &[need("target", Kind::Text)], |args, frame| {
-        Ok(Value::text(args.text(0, frame)?.to_lowercase()))
+        Ok(Value::text(lower(&args.text(0, frame)?)))
     }),
     converter("ToUpperCase", &[need("target", Kind::Text)], |args, frame| {
-        Ok(Value::text(args.text(0, frame)?.to_uppercase()))
+        Ok(Value::text(upper(&args.text(0, frame)?)))
     }),
     converter("ToSnakeCase", &[need("target", Kind::Text)], |args, frame| {
         Ok(Value::text(snake(&args.text(0, frame)?)))
@@ -214,6 +214,23 @@ fn substring<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
     Ok(Value::text(String::from_utf8_lossy(&text.as_bytes()[start..end]).into_owned()))
 }
 
+/// Upper case character by character, as Go maps it: what has no single upper-case character stays.
+fn upper(text: &str) -> String {
+    let single = |c: char| {
+        let mut upper = c.to_uppercase();
+        match (upper.next(), upper.next()) {
+            (Some(upper), None) => upper,
+            _ => c,
+        }
+    };
+    text.chars().map(single).collect()
+}
+
+/// Lower case character by character, as Go maps it.
+fn lower(text: &str) -> String {
+    text.chars().map(|c| c.to_lowercase().next().unwrap_or(c)).collect()
+}
+
 /// `strcase.ToSnake` of github.com/iancoleman/strcase.
 fn snake(text: &str) -> String {
     let bytes = text.trim().as_bytes();
@@ -340,6 +357,9 @@ fn pad(out: &mut String, text: &str, width: usize, flags: &str, value: &Value<'_
 
 fn verb_text(verb: char, flags: &str, precision: Option<usize>, value: &Value<'_>) -> Eval<String> {
     let bad = || -> Eval<String> {
+        if value.is_nil() {
+            return Ok(format!("%!{verb}(<nil>)"));
+        }
         Ok(format!("%!{verb}({}={})", value.type_name(), verb_text('v', "", None, value)?))
     };
     let plus = |text: String, is_negative: bool| {
@@ -382,8 +402,6 @@ fn verb_text(verb: char, flags: &str, precision: Option<usize>, value: &Value<'_
         ('s' | 'v', Value::TraceId(id)) => to_hex(id),
         ('s' | 'v', Value::SpanId(id)) => to_hex(id),
         ('s' | 'v', Value::Time(time)) => time.rfc3339(),
-        ('s', Value::Nil) => "%!s(<nil>)".to_owned(),
-        ('d', Value::Nil) => "%!d(<nil>)".to_owned(),
         _ => return bad(),
     })
 }

@@ -197,7 +197,8 @@ fn is_in_cidr<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
     Ok(Value::Bool(false))
 }
 
-/// Whether a point of the metric has the attribute (with the value).
+/// Whether a point of the metric has the attribute. With a value, the first point that has the attribute decides, as
+/// upstream.
 fn has_attribute<'p>(frame: &Frame<'p>, key: &str, expected: Option<&str>) -> Eval<Value<'p>> {
     let Some(number) = Point::Attributes.field(frame.data_number) else { return Ok(Value::Bool(false)) };
     for point in frame.data.all_bytes(1) {
@@ -207,16 +208,13 @@ fn has_attribute<'p>(frame: &Frame<'p>, key: &str, expected: Option<&str>) -> Ev
                 continue;
             }
             let pair = KeyValue::parse(field.bytes()?)?;
-            if pair.key_bytes() != key.as_bytes() {
-                continue;
-            }
-            match expected {
-                None => return Ok(Value::Bool(true)),
-                Some(expected) => {
-                    if Value::decode(pair.value_bytes())?.as_text()? == expected {
-                        return Ok(Value::Bool(true));
-                    }
-                }
+            if pair.key_bytes() == key.as_bytes() {
+                let is_it = match (expected, Value::decode(pair.value_bytes())?) {
+                    (None, _) => true,
+                    (Some(expected), Value::Text(text)) => text == expected,
+                    (Some(expected), _) => expected.is_empty(),
+                };
+                return Ok(Value::Bool(is_it));
             }
         }
     }

@@ -260,7 +260,11 @@ fn the_context_is_told_from_the_paths() {
     );
     check(Signal::Logs, "sett(log.body, \"a\")", Err("undefined function \"sett\", have Base64Decode,"));
     check(Signal::Logs, "set(log.body)", Err("incorrect number of arguments. Expected: 2 Received: 1"));
-    check(Signal::Logs, "set(log.severity_number, NOPE)", Err("enum symbol, NOPE, not found"));
+    check(
+        Signal::Logs,
+        "set(log.severity_number, NOPE)",
+        Err("inferred context \"log\" does not support the enum symbol \"NOPE\""),
+    );
     check(Signal::Logs, "set(log.severity_number[1], 2)", Err("does not support indexing"));
     check(Signal::Logs, "set(log.body, SHA256(1))", Err("expected string but got int64"));
     check(Signal::Logs, "set(log.body, IsMatch(log.body, \"(\"))", Err("is not a valid pattern"));

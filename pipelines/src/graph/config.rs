@@ -31,6 +31,13 @@ impl fmt::Display for PipelineId {
     }
 }
 
+impl PipelineId {
+    /// Reads `signal[/name]`.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        pipeline_id(text)
+    }
+}
+
 /// A pipeline: who feeds it, what happens inside, where it leads. Ids are in the order of the config, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PipelineConfig {
@@ -51,6 +58,8 @@ pub struct PipelinesConfig {
     pub processors: BTreeMap<ComponentId, Value>,
     /// Sections of the configured exporters.
     pub exporters: BTreeMap<ComponentId, Value>,
+    /// Sections of the configured connectors, which pipelines name as receivers and exporters.
+    pub connectors: BTreeMap<ComponentId, Value>,
     /// The pipelines.
     pub pipelines: BTreeMap<PipelineId, PipelineConfig>,
 }
@@ -64,7 +73,7 @@ struct PipelineSection {
 }
 
 impl PipelinesConfig {
-    /// Reads the sections `receivers`, `processors`, `exporters` and `service::pipelines` of a whole config, expanded
+    /// Reads the sections `receivers`, `processors`, `exporters`, `connectors` and `service::pipelines` of a whole config, expanded
     /// and merged; other sections are not looked at.
     pub fn parse(root: &Value) -> Result<Self, ConfigError> {
         let receivers = components(root, "receivers")?;
@@ -76,12 +85,27 @@ impl PipelinesConfig {
         if exporters.is_empty() {
             return Err(ConfigError::at("", "no exporter configuration specified in config"));
         }
+        let connectors = components(root, "connectors")?;
+        for id in connectors.keys() {
+            for (kind, is_there) in
+                [("receiver", receivers.contains_key(id)), ("exporter", exporters.contains_key(id))]
+            {
+                if is_there {
+                    let message = format!(
+                        "ambiguous ID: Found both \"{id}\" {kind} and \"{id}\" connector. Change one of the components' \
+                         IDs to eliminate ambiguity (e.g. rename \"{id}\" connector to \"{id}/connector\")"
+                    );
+                    return Err(ConfigError::at("", message).under(&["connectors", &id.to_string()]));
+                }
+            }
+        }
         let pipelines = root.get("service").and_then(|service| service.get("pipelines"));
         let pipelines = pipelines.unwrap_or(&Value::Null);
         let mut config = Self {
             receivers: receivers.into_keys().collect(),
             processors,
             exporters,
+            connectors,
             pipelines: BTreeMap::new(),
         };
         for (id, section) in map(pipelines, "service.pipelines")? {
@@ -130,13 +154,14 @@ impl PipelinesConfig {
         let missing = |kind: &str, id: &ComponentId| {
             fault(format!("references {kind} \"{id}\" which is not configured"))
         };
-        if let Some(id) = receivers.iter().find(|id| !self.receivers.contains(id)) {
+        let is_connector = |id: &ComponentId| self.connectors.contains_key(id);
+        if let Some(id) = receivers.iter().find(|id| !self.receivers.contains(id) && !is_connector(id)) {
             return missing("receiver", id);
         }
         if let Some(id) = processors.iter().find(|id| !self.processors.contains_key(id)) {
             return missing("processor", id);
         }
-        if let Some(id) = exporters.iter().find(|id| !self.exporters.contains_key(id)) {
+        if let Some(id) = exporters.iter().find(|id| !self.exporters.contains_key(id) && !is_connector(id)) {
             return missing("exporter", id);
         }
         Ok(PipelineConfig { receivers: once_each(receivers), processors, exporters: once_each(exporters) })

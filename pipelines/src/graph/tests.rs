@@ -252,3 +252,83 @@ async fn a_component_that_does_not_end_is_named_and_does_not_keep_the_others() {
     assert_eq!(error.to_string(), "not drained within 7s: exporter out/hangs");
     assert!(diary.lock().contains(&"shutdown out".to_owned()));
 }
+
+fn with_connectors(connectors: Value, pipelines: Value) -> Value {
+    let mut config = config(pipelines);
+    config["connectors"] = connectors;
+    config
+}
+
+#[tokio::test]
+async fn a_connector_hands_on_to_every_pipeline_behind_it() {
+    let diary = Diary::default();
+    let pipelines = json!({
+        "logs/in": {"receivers": ["otlp"], "processors": ["through"], "exporters": ["forward", "out"]},
+        "logs/a": {"receivers": ["forward"], "exporters": ["logs_only"]},
+        "logs/b": {"receivers": ["forward", "otlp/2"], "exporters": ["forward/on"]},
+        "logs/c": {"receivers": ["forward/on"], "exporters": ["exit/2"]},
+    });
+    let config =
+        with_connectors(json!({"forward": null, "forward/on": {}, "forward/unused": null}), pipelines);
+    let graph = build(config, &diary).expect("a good config");
+    graph.start().await.expect("starts");
+    diary.lock().clear();
+    let entry = graph.entry(Signal::Logs, &id("otlp")).expect("a receiver");
+    assert_eq!(entry.consume(batch("a", 4)).await.expect("delivered").stored, 4);
+    let mut notes = diary.lock().split_off(0);
+    notes.sort();
+    assert_eq!(notes, ["consume exit/2", "consume logs_only", "consume out"]);
+    let receivers: Vec<String> = graph.receivers().map(|(signal, id)| format!("{signal} {id}")).collect();
+    assert_eq!(receivers, ["logs otlp", "logs otlp/2"], "a connector is no receiver");
+    graph.shutdown(Duration::from_secs(1)).await.expect("drained");
+}
+
+#[test]
+fn connectors_must_be_used_on_both_sides_and_lead_nowhere_back() {
+    let check = |connectors: Value, pipelines: Value, want: &str| {
+        let error = build(with_connectors(connectors, pipelines), &Diary::default()).err().expect("a fault");
+        assert_eq!(error.to_string(), want);
+    };
+    check(
+        json!({"forward": null}),
+        json!({"logs": {"receivers": ["otlp"], "exporters": ["forward"]}}),
+        "service::pipelines: connector \"forward\" used as exporter in [logs] pipeline but not used in any supported \
+         receiver pipeline",
+    );
+    check(
+        json!({"forward": null}),
+        json!({
+            "logs": {"receivers": ["otlp"], "exporters": ["out"]},
+            "traces": {"receivers": ["forward"], "exporters": ["out"]},
+        }),
+        "service::pipelines: connector \"forward\" used as receiver in [traces] pipeline but not used in any supported \
+         exporter pipeline",
+    );
+    check(
+        json!({"forward": null, "forward/2": null}),
+        json!({
+            "logs/a": {"receivers": ["otlp", "forward/2"], "exporters": ["forward"]},
+            "logs/b": {"receivers": ["forward"], "exporters": ["forward/2"]},
+        }),
+        "service::pipelines: cycle detected: pipeline \"logs/a\" -> pipeline \"logs/b\" -> pipeline \"logs/a\"",
+    );
+    check(
+        json!({"out": null}),
+        json!({"logs": {"receivers": ["otlp"], "exporters": ["out"]}}),
+        "connectors::out: ambiguous ID: Found both \"out\" exporter and \"out\" connector. Change one of the components' \
+         IDs to eliminate ambiguity (e.g. rename \"out\" connector to \"out/connector\")",
+    );
+    check(
+        json!({"spanmetrics": null}),
+        json!({"logs": {"receivers": ["otlp"], "exporters": ["out"]}}),
+        "connectors: unknown type: \"spanmetrics\" for id: \"spanmetrics\" (valid values: [count forward routing])",
+    );
+    check(
+        json!({"forward": {"x": 1}}),
+        json!({
+            "logs/a": {"receivers": ["otlp"], "exporters": ["forward"]},
+            "logs/b": {"receivers": ["forward"], "exporters": ["out"]},
+        }),
+        "connectors::forward: forward has no settings, want an empty section",
+    );
+}

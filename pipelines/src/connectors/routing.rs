@@ -1,0 +1,208 @@
+//! `routing`: sends records to pipelines by OTTL conditions.
+//!
+//! The table is asked row by row: what a row matches goes to its pipelines and to no later row (unless it is copied),
+//! the rest to `default_pipelines`. Config and semantics: connector/routingconnector of the collector's contrib
+//! repository; its `request` context and the `action` of newer versions are refused by name.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use model::{AppendReport, Signal};
+use ottl::{Conditions, Context, Filter, Paths, RunError};
+use runtime::Clock;
+use serde::Deserialize;
+use wire::otlp::item_count;
+
+use crate::connectors::{ConnectorFactory, Outputs, SAME_SIGNAL};
+use crate::fan_out::FanOut;
+use crate::processors::{FailureLog, Mode};
+use crate::{
+    Batch, ComponentConfig, ConfigError, Consumer, PipelineError, PipelineId, PipelineResult,
+    ProcessorContext, Stability,
+};
+
+pub(crate) const FACTORY: ConnectorFactory =
+    ConnectorFactory { kind: "routing", pairs: SAME_SIGNAL, stability: Stability::Beta, create };
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Pipelines for what no row matches; without any it is dropped.
+    default_pipelines: Vec<String>,
+    /// What a failing condition does: `propagate` (default) refuses the request, `ignore` and `silent` send what failed to
+    /// the default pipelines.
+    error_mode: Option<Mode>,
+    /// The rows, in order; at least one.
+    table: Vec<RowConfig>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RowConfig {
+    /// What is asked: `resource` (default), `log`, `span`, `metric` or `datapoint`.
+    context: String,
+    /// `route() where <condition>`, or `delete_key(…) where <condition>`, of which the condition counts.
+    statement: String,
+    /// An OTTL condition, in place of a statement.
+    condition: String,
+    /// Where what matches goes.
+    pipelines: Vec<String>,
+}
+
+/// A row that is settled.
+struct Row {
+    matched: Filter,
+    rest: Filter,
+    to: Arc<dyn Consumer>,
+}
+
+/// The condition of a row, out of its statement.
+fn condition(row: &RowConfig) -> Result<&str, String> {
+    match (row.condition.as_str(), row.statement.as_str()) {
+        ("", "") => Err("invalid route: no statement or condition provided".to_owned()),
+        ("", statement) => {
+            let text = statement.trim();
+            let after = text.strip_prefix("route()").map(str::trim_start);
+            match after {
+                Some("") => Ok("true"),
+                Some(after) => after.strip_prefix("where").map(str::trim_start).ok_or_else(|| {
+                    format!("unable to parse the statement {statement:?}: want route() where <condition>")
+                }),
+                None => Err(format!(
+                    "the statement {statement:?} is not supported: want route() where <condition>"
+                )),
+            }
+        }
+        (condition, "") => Ok(condition),
+        _ => Err("invalid route: both condition and statement provided".to_owned()),
+    }
+}
+
+fn context(row: &RowConfig, signal: Signal) -> Result<Context, String> {
+    let context = match row.context.as_str() {
+        "" => Some(Context::Resource),
+        "request" => return Err("the context \"request\" is not supported yet".to_owned()),
+        name => Context::named(name),
+    };
+    let fits = |context: &Context| match context {
+        Context::Resource => true,
+        Context::Log => signal == Signal::Logs,
+        Context::Span => signal == Signal::Traces,
+        Context::Metric | Context::DataPoint => signal == Signal::Metrics,
+        Context::Scope | Context::SpanEvent => false,
+    };
+    match context {
+        Some(context) if fits(&context) => Ok(context),
+        Some(context) => Err(format!("the context {:?} does not fit {signal}", context.name())),
+        None => Err(format!("invalid context: {}", row.context)),
+    }
+}
+
+/// The pipelines of a list, each of which has the connector as a receiver.
+fn pipelines(names: &[String], outputs: &Outputs) -> Result<Arc<dyn Consumer>, String> {
+    let mut heads = Vec::with_capacity(names.len());
+    for name in names {
+        let id = PipelineId::parse(name).map_err(|error| error.to_string())?;
+        let head = outputs.heads.get(&id).ok_or_else(|| {
+            let known: Vec<String> = outputs.heads.keys().map(|id| id.to_string()).collect();
+            format!("pipeline {name:?} does not have this connector as a receiver; have {}", known.join(", "))
+        })?;
+        heads.push(Arc::clone(head));
+    }
+    Ok(FanOut::over(heads))
+}
+
+fn create(
+    config: &ComponentConfig<'_>,
+    context_of: &ProcessorContext,
+    outputs: Outputs,
+) -> Result<Arc<dyn Consumer>, ConfigError> {
+    let log = FailureLog::new(config.id);
+    let config: Config = config.parse()?;
+    if config.table.is_empty() {
+        return Err(ConfigError::at("table", "invalid routing table: the routing table is empty"));
+    }
+    let mode = config.error_mode.map_or(ottl::ErrorMode::Propagate, |mode| mode.0);
+    let mut rows = Vec::with_capacity(config.table.len());
+    for (index, row) in config.table.iter().enumerate() {
+        let at = |message: String| ConfigError::at(&format!("table[{index}]"), message);
+        if row.pipelines.is_empty() {
+            return Err(at("invalid route: no pipelines defined".to_owned()));
+        }
+        let context = context(row, outputs.from).map_err(at)?;
+        let text = [condition(row).map_err(at)?.to_owned()];
+        let conditions =
+            || Conditions::new(context, Paths::Own, &text, mode).map_err(|error| at(error.to_string()));
+        rows.push(Row {
+            matched: Filter::keeping(vec![conditions()?]),
+            rest: Filter::dropping(vec![conditions()?]),
+            to: pipelines(&row.pipelines, &outputs).map_err(at)?,
+        });
+    }
+    let default = match config.default_pipelines.is_empty() {
+        true => None,
+        false => {
+            let default = pipelines(&config.default_pipelines, &outputs);
+            Some(default.map_err(|message| ConfigError::at("default_pipelines", message))?)
+        }
+    };
+    Ok(Arc::new(Routing { rows, default, log, clock: Arc::clone(&context_of.clock) }))
+}
+
+struct Routing {
+    rows: Vec<Row>,
+    default: Option<Arc<dyn Consumer>>,
+    log: FailureLog,
+    clock: Arc<dyn Clock>,
+}
+
+impl Routing {
+    /// What goes where.
+    fn parts(&self, batch: &Batch) -> Result<Vec<(&Arc<dyn Consumer>, Bytes)>, RunError> {
+        let now_ns = self.clock.now_ns();
+        let log = |text: &str, error: &RunError| self.log.hear(now_ns, text, error);
+        let mut parts = Vec::new();
+        let mut rest = batch.payload.clone();
+        for row in &self.rows {
+            let matched = row.matched.run(batch.signal, &rest, now_ns, &log)?.payload;
+            if matched.is_empty() {
+                continue;
+            }
+            parts.push((&row.to, matched));
+            rest = row.rest.run(batch.signal, &rest, now_ns, &log)?.payload;
+            if rest.is_empty() {
+                return Ok(parts);
+            }
+        }
+        if !rest.is_empty() {
+            parts.extend(self.default.as_ref().map(|default| (default, rest)));
+        }
+        Ok(parts)
+    }
+
+    async fn route(&self, batch: Batch) -> PipelineResult<AppendReport> {
+        let parts = self
+            .parts(&batch)
+            .map_err(|error| PipelineError::new(error.kind(), format!("routing connector: {error}")))?;
+        let mut report = AppendReport::default();
+        let mut sent = 0;
+        for (to, payload) in parts {
+            let items = item_count(batch.signal, &payload)?;
+            sent += items;
+            report.merge(to.consume(Batch { payload, items, ..batch.clone() }).await?);
+        }
+        // What matched nothing and has no default is dealt with by dropping it.
+        report.stored += batch.items.saturating_sub(sent);
+        Ok(report)
+    }
+}
+
+impl Consumer for Routing {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        Box::pin(self.route(batch))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::Signal;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use prost::Message as _;
+use serde_json::{Value as Json, json};
+
+use crate::connectors::Outputs;
+use crate::testing::{Destination, batch, processor_context};
+use crate::{Batch, ComponentConfig, ComponentId, ConfigError, Consumer, PipelineId};
+
+type Ends = BTreeMap<&'static str, Arc<Destination>>;
+
+fn routing(config: &Json) -> Result<(Arc<dyn Consumer>, Ends), ConfigError> {
+    let ends: Ends = ["logs/a", "logs/b", "logs/rest"].map(|name| (name, Destination::new())).into();
+    let head = |(name, end): (&&str, &Arc<Destination>)| {
+        (PipelineId::parse(name).expect("an id"), Arc::clone(end) as Arc<dyn Consumer>)
+    };
+    let outputs = Outputs { from: Signal::Logs, to: Signal::Logs, heads: ends.iter().map(head).collect() };
+    let id = ComponentId::parse("routing").expect("an id");
+    let made =
+        (super::FACTORY.create)(&ComponentConfig { id: &id, value: config }, &processor_context(), outputs)?;
+    Ok((made, ends))
+}
+
+fn request(severities: &[i32]) -> Batch {
+    let record = |severity: &i32| LogRecord { severity_number: *severity, ..LogRecord::default() };
+    let scope = ScopeLogs { log_records: severities.iter().map(record).collect(), ..ScopeLogs::default() };
+    let group = ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() };
+    let request = ExportLogsServiceRequest { resource_logs: vec![group] };
+    Batch { payload: Bytes::from(request.encode_to_vec()), ..batch("", severities.len() as u64) }
+}
+
+fn severities(end: &Destination) -> Vec<i32> {
+    let mut found = Vec::new();
+    for batch in end.seen.lock().iter() {
+        let request = ExportLogsServiceRequest::decode(batch.payload.clone()).expect("well-formed");
+        let records = request.resource_logs.into_iter().flat_map(|group| group.scope_logs);
+        found.extend(records.flat_map(|scope| scope.log_records).map(|record| record.severity_number));
+        assert_eq!(batch.items, found.len() as u64);
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_record_goes_where_the_first_row_that_matches_sends_it() {
+    let config = json!({
+        "default_pipelines": ["logs/rest"],
+        "table": [
+            {"context": "log", "condition": "severity_number >= SEVERITY_NUMBER_ERROR", "pipelines": ["logs/a"]},
+            {"context": "log", "statement": "route() where severity_number >= 9", "pipelines": ["logs/b"]},
+        ],
+    });
+    let (routing, ends) = routing(&config).expect("a good config");
+    let report = routing.consume(request(&[17, 9, 5, 18, 10])).await.expect("taken");
+    assert_eq!(report.stored, 5);
+    assert_eq!(severities(&ends["logs/a"]), [17, 18]);
+    assert_eq!(severities(&ends["logs/b"]), [9, 10]);
+    assert_eq!(severities(&ends["logs/rest"]), [5]);
+}
+
+#[tokio::test]
+async fn what_has_no_way_is_acknowledged_and_dropped() {
+    let config = json!({
+        "table": [{"condition": "attributes[\"x\"] != nil", "pipelines": ["logs/a"]}],
+    });
+    let (routing, ends) = routing(&config).expect("a good config");
+    assert_eq!(routing.consume(request(&[1, 2])).await.expect("taken").stored, 2);
+    assert!(ends.values().all(|end| end.seen.lock().is_empty()));
+}
+
+#[test]
+fn faulty_tables_are_refused() {
+    let check = |config: Json, want: &str| {
+        let error = routing(&config).err().expect("a fault").to_string();
+        assert!(error.contains(want), "{error}");
+    };
+    let row = |more: Json| {
+        let mut row = json!({"pipelines": ["logs/a"]});
+        row.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+        json!({"table": [row]})
+    };
+    check(json!({}), "the routing table is empty");
+    check(row(json!({})), "no statement or condition provided");
+    check(row(json!({"condition": "true", "statement": "route()"})), "both condition and statement");
+    check(row(json!({"condition": "true", "pipelines": ["logs/zzz"]})), "have logs/a, logs/b, logs/rest");
+    check(row(json!({"condition": "true", "pipelines": []})), "no pipelines defined");
+    check(row(json!({"condition": "nope"})), "unable to parse OTTL condition");
+    check(row(json!({"condition": "true", "context": "span"})), "the context \"span\" does not fit logs");
+    check(row(json!({"condition": "true", "context": "request"})), "is not supported yet");
+}
