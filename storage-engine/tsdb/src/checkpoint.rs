@@ -32,12 +32,13 @@ pub(crate) struct ReadCheckpoint {
     pub(crate) damaged: u64,
 }
 
-/// Writes a checkpoint record by record.
+/// Writes a checkpoint record by record. Dropped before it is finished, it leaves nothing.
 pub(crate) struct CheckpointWriter<'a> {
     disk: &'a dyn Disk,
     path: PathBuf,
     file: Box<dyn AppendFile>,
     bytes: u64,
+    is_finished: bool,
 }
 
 impl<'a> CheckpointWriter<'a> {
@@ -51,7 +52,7 @@ impl<'a> CheckpointWriter<'a> {
         }
         let mut file = disk.create(&temporary).map_err(fail)?;
         file.append(&header(sequence)).map_err(fail)?;
-        Ok(Self { disk, path, file, bytes: HEADER_BYTES as u64 })
+        Ok(Self { disk, path, file, bytes: HEADER_BYTES as u64, is_finished: false })
     }
 
     /// Adds a record.
@@ -68,12 +69,24 @@ impl<'a> CheckpointWriter<'a> {
 
     /// Makes it durable and puts it in the place of the one before. Returns its bytes.
     pub(crate) fn finish(mut self) -> Result<u64, TsdbError> {
-        let fail = |error| TsdbError::disk(&self.path, error);
+        let path = self.path.clone();
+        let fail = |error| TsdbError::disk(&path, error);
         self.file.sync_data().map_err(fail)?;
-        let dir = self.path.parent().expect("a checkpoint lies in a tenant's folder");
-        self.disk.rename(&filenames::temporary_checkpoint(dir), &self.path).map_err(fail)?;
+        let dir = path.parent().expect("a checkpoint lies in a tenant's folder");
+        self.disk.rename(&filenames::temporary_checkpoint(dir), &path).map_err(fail)?;
+        self.is_finished = true;
         self.disk.sync_dir(dir).map_err(fail)?;
         Ok(self.bytes)
+    }
+}
+
+impl Drop for CheckpointWriter<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // A full disk needs the room; the next checkpoint removes what stays.
+            let dir = self.path.parent().expect("a checkpoint lies in a tenant's folder");
+            let _ = self.disk.remove_file(&filenames::temporary_checkpoint(dir));
+        }
     }
 }
 

@@ -261,9 +261,10 @@ impl Head {
         self.flushed_ms.load(Ordering::Relaxed)
     }
 
-    /// Says that everything before `time_ms` is in blocks.
+    /// Says that everything before `time_ms` is in blocks. How late a sample is counts from there, too.
     pub(crate) fn set_flushed_ms(&self, time_ms: i64) {
         self.flushed_ms.fetch_max(time_ms, Ordering::Relaxed);
+        self.newest_ms.fetch_max(time_ms.saturating_sub(1), Ordering::Relaxed);
     }
 
     fn add_chunks(&self, chunks: i64) {

@@ -22,8 +22,11 @@ use crate::tenant::Tenant;
 
 mod admin;
 
-/// Time between two looks at what is due.
+/// Time between two looks at what is due; with short blocks, which only tests have, a quarter of one.
 const MAINTENANCE_EVERY: Duration = Duration::from_secs(5);
+
+/// Shortest time between two looks.
+const MAINTENANCE_EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// The metrics store. Clones share it.
 #[derive(Clone)]
@@ -116,11 +119,13 @@ impl Tsdb {
     /// Maintains the store from now on, as a task.
     pub fn start_maintenance(&self) {
         let (store, tasks) = (self.clone(), self.0.tasks.clone());
+        let quarter_ms = u64::try_from(self.0.settings.block_duration_ms / 4).unwrap_or_default();
+        let every = Duration::from_millis(quarter_ms).clamp(MAINTENANCE_EVERY_MIN, MAINTENANCE_EVERY);
         self.0.tasks.spawn("metrics-maintenance", async move {
             loop {
                 tokio::select! {
                     () = tasks.cancelled() => return,
-                    () = tokio::time::sleep(MAINTENANCE_EVERY) => {}
+                    () = tokio::time::sleep(every) => {}
                 }
                 let store = store.clone();
                 let done = tasks.spawn_blocking("metrics-maintenance-run", move || store.maintain()).await;

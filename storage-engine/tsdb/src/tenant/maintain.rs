@@ -28,15 +28,17 @@ impl Tenant {
     /// Does what is due, of compaction one step. Blocks on the disk.
     pub(crate) fn maintain(&self) -> StorageResult<()> {
         let state = &mut *self.maintenance.lock();
-        let mut flushed = false;
-        while let Some(range) = self.head.due() {
+        let mut flushed = None;
+        // A range that got samples while it was written is due again, but not at once.
+        while let Some(range) = self.head.due()
+            && flushed.replace(range) != Some(range)
+        {
             self.flush_range(range)?;
-            flushed = true;
         }
         let least = self.head.checkpoint_log_bytes();
         // Not below the size of the last checkpoint, so that no more is written for checkpoints than for the log.
         let least = if least == 0 { 1 } else { least.max(state.checkpoint_bytes) };
-        if flushed || self.log_bytes.load(Ordering::Relaxed) >= least {
+        if flushed.is_some() || self.log_bytes.load(Ordering::Relaxed) >= least {
             self.head.forget_empty_series();
             self.checkpoint(state)?;
         }
@@ -146,6 +148,7 @@ impl Tenant {
 
     /// Writes a checkpoint and removes the log in front of it.
     fn checkpoint(&self, state: &mut Maintenance) -> Result<(), TsdbError> {
+        let log_bytes = self.log_bytes.swap(0, Ordering::Relaxed);
         let written = self.write_checkpoint();
         match &written {
             Ok((sequence, bytes)) => {
@@ -153,14 +156,16 @@ impl Tenant {
                 self.metrics.checkpoints.increment(1);
                 self.wal.truncate_before(*sequence)?;
             }
-            Err(_) => self.metrics.checkpoints_failed.increment(1),
+            Err(_) => {
+                self.log_bytes.fetch_add(log_bytes, Ordering::Relaxed);
+                self.metrics.checkpoints_failed.increment(1);
+            }
         }
         written.map(|_| ())
     }
 
     /// Returns the place of the log that the checkpoint stands for, and its size.
     fn write_checkpoint(&self) -> Result<(u64, u64), TsdbError> {
-        self.log_bytes.store(0, Ordering::Relaxed);
         let sequence = self.head.log_position(|| self.wal.next_sequence());
         let mut writer = CheckpointWriter::begin(&*self.disk, &self.dir, sequence)?;
         self.write_metadata(|record| writer.add(record))?;

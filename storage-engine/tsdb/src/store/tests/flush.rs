@@ -105,6 +105,11 @@ async fn late_samples_for_a_range_that_was_flushed_are_found_and_come_into_one_b
     store = restart(&disk, store);
     assert_eq!(read_all(&store).await["up"], expected);
     store.flush(&tenant()).await.expect("flushed");
+    store = restart(&disk, store);
+    let outcome =
+        store.append(&tenant(), batch(&[(series(&store, "up"), 2199, 1.0)])).await.expect("durable");
+    assert_eq!(outcome.report.rejected[0].reason, reject_reason::TOO_OLD, "with an empty head, too");
+    store.flush(&tenant()).await.expect("flushed");
     for _ in 0..5 {
         store.maintain();
     }
