@@ -41,15 +41,12 @@ const SECTIONS: [&str; 9] = [
 ];
 
 /// Keys that later versions have. Naming them in a config is an error that says so.
-const NOT_YET: [&[&str]; 10] = [
+const NOT_YET: [&[&str]; 7] = [
     &["compactor"],
     &["rules"],
     &["server", "store_api"],
     &["storage", "bucket"],
     &["storage", "external_labels"],
-    &["storage", "metrics", "block_duration"],
-    &["storage", "metrics", "retention"],
-    &["storage", "metrics", "out_of_order_window"],
     &["query", "store_apis"],
     &["service", "telemetry", "traces"],
 ];

@@ -1,5 +1,6 @@
 //! The stores of this process: opened, handed to exporters and APIs, closed.
 
+mod metrics;
 mod unopened;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use exporters::Stores;
 use logstore::{LogStore, LogStoreSettings};
 use runtime::{Clock, Disk, LocalDisk, MemoryBudget, Tasks};
 use storage_api::{LogFollower, LogQuerier, MetricsAdmin, MetricsQuerier};
-use tsdb::{Tsdb, TsdbSettings};
+use tsdb::Tsdb;
 
 use crate::api::loki::deletes::{DeleteRequests, MaskedQuerier};
 use crate::config::types::{Durability, StorageConfig};
@@ -48,8 +49,7 @@ impl OpenStores {
         let log_deletes = tasks
             .spawn_blocking("open_log_deletes", move || DeleteRequests::open(deletes_disk, deletes_file));
         let log_deletes = Arc::new(log_deletes.await??);
-        let mut metrics_settings = TsdbSettings::default();
-        metrics_settings.wal.durability = durability(config.metrics.durability);
+        let metrics_settings = metrics::settings(&config.metrics);
         let log_settings = LogStoreSettings {
             durability: durability(config.logs.durability),
             retention: Some(config.logs.retention).filter(|retention| !retention.is_zero()),
@@ -76,6 +76,7 @@ impl OpenStores {
         let logs = logs.with_context(|| format!("opening the log store in {shown}"));
         match (metrics, logs) {
             (Ok(metrics), Ok(logs)) => {
+                metrics.start_maintenance();
                 Ok(Self { _lock: lock, metrics: Arc::new(metrics), logs: Arc::new(logs), log_deletes })
             }
             (Ok(metrics), Err(error)) => {
@@ -109,7 +110,7 @@ impl OpenStores {
 
     /// Figures, deletion and snapshots of the metrics store, if it has them.
     pub(crate) fn metrics_admin(&self) -> Option<Arc<dyn MetricsAdmin>> {
-        None
+        Some(self.metrics.clone())
     }
 
     /// What LogQL reads from.

@@ -47,8 +47,8 @@ fn faults_name_file_line_path_and_what_is_allowed() {
         ),
         ("storage:\n  bucket: {type: S3}", "yaml::2:3: storage::bucket: is not supported by this version"),
         (
-            "storage:\n  metrics: {retention: 15d}",
-            "yaml::2:13: storage::metrics::retention: is not supported by this version",
+            "storage:\n  metrics: {retention_size: 1.5GB}",
+            "yaml::2:13: storage::metrics::retention_size: invalid size \"1.5GB\", want a whole number, with a unit of B, KB, MB, GB, TB, PB, EB, e.g. 10GB",
         ),
         ("compactor: {}", "yaml::1:1: compactor: is not supported by this version"),
         (

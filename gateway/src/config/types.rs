@@ -9,9 +9,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+mod metrics_store;
 mod server;
 mod telemetry;
 
+pub use metrics_store::MetricsStoreConfig;
 pub use server::{LokiApiConfig, PrometheusApiConfig, ServerConfig};
 pub use telemetry::{
     LogEncoding, LogLevel, LogsConfig, MetricsConfig, MetricsLevel, PrometheusReader, TelemetryConfig,
@@ -51,14 +53,6 @@ impl Default for StorageConfig {
             logs: LogStoreConfig::default(),
         }
     }
-}
-
-/// `storage.metrics`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MetricsStoreConfig {
-    /// When a write is acknowledged. Default `group`.
-    pub durability: Durability,
 }
 
 /// `storage.logs`.
