@@ -92,7 +92,7 @@ class Tidegate(Process):
     """The gateway on free ports, its data in a folder of its own."""
 
     def __init__(self, folder, exporters="", metrics=(), logs=(), traces=(), processors="", use=("memory_limiter",),
-                 limit_mib=2048, name="tidegate"):
+                 limit_mib=2048, name="tidegate", storage=""):
         self.grpc, self.http, self.prometheus, self.loki = (free_port() for _ in range(4))
         metrics, logs, traces = list(metrics) or ["metrics_store"], list(logs) or ["log_store"], list(traces) or ["nop"]
         config = folder / f"{name}.yaml"
@@ -119,6 +119,7 @@ server:
   loki: {{endpoint: "127.0.0.1:{self.loki}"}}
 storage:
   directory: {folder / (name + "-data")}
+{storage}
 """
         )
         super().__init__(name, [TARGET / "tidegate", "--config", config], folder)

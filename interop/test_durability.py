@@ -11,12 +11,16 @@ from conftest import Tidegate, loadtest
 ROUNDS = int(os.environ.get("INTEROP_KILL_ROUNDS", "6"))
 
 
-@pytest.mark.parametrize("signal", ["metrics", "logs"])
-def test_acked_data_survives_kill_9(tmp_path, signal):
+# Blocks so short that flush, checkpoint and compaction run all the time.
+SHORT_BLOCKS = "  metrics: {block_duration: 1s, out_of_order_window: 30m}"
+
+
+@pytest.mark.parametrize(("signal", "storage"), [("metrics", ""), ("metrics", SHORT_BLOCKS), ("logs", "")])
+def test_acked_data_survives_kill_9(tmp_path, signal, storage):
     seed = int(os.environ.get("INTEROP_SEED", time.time()))
     print(f"seed {seed}")
     rng = random.Random(seed)
-    gateway = Tidegate(tmp_path)
+    gateway = Tidegate(tmp_path, storage=storage)
     gateway.start()
     try:
         for number in range(ROUNDS):
@@ -40,6 +44,10 @@ def test_acked_data_survives_kill_9(tmp_path, signal):
             verdict = report["verify"]
             faults = {key: verdict[key] for key in ("lost", "duplicated", "wrong")}
             assert faults == {"lost": 0, "duplicated": 0, "wrong": 0}, (number, report)
+        if storage:
+            folder = tmp_path / "tidegate-data" / "metrics" / "default"
+            blocks = [entry for entry in folder.iterdir() if len(entry.name) == 26]
+            assert blocks and (folder / "checkpoint").exists(), list(folder.iterdir())
     finally:
         gateway.kill()
 
