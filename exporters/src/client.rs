@@ -1,12 +1,14 @@
 //! What exporters that speak over the network share: TLS, headers, the two transports and what their answers mean.
 
+mod auth;
 mod config;
 mod forwarder;
 mod grpc;
 mod http;
 mod status;
 
-pub(crate) use config::{Headers, TlsConfig, split, unsupported};
+pub(crate) use auth::{AuthConfig, Credentials};
+pub(crate) use config::{Headers, TlsConfig, TlsVersion, split, unsupported};
 pub(crate) use forwarder::{Attempts, Forwarder, SendingConfig};
 pub(crate) use grpc::{GrpcClient, GrpcSettings};
 pub(crate) use http::{HttpClient, HttpClientConfig, HttpResponse};

@@ -71,10 +71,10 @@ fn create(
     let id = config.id;
     let (client_part, rest) = split(config.value, HttpClientConfig::KEYS);
     let (sending_part, own_part) = split(&rest, SendingConfig::KEYS);
-    let client_config: HttpClientConfig = ComponentConfig { id, value: &client_part }.parse()?;
+    let mut client_config: HttpClientConfig = ComponentConfig { id, value: &client_part }.parse()?;
     let sending: SendingConfig = ComponentConfig { id, value: &sending_part }.parse()?;
     let config: Config = ComponentConfig { id, value: &own_part }.parse()?;
-    client_config.validate()?;
+    client_config.validate(&context.extensions)?;
     config.validate()?;
     let settings = sending.settings(ConfigDuration::from_secs(30))?;
     let attempts = LokiAttempts {

@@ -12,7 +12,7 @@ use http::Uri;
 use model::{AppendReport, Signal};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineResult, Stability,
+    ExporterFactory, Extensions, PipelineResult, Stability,
 };
 use runtime::Tasks;
 use serde::Deserialize;
@@ -23,8 +23,8 @@ use wire::otlp::response_from_protobuf;
 
 use crate::Stores;
 use crate::client::{
-    Attempts, Forwarder, GrpcClient, GrpcSettings, Headers, SendingConfig, TlsConfig, not_started,
-    otlp_report, split, unsupported,
+    Attempts, AuthConfig, Credentials, Forwarder, GrpcClient, GrpcSettings, Headers, SendingConfig,
+    TlsConfig, TlsVersion, not_started, otlp_report, split, unsupported,
 };
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
@@ -58,7 +58,8 @@ struct Config {
     read_buffer_size: u64,
     /// Read for compatibility, no effect.
     write_buffer_size: u64,
-    auth: Option<Value>,
+    /// The extension that puts credentials on requests. Default none.
+    auth: Option<AuthConfig>,
     middlewares: Option<Value>,
     user_agent: Option<Value>,
     batcher: Option<Value>,
@@ -105,11 +106,12 @@ impl Default for Config {
 }
 
 impl Config {
-    fn settings(&self) -> Result<GrpcSettings, ConfigError> {
+    fn settings(&self, extensions: &Extensions) -> Result<GrpcSettings, ConfigError> {
         self.tls.validate()?;
         unsupported(&[
             ("tls.insecure_skip_verify", self.tls.insecure_skip_verify),
-            ("auth", self.auth.is_some()),
+            ("tls.min_version", self.tls.versions()[0] == Some(TlsVersion::V13)),
+            ("tls.max_version", self.tls.versions()[1] == Some(TlsVersion::V12)),
             ("middlewares", self.middlewares.is_some()),
             ("user_agent", self.user_agent.is_some()),
             ("batcher", self.batcher.is_some()),
@@ -128,6 +130,7 @@ impl Config {
             uri: uri(&self.endpoint, self.tls.insecure)?,
             tls: self.tls.clone(),
             headers: self.headers.to_map()?,
+            credentials: Credentials::resolve(self.auth.as_ref(), extensions)?,
             encoding: encoding(&self.compression)?,
             keepalive: {
                 let keepalive = self.keepalive.clone().unwrap_or_default();
@@ -189,7 +192,7 @@ fn create(
     let settings = sending.settings(ConfigDuration::from_secs(5))?;
     let attempts = OtlpAttempts {
         id: id.clone(),
-        settings: config.settings()?,
+        settings: config.settings(&context.extensions)?,
         timeout: settings.timeout,
         client: OnceLock::new(),
         tasks: context.tasks.clone(),

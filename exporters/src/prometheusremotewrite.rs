@@ -221,9 +221,9 @@ fn create(
 ) -> Result<Arc<dyn Exporter>, ConfigError> {
     let id = config.id;
     let (client_part, own_part) = split(config.value, HttpClientConfig::KEYS);
-    let client_config: HttpClientConfig = ComponentConfig { id, value: &client_part }.parse()?;
+    let mut client_config: HttpClientConfig = ComponentConfig { id, value: &client_part }.parse()?;
     let config: Config = ComponentConfig { id, value: &own_part }.parse()?;
-    client_config.validate()?;
+    client_config.validate(&context.extensions)?;
     config.validate()?;
     let give_up = CancellationToken::new();
     let queue = config.remote_write_queue;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use reqwest::{Client, StatusCode};
 use serde_json::json;
 use tidegate::config::Config;
@@ -178,6 +179,81 @@ async fn the_own_metrics_are_named_as_a_reader_asks() {
     gateway.shutdown().await.expect("drains in time");
 }
 
+/// A gateway whose senders need a certificate and a password, and one that has them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_gateway_sends_to_another_over_mutual_tls_with_a_password() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec!["authority".to_owned()]).expect("a name");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("writable");
+        path.display().to_string()
+    };
+    let issue = |name: &str| {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        let cert = params.signed_by(&key, &authority).expect("a certificate");
+        (write(&format!("{name}.pem"), &cert.pem()), write(&format!("{name}-key.pem"), &key.serialize_pem()))
+    };
+    let ca = write("ca.pem", &authority.pem());
+    let ((cert, key), (client_cert, client_key)) = (issue("localhost"), issue("sender"));
+    let hash = bcrypt::hash("pw", 4).expect("a hash");
+    let tls = format!("{{cert_file: {cert}, key_file: {key}, client_ca_file: {ca}, min_version: '1.3'}}");
+    let central = start(
+        &folder.path().join("central"),
+        &[
+            &format!(
+                "extensions={{basicauth: {{htpasswd: {{inline: 'agent:{}'}}}}}}",
+                hash.replace('$', "$$")
+            ),
+            "service.extensions=[basicauth]",
+            &format!("receivers.otlp.protocols.grpc.tls={tls}"),
+            &format!("receivers.otlp.protocols.http.tls={tls}"),
+            "receivers.otlp.protocols.grpc.auth={authenticator: basicauth}",
+            "receivers.otlp.protocols.http.auth={authenticator: basicauth}",
+            "exporters={log_store: null}",
+            "service.pipelines.logs.exporters=[log_store]",
+            "server.loki.endpoint=127.0.0.1:0",
+        ],
+    )
+    .await;
+    let port = |what: &str| central.address(what).expect("is listened on").port();
+    let tls = format!("{{ca_file: {ca}, cert_file: {client_cert}, key_file: {client_key}}}");
+    let client = "auth: {authenticator: basicauth/client}, sending_queue: {enabled: false}";
+    let exporters = [
+        format!("otlp: {{endpoint: 'localhost:{}', tls: {tls}, {client}}}", port("OTLP gRPC")),
+        format!("otlphttp: {{endpoint: 'https://localhost:{}', tls: {tls}, {client}}}", port("OTLP HTTP")),
+    ];
+    for exporter in exporters {
+        let kind = exporter.split(':').next().expect("starts with its type");
+        let sets = [
+            "extensions={basicauth/client: {client_auth: {username: agent, password: pw}}}",
+            "service.extensions=[basicauth/client]",
+            &format!("exporters={{{exporter}}}"),
+            "service.pipelines.logs.processors=[]",
+            &format!("service.pipelines.logs.exporters=[{kind}]"),
+        ];
+        let agent = start(&folder.path().join("agent"), &sets).await;
+        let sent = Client::new().post(url(&agent, "OTLP HTTP", "/v1/logs")).json(&line()).send().await;
+        let sent = sent.expect("an answer");
+        let status = sent.status();
+        assert_eq!(status, StatusCode::OK, "{kind}: {}", sent.text().await.expect("a body"));
+        agent.shutdown().await.expect("drains in time");
+    }
+    let lines = url(
+        &central,
+        "Loki API",
+        "/loki/api/v1/query?query=sum(count_over_time({service_name=~\".%2B\"}[1h]))",
+    );
+    let lines: serde_json::Value =
+        Client::new().get(lines).send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(lines["data"]["result"][0]["value"][1], "2", "one over each protocol: {lines}");
+    central.shutdown().await.expect("drains in time");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_under_load_refuses_no_request() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -226,6 +302,10 @@ async fn a_config_that_cannot_run_leaves_the_old_one_running() {
         (endpoint.as_str(), "cannot listen on"),
         ("service.pipelines.logs.processors=[none]", "references processor \"none\" which is not configured"),
         ("query.max_concurrency=3", "query::max_concurrency changed, which needs a restart"),
+        (
+            "service.telemetry.logs.level=debug",
+            "service::telemetry::logs::level changed, which needs a restart",
+        ),
     ] {
         let error = gateway.reload(config(folder.path(), &[set])).await.expect_err("cannot run");
         assert!(format!("{error:#}").contains(want), "{error:#}");

@@ -33,13 +33,32 @@ pub(crate) struct TlsConfig {
     key_pem: Option<Opaque>,
     /// Name to check in the server's certificate instead of the endpoint's.
     pub(crate) server_name_override: String,
-    /// Lowest version, 1.2; a higher one cannot be asked for yet.
+    /// Lowest version: `1.2` (default) or, over HTTP, `1.3`.
     min_version: Option<Value>,
+    /// Highest version: `1.3` (default) or, over HTTP, `1.2`.
     max_version: Option<Value>,
     cipher_suites: Option<Value>,
     curve_preferences: Option<Value>,
     reload_interval: Option<Value>,
     tpm: Option<Value>,
+}
+
+/// A version of TLS that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TlsVersion {
+    V12,
+    V13,
+}
+
+/// The version that a key asks for; `None` for one that there is not. YAML reads a bare `1.2` as a number.
+fn version(asked: Option<&Value>) -> Option<Option<TlsVersion>> {
+    let Some(asked) = asked else { return Some(None) };
+    let text = asked.as_str().map_or_else(|| asked.to_string(), str::to_owned);
+    match text.as_str() {
+        "1.2" => Some(Some(TlsVersion::V12)),
+        "1.3" => Some(Some(TlsVersion::V13)),
+        _ => None,
+    }
 }
 
 /// Certificates and keys, read.
@@ -84,19 +103,25 @@ impl TlsConfig {
         if has_cert != (self.key_file.is_some() || self.key_pem.is_some()) {
             return at("cert_file", "provide both certificate and key, or neither");
         }
-        if let Some(version) = &self.min_version
-            && version.as_str() != Some("1.2")
-            && version.as_f64() != Some(1.2)
-        {
-            return at("min_version", "only 1.2 is supported yet");
+        let (min, max) = (version(self.min_version.as_ref()), version(self.max_version.as_ref()));
+        let (Some(min), Some(max)) = (min, max) else {
+            let key = if min.is_none() { "min_version" } else { "max_version" };
+            return at(key, "unsupported TLS version, have 1.2 and 1.3");
+        };
+        if min.is_some_and(|min| max.is_some_and(|max| min > max)) {
+            return at("min_version", "must not be higher than max_version");
         }
         unsupported(&[
-            ("tls.max_version", self.max_version.is_some()),
             ("tls.cipher_suites", self.cipher_suites.is_some()),
             ("tls.curve_preferences", self.curve_preferences.is_some()),
             ("tls.reload_interval", self.reload_interval.is_some()),
             ("tls.tpm", self.tpm.is_some()),
         ])
+    }
+
+    /// Lowest and highest version, if the config says.
+    pub(crate) fn versions(&self) -> [Option<TlsVersion>; 2] {
+        [&self.min_version, &self.max_version].map(|asked| version(asked.as_ref()).flatten())
     }
 
     /// Reads the files that the config names.

@@ -24,7 +24,7 @@ use wire::compression::Encoding;
 use wire::rpc_status::Status;
 
 use super::status::grpc_failure;
-use super::{TlsConfig, USER_AGENT, permanent};
+use super::{Credentials, TlsConfig, USER_AGENT, permanent};
 
 /// Largest answer that is read, as OTLP asks of clients.
 const RESPONSE_BYTES_MAX: usize = 4 << 20;
@@ -43,6 +43,8 @@ pub(crate) struct GrpcSettings {
     pub(crate) tls: TlsConfig,
     /// What every request carries.
     pub(crate) headers: HeaderMap,
+    /// What every request carries besides, as it is at that moment.
+    pub(crate) credentials: Credentials,
     /// `grpc-encoding` and how bodies are written; identity sends them as they are.
     pub(crate) encoding: (&'static str, Encoding),
     /// Interval and timeout of HTTP/2 pings, and whether idle connections ping too.
@@ -135,6 +137,7 @@ impl GrpcClient {
         *request.uri_mut() = Uri::from_static(path);
         let headers = request.headers_mut();
         headers.extend(self.settings.headers.clone());
+        self.settings.credentials.add_to(headers)?;
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         if is_compressed {

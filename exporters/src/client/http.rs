@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use model::ErrorKind;
-use pipelines::{ConfigDuration, ConfigError, PipelineError, PipelineResult};
+use pipelines::{ConfigDuration, ConfigError, Extensions, PipelineError, PipelineResult};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Headers, TlsConfig, USER_AGENT, unsupported};
+use super::{AuthConfig, Credentials, Headers, TlsConfig, TlsVersion, USER_AGENT, unsupported};
 
 /// Largest body of an answer that is read, as OTLP asks of clients.
 const RESPONSE_BYTES_MAX: usize = 4 << 20;
@@ -39,7 +39,10 @@ pub(crate) struct HttpClientConfig {
     write_buffer_size: u64,
     /// Read for compatibility, no effect: there is one host.
     max_idle_conns: u64,
-    auth: Option<Value>,
+    /// The extension that puts credentials on requests. Default none.
+    auth: Option<AuthConfig>,
+    #[serde(skip)]
+    credentials: Credentials,
     middlewares: Option<Value>,
     cookies: Option<Value>,
     max_conns_per_host: Option<Value>,
@@ -62,6 +65,7 @@ impl Default for HttpClientConfig {
             write_buffer_size: 0,
             max_idle_conns: 0,
             auth: None,
+            credentials: Credentials::default(),
             middlewares: None,
             cookies: None,
             max_conns_per_host: None,
@@ -95,12 +99,12 @@ impl HttpClientConfig {
         "compression_params",
     ];
 
-    /// Refuses what contradicts itself and what is not there.
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    /// Refuses what contradicts itself and what is not there, and finds the extensions that it names.
+    pub(crate) fn validate(&mut self, extensions: &Extensions) -> Result<(), ConfigError> {
         self.tls.validate()?;
+        self.credentials = Credentials::resolve(self.auth.as_ref(), extensions)?;
         unsupported(&[
             ("tls.server_name_override", !self.tls.server_name_override.is_empty()),
-            ("auth", self.auth.is_some()),
             ("middlewares", self.middlewares.is_some()),
             ("cookies", self.cookies.is_some()),
             ("max_conns_per_host", self.max_conns_per_host.is_some()),
@@ -118,6 +122,8 @@ pub(crate) struct HttpClient {
     client: reqwest::Client,
     /// What every request carries.
     headers: HeaderMap,
+    /// What every request carries besides, as it is at that moment.
+    credentials: Credentials,
 }
 
 /// An answer, its body cut off at the limit.
@@ -166,9 +172,22 @@ impl HttpClient {
             cert.extend_from_slice(&key);
             builder = builder.identity(reqwest::Identity::from_pem(&cert).map_err(bad_pem)?);
         }
+        let version = |asked: Option<TlsVersion>| {
+            asked.map(|version| match version {
+                TlsVersion::V12 => reqwest::tls::Version::TLS_1_2,
+                TlsVersion::V13 => reqwest::tls::Version::TLS_1_3,
+            })
+        };
+        let [min, max] = config.tls.versions().map(version);
+        if let Some(min) = min {
+            builder = builder.tls_version_min(min);
+        }
+        if let Some(max) = max {
+            builder = builder.tls_version_max(max);
+        }
         let client = builder.build();
         let client = client.map_err(|error| invalid(format!("cannot make an HTTP client: {error}")))?;
-        Ok(Self { client, headers })
+        Ok(Self { client, headers, credentials: config.credentials.clone() })
     }
 
     /// What every request carries by configuration.
@@ -186,6 +205,8 @@ impl HttpClient {
         let unreachable = |error: reqwest::Error| {
             PipelineError::new(ErrorKind::Unavailable, format!("Post {url:?}: {}", chain(error)))
         };
+        let mut headers = headers;
+        self.credentials.add_to(&mut headers)?;
         let mut response =
             self.client.post(url).headers(headers).body(body).send().await.map_err(unreachable)?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

@@ -128,8 +128,15 @@ fn faulty_configs_are_refused_by_path() {
     check(json!({"logs_endpoint": "x"}), "logs_endpoint: \"x\" is not a URL");
     check(json!({"endpoint": url, "compression": "br"}), "compression: unsupported content encoding \"br\"");
     check(json!({"endpoint": url, "encoding": "xml"}), "encoding: unknown variant `xml`");
-    check(json!({"endpoint": url, "auth": {}}), "auth: is not supported yet");
-    check(json!({"endpoint": url, "tls": {"min_version": "1.3"}}), "tls::min_version: only 1.2 is supported");
+    check(json!({"endpoint": url, "auth": {}}), "auth: missing field `authenticator`");
+    check(
+        json!({"endpoint": url, "tls": {"min_version": "1.1"}}),
+        "tls::min_version: unsupported TLS version",
+    );
+    check(
+        json!({"endpoint": url, "tls": {"min_version": "1.3", "max_version": 1.2}}),
+        "tls::min_version: must not be higher than max_version",
+    );
     check(
         json!({"endpoint": url, "profiles_endpoint": url}),
         "profiles_endpoint: unknown field `profiles_endpoint`",

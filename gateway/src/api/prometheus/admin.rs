@@ -20,12 +20,12 @@ const LIST_DEFAULT: usize = 10;
 /// Most entries of such a list.
 const LIST_MAX: usize = 10_000;
 
-/// The administration, where the config switches it on.
-fn admin(api: &PrometheusApi) -> Result<&Arc<dyn MetricsAdmin>, ApiError> {
-    if !api.is_admin_enabled {
-        return Err(ApiError::new(ErrorType::Unavailable, "admin APIs disabled"));
+/// Refuses where the config does not switch the administration on.
+fn must_be_enabled(api: &PrometheusApi) -> Result<(), ApiError> {
+    match api.is_admin_enabled {
+        true => Ok(()),
+        false => Err(ApiError::new(ErrorType::Unavailable, "admin APIs disabled")),
     }
-    store(api)
 }
 
 fn store(api: &PrometheusApi) -> Result<&Arc<dyn MetricsAdmin>, ApiError> {
@@ -36,7 +36,7 @@ fn store(api: &PrometheusApi) -> Result<&Arc<dyn MetricsAdmin>, ApiError> {
 /// `POST|PUT admin/tsdb/delete_series`.
 pub(super) async fn delete_series(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
-        let admin = admin(&api)?;
+        must_be_enabled(&api)?;
         let (tenant, form) = tenant_and_form(request).await?;
         if !form.has("match[]") {
             return Err(ApiError::bad_data("no match[] parameter provided"));
@@ -44,6 +44,7 @@ pub(super) async fn delete_series(State(api): Shared, request: Request<Body>) ->
         let start = time_or(&form, "start", i64::MIN)?;
         let end = time_or(&form, "end", i64::MAX)?;
         let selectors = matchers(&form)?;
+        let admin = store(&api)?;
         if start <= end {
             for selector in &selectors {
                 let deleted = admin.delete(&tenant, selector, TimeRange::new(start, end)).await;
@@ -58,9 +59,9 @@ pub(super) async fn delete_series(State(api): Shared, request: Request<Body>) ->
 /// `POST|PUT admin/tsdb/clean_tombstones`.
 pub(super) async fn clean_tombstones(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
-        let admin = admin(&api)?;
+        must_be_enabled(&api)?;
         let (tenant, _) = tenant_and_form(request).await?;
-        admin.clean_tombstones(&tenant).await.map_err(|error| ApiError::storage(&error))?;
+        store(&api)?.clean_tombstones(&tenant).await.map_err(|error| ApiError::storage(&error))?;
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     answer.await.unwrap_or_else(ApiError::into_response)
@@ -69,7 +70,7 @@ pub(super) async fn clean_tombstones(State(api): Shared, request: Request<Body>)
 /// `POST|PUT admin/tsdb/snapshot`.
 pub(super) async fn snapshot(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
-        let admin = admin(&api)?;
+        must_be_enabled(&api)?;
         let (tenant, form) = tenant_and_form(request).await?;
         let skip_head = match form.get("skip_head").unwrap_or("") {
             "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
@@ -80,7 +81,8 @@ pub(super) async fn snapshot(State(api): Shared, request: Request<Body>) -> Resp
                 return Err(ApiError::parameter("skip_head", message));
             }
         };
-        let name = admin.snapshot(&tenant, skip_head).await.map_err(|error| ApiError::storage(&error))?;
+        let name =
+            store(&api)?.snapshot(&tenant, skip_head).await.map_err(|error| ApiError::storage(&error))?;
         Ok(success(json!({"name": name})))
     };
     answer.await.unwrap_or_else(ApiError::into_response)

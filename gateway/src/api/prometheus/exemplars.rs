@@ -24,7 +24,7 @@ pub(super) async fn query(State(api): Shared, request: Request<Body>) -> Respons
             return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
         }
         let expr = promql::parse_expr(form.get("query").unwrap_or(""), promql::ParseOptions::default())
-            .map_err(|error| ApiError::query(&error))?;
+            .map_err(|error| ApiError::bad_data(error.to_string()))?;
         let selectors = selectors(&expr);
         if selectors.is_empty() {
             return Ok(StatusCode::NO_CONTENT.into_response());
