@@ -15,8 +15,16 @@ use super::generation::Generation;
 use super::{Gateway, build, check, describe, end, for_exporters, listeners, needs_stores, wanted};
 use crate::config::Config;
 
-/// Sections of which a change needs a restart, because open stores and query engines depend on them.
-const FIXED: [&str; 3] = ["server", "storage", "query"];
+/// Sections of which a change needs a restart: open stores and query engines depend on them, and the log of the process
+/// and what names it are set once.
+const FIXED: [&str; 6] = [
+    "/server",
+    "/storage",
+    "/query",
+    "/service/telemetry/logs",
+    "/service/telemetry/resource",
+    "/service/telemetry/metrics/level",
+];
 
 impl Gateway {
     /// Runs another config from now on. On an error the old one goes on untouched.
@@ -78,12 +86,15 @@ impl Gateway {
     /// Sections that cannot change while the process runs.
     fn refuse_fixed(&self, config: &Config) -> anyhow::Result<()> {
         for section in FIXED {
-            let (old, new) = (self.config.value().get(section), config.value().get(section));
-            let keys = changed(old, new);
-            if !keys.is_empty() {
-                let keys: Vec<String> = keys.into_iter().map(|key| format!("{section}::{key}")).collect();
-                bail!("{} changed, which needs a restart", keys.join(", "));
+            let (old, new) = (self.config.value().pointer(section), config.value().pointer(section));
+            if old.unwrap_or(&Value::Null) == new.unwrap_or(&Value::Null) {
+                continue;
             }
+            let name = section.trim_start_matches('/').replace('/', "::");
+            let keys: Vec<String> =
+                changed(old, new).into_iter().map(|key| format!("{name}::{key}")).collect();
+            let what = if keys.is_empty() { name } else { keys.join(", ") };
+            bail!("{what} changed, which needs a restart");
         }
         if self.stores.is_none() && needs_stores(config) {
             bail!("a pipeline leads to a store now, which needs a restart");
