@@ -74,8 +74,8 @@ fn create(
     Ok(Arc::new(LogStore { shared: Arc::new(shared), tasks: context.tasks.clone() }))
 }
 
-/// Payloads above this are translated off the async threads: about 700 records, 300 µs.
-const INLINE_BYTES_MAX: usize = 256 << 10;
+/// Payloads above this are translated off the async threads: about 1700 records, 500 µs.
+const INLINE_BYTES_MAX: usize = 1 << 20;
 
 /// Idle translators that are kept: as many as batches are translated at the same time. Each may hold a cache of
 /// resources of 8 MiB.

@@ -75,9 +75,16 @@ pub trait Disk: Send + Sync {
         if self.exists(temporary) {
             self.remove_file(temporary)?;
         }
-        let mut file = self.create(temporary)?;
-        file.append(bytes)?;
-        file.sync_data()?;
+        let write = || {
+            let mut file = self.create(temporary)?;
+            file.append(bytes)?;
+            file.sync_data()
+        };
+        if let Err(error) = write() {
+            // On a full disk what was written only takes room from others.
+            let _ = self.remove_file(temporary);
+            return Err(error);
+        }
         self.rename(temporary, path)?;
         self.sync_dir(parent)
     }

@@ -58,6 +58,58 @@ pub struct StreamSummary {
     pub bytes: u64,
 }
 
+/// Which entries to count without reading them.
+#[derive(Clone, Debug)]
+pub struct LogCountSelect {
+    /// Whose data.
+    pub tenant: TenantId,
+    /// Nanoseconds, both ends included. Buckets that it cuts may be counted in full.
+    pub range: TimeRange,
+    /// All must match the stream's labels; empty means every stream.
+    pub matchers: Vec<Matcher>,
+    /// Labels by which the counts will be told apart: those of streams and `detected_level`; entries whose metadata
+    /// has another of them are not counted. `None` when all metadata matters: only entries without any are counted.
+    pub by: Option<Vec<String>>,
+    /// Length of a bucket, minutes, at least 1.
+    pub bucket_minutes: i64,
+    /// Minutes since the Unix epoch at which a bucket starts, and with it all others.
+    pub origin_minute: i64,
+}
+
+/// How many entries, and the bytes of their lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntryCount {
+    /// Number of entries.
+    pub entries: u64,
+    /// Bytes of their lines.
+    pub bytes: u64,
+}
+
+/// Entries of a bucket with one level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketCount {
+    /// Minutes since the Unix epoch at which the bucket starts.
+    pub minute: i64,
+    /// Value of `detected_level` in their metadata, empty for none, or when it was not asked for.
+    pub level: Arc<str>,
+    /// Those whose time is just the start of the bucket.
+    pub at_start: EntryCount,
+    /// All others.
+    pub later: EntryCount,
+}
+
+/// What is known of a stream without reading it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamCounts {
+    /// The stream's labels.
+    pub labels: Labels,
+    /// First and last minute of each stretch whose entries are all in `buckets`, each once; ascending and apart. The
+    /// others have to be read.
+    pub counted: Vec<(i64, i64)>,
+    /// Their counts, ascending by minute and level.
+    pub buckets: Vec<BucketCount>,
+}
+
 /// Reads from a log store.
 pub trait LogQuerier: Send + Sync {
     /// Pages that may have matching entries, in the order in which `direction` wants their first entry: ascending
@@ -68,6 +120,13 @@ pub trait LogQuerier: Send + Sync {
         select: &'a LogSelect,
         direction: Direction,
     ) -> BoxFuture<'a, StorageResult<Vec<Arc<dyn LogPage>>>>;
+
+    /// Counts what can be counted without reading entries; what is not in the answer has to be read. To be asked
+    /// before `select`, so that an entry on its way to another place is in one of the two. A store need not know any.
+    fn counts<'a>(&'a self, select: &'a LogCountSelect) -> BoxFuture<'a, StorageResult<Vec<StreamCounts>>> {
+        let _ = select;
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 
     /// Streams that match, sorted by labels, each once.
     fn streams<'a>(&'a self, select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>>;

@@ -48,12 +48,12 @@ pub use histogram_chunk::{
 pub use log_batch::{LogBatchRecord, decode_log_batch, encode_log_batch};
 pub use log_columns::{
     ByteColumn, bit_width, decode_delta, decode_delta_length, decode_hybrid, decode_plain, encode_delta,
-    encode_delta_length, encode_hybrid, encode_plain,
+    encode_delta_length, encode_delta_length_of, encode_hybrid, encode_plain,
 };
 pub use log_error::{LogFormatError, LogFormatResult};
 pub use log_index::{
-    LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, LogRollup, LogShape,
-    LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes, SignatureBytes,
+    LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, LogMinuteStart, LogRollup,
+    LogShape, LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes, SignatureBytes,
 };
 pub use log_manifest::{LogManifest, LogManifestFile};
 pub use log_signatures::{PageSignatures, SignatureBuilder};

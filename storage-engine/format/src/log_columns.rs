@@ -187,6 +187,17 @@ pub fn encode_delta_length(column: &ByteColumn, out: &mut Vec<u8>) {
     out.extend_from_slice(&column.bytes);
 }
 
+/// Appends strings, given one by one, as DELTA_LENGTH_BYTE_ARRAY; gives where their text starts in `out`.
+pub fn encode_delta_length_of<'a>(
+    strings: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+    out: &mut Vec<u8>,
+) -> usize {
+    encode_delta(strings.clone().map(|string| string.len() as i64), out);
+    let text_at = out.len();
+    strings.for_each(|string| out.extend_from_slice(string));
+    text_at
+}
+
 /// `zip` with `chain` forgets its exact length; this one carries it.
 struct ExactLen<'a, I> {
     inner: &'a mut I,

@@ -38,6 +38,7 @@ enum Section {
     Pages = 5,
     Rollups = 6,
     Signatures = 7,
+    MinuteStarts = 8,
 }
 
 /// All that a log file's index says.
@@ -57,6 +58,9 @@ pub struct LogFileIndex {
     pub levels: Vec<String>,
     /// Counts by stream, minute and level, in that order.
     pub rollups: Vec<LogRollup>,
+    /// Which of `rollups` have entries at the very start of their minute, ascending; `None` when the file does not
+    /// tell.
+    pub minute_starts: Option<Vec<LogMinuteStart>>,
     /// Where the page signatures are, if the file has some.
     pub signatures: Option<SignatureBytes>,
 }
@@ -179,6 +183,18 @@ pub struct LogRollup {
     pub bytes: u64,
 }
 
+/// Entries of a rollup whose time is just the start of its minute: ranges of queries exclude their start and include
+/// their end, so that a sum of whole minutes has to tell these from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogMinuteStart {
+    /// Position in [`LogFileIndex::rollups`].
+    pub rollup: u32,
+    /// How many entries.
+    pub entries: u64,
+    /// Bytes of their lines.
+    pub bytes: u64,
+}
+
 impl LogFileIndex {
     /// The index as bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -190,6 +206,9 @@ impl LogFileIndex {
             (Section::Pages, sections::encode_pages(&self.pages, self.columns.len())),
             (Section::Rollups, sections::encode_rollups(&self.levels, &self.rollups)),
         ];
+        if let Some(starts) = &self.minute_starts {
+            sections.push((Section::MinuteStarts, sections::encode_minute_starts(starts)));
+        }
         if let Some(place) = &self.signatures {
             sections.push((Section::Signatures, sections::encode_signatures(place)));
         }
@@ -235,7 +254,14 @@ impl LogFileIndex {
         let signatures = has_signatures
             .then(|| sections::decode_signatures(section(Section::Signatures, "section signatures")?))
             .transpose()?;
-        let index = Self { generation, streams, columns, shapes, pages, levels, rollups, signatures };
+        let has_starts = table.iter().any(|&(kind, ..)| kind == Section::MinuteStarts as u16);
+        let minute_starts = has_starts
+            .then(|| section(Section::MinuteStarts, "section minute starts"))
+            .transpose()?
+            .map(|cursor| sections::decode_minute_starts(cursor, &rollups))
+            .transpose()?;
+        let index =
+            Self { generation, streams, columns, shapes, pages, levels, rollups, minute_starts, signatures };
         let rows = index.streams.iter().try_fold(0u64, |sum, stream| sum.checked_add(stream.rows));
         if rows != Some(index.pages.iter().map(|page| u64::from(page.rows)).sum()) {
             return Err(LogFormatError::damaged(UNIT, "its streams and its pages differ in rows"));
@@ -259,7 +285,14 @@ impl LogFileIndex {
             self.pages.iter().map(|page| 56 + page.columns.len() * size_of::<PageBytes>()).sum();
         let shapes: usize = self.shapes.iter().map(|shape| 24 + shape.slots.len() * 64).sum();
         let streams: usize = self.streams.iter().map(|stream| 160 + stream.labels.text_bytes()).sum();
-        pages + shapes + streams + self.columns.len() * 96 + self.rollups.len() * size_of::<LogRollup>()
+        let starts =
+            self.minute_starts.as_ref().map_or(0, |starts| starts.len() * size_of::<LogMinuteStart>());
+        pages
+            + shapes
+            + streams
+            + starts
+            + self.columns.len() * 96
+            + self.rollups.len() * size_of::<LogRollup>()
     }
 }
 

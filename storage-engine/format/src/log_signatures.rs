@@ -6,17 +6,19 @@
 //! Invariant SIG-1: a page that holds the needle in some line, in any ASCII case, is never ruled out. Grams do not
 //! cross lines. Building costs about a nanosecond a line byte; a needle under four bytes rules nothing out.
 
-use crate::log_columns::ByteColumn;
 use crate::log_cursor::{Cursor, put_varint};
 use crate::log_error::LogFormatResult;
 
 const UNIT: &str = "log page signatures";
 /// Bytes of a gram. Of 3 bytes too few are rare; 5 need more than twice the bits.
 const GRAM_BYTES: usize = 4;
-/// Slots while a page is built, as a power of two; folded to fewer when the file is known.
-const BUILD_BITS: u32 = 18;
+/// Slots at most, as a power of two, and while the first page of a file is built: the others take what that one needs.
+const BITS_MAX: u32 = 18;
 const BITS_MIN: u32 = 8;
-const WORDS: usize = (1 << BUILD_BITS) / 64;
+/// By so much the slots while pages are built pass those that the first page asked for, and how many they are at
+/// least, as powers of two: other pages may have more grams.
+const BUILD_BITS_SPARE: u32 = 2;
+const BUILD_BITS_MIN: u32 = 16;
 
 /// No page has the slot.
 const NO_PAGE: u8 = 0;
@@ -26,11 +28,20 @@ const SOME_PAGES: u8 = 1;
 const MOST_PAGES: u8 = 2;
 
 /// Collects the grams of a file's lines, page by page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SignatureBuilder {
-    pages: Vec<Box<[u64; WORDS]>>,
+    /// Slots of the pages, as a power of two.
+    bits: u32,
+    /// A bit a slot.
+    pages: Vec<Vec<u64>>,
     /// The lines of a page in lower case.
     folded: Vec<u8>,
+}
+
+impl Default for SignatureBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Signatures of a file.
@@ -67,24 +78,29 @@ fn grams(text: &[u8], mut each: impl FnMut(u32)) {
 impl SignatureBuilder {
     /// Without a page.
     pub fn new() -> Self {
-        Self::default()
+        Self { bits: BITS_MAX, pages: Vec::new(), folded: Vec::new() }
     }
 
-    /// Adds a page of these lines.
-    pub fn add_page(&mut self, lines: &ByteColumn) {
+    /// Adds a page of lines, given as one text and the length of each.
+    pub fn add_page(&mut self, text: &[u8], lengths: impl Iterator<Item = usize>) {
         // One pass that the compiler vectorises, so that the next has nothing to decide for each byte.
         self.folded.clear();
-        self.folded.extend(lines.bytes.iter().map(u8::to_ascii_lowercase));
-        let mut slots = Box::new([0u64; WORDS]);
-        let mut start = 0;
-        for &end in &lines.ends {
-            let line = &self.folded[start..end as usize];
-            start = end as usize;
+        self.folded.extend(text.iter().map(u8::to_ascii_lowercase));
+        let mut slots = vec![0u64; (1 << self.bits) / 64];
+        let mut rest = &self.folded[..];
+        for length in lengths {
+            let (line, after) = rest.split_at(length);
+            rest = after;
             for gram in line.windows(GRAM_BYTES) {
                 let gram = u32::from_be_bytes(gram.try_into().expect("windows are of this size"));
-                let slot = slot(gram, BUILD_BITS);
+                let slot = slot(gram, self.bits);
                 slots[slot / 64] |= 1 << (slot % 64);
             }
+        }
+        if self.pages.is_empty() {
+            let bits = (bits_for(count_ones(&slots)) + BUILD_BITS_SPARE).clamp(BUILD_BITS_MIN, BITS_MAX);
+            slots = folded(&slots, self.bits - bits);
+            self.bits = bits;
         }
         self.pages.push(slots);
     }
@@ -92,27 +108,28 @@ impl SignatureBuilder {
     /// The signatures as bytes.
     pub fn finish(self) -> Vec<u8> {
         let pages = self.pages.len();
-        let grams: u64 =
-            self.pages.iter().flat_map(|page| page.iter()).map(|word| u64::from(word.count_ones())).sum();
-        let mean = grams / (pages.max(1) as u64);
-        // One to two slots a gram of a page: half of the slots set at most.
-        let bits = (2 * mean).max(1).ilog2().clamp(BITS_MIN, BUILD_BITS);
+        let grams: u64 = self.pages.iter().map(|page| count_ones(page)).sum();
+        let bits = bits_for(grams / (pages.max(1) as u64)).clamp(BITS_MIN, self.bits);
         let row_bytes = pages.div_ceil(8);
         let mut rows = vec![0u8; row_bytes << bits];
-        let mut counts = vec![0u32; 1 << bits];
-        for (number, page) in self.pages.iter().enumerate() {
-            for (word_number, &word) in page.iter().enumerate() {
-                let mut rest = word;
-                while rest != 0 {
-                    let slot = (word_number * 64 + rest.trailing_zeros() as usize) >> (BUILD_BITS - bits);
-                    let byte = &mut rows[slot * row_bytes + number / 8];
-                    let bit = 1 << (number % 8);
-                    counts[slot] += u32::from(*byte & bit == 0);
-                    *byte |= bit;
-                    rest &= rest - 1;
+        // Eight pages at a time fill one byte of each row, so that few cache lines are at work.
+        for (group, eight) in self.pages.chunks(8).enumerate() {
+            for word_number in 0..(1usize << self.bits) / 64 {
+                for (number, page) in eight.iter().enumerate() {
+                    let mut rest = page[word_number];
+                    while rest != 0 {
+                        let slot = (word_number * 64 + rest.trailing_zeros() as usize) >> (self.bits - bits);
+                        rows[slot * row_bytes + group] |= 1 << number;
+                        rest &= rest - 1;
+                    }
                 }
             }
         }
+        let count = |row: &[u8]| row.iter().map(|byte| byte.count_ones()).sum::<u32>();
+        let counts: Vec<u32> = match row_bytes {
+            0 => vec![0; 1 << bits],
+            _ => rows.chunks(row_bytes).map(count).collect(),
+        };
         let mut out = vec![bits as u8];
         put_varint(pages as u64, &mut out);
         let kind = |count: u32| match count as usize {
@@ -137,7 +154,7 @@ impl PageSignatures {
     pub fn decode(bytes: &[u8], pages: usize) -> LogFormatResult<Self> {
         let mut cursor = Cursor::new(UNIT, bytes);
         let slot_bits = u32::from(cursor.u8()?);
-        if !(BITS_MIN..=BUILD_BITS).contains(&slot_bits) {
+        if !(BITS_MIN..=BITS_MAX).contains(&slot_bits) {
             return Err(cursor.damaged("a number of slots that is never written"));
         }
         if cursor.varint_usize()? != pages {
@@ -192,6 +209,29 @@ impl PageSignatures {
         let before = (slot / 4 * 4..slot).filter(|&slot| self.kind(slot) == SOME_PAGES).count();
         self.ranks[group] as usize + whole as usize + before
     }
+}
+
+/// One to two slots a gram of a page: half of the slots set at most. As a power of two.
+fn bits_for(grams: u64) -> u32 {
+    (2 * grams).max(1).ilog2()
+}
+
+fn count_ones(page: &[u64]) -> u64 {
+    page.iter().map(|word| u64::from(word.count_ones())).sum()
+}
+
+/// A page's slots, every `2^by` neighbours as one.
+fn folded(page: &[u64], by: u32) -> Vec<u64> {
+    let mut out = vec![0u64; page.len() >> by];
+    for (word_number, &word) in page.iter().enumerate() {
+        let mut rest = word;
+        while rest != 0 {
+            let slot = (word_number * 64 + rest.trailing_zeros() as usize) >> by;
+            out[slot / 64] |= 1 << (slot % 64);
+            rest &= rest - 1;
+        }
+    }
+    out
 }
 
 /// How many of the four slots in a byte have a row.

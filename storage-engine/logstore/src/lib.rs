@@ -4,6 +4,7 @@
 //! [`LogStore`] implements the storage seam's `LogAppender` and `LogQuerier`. Its formats are described in
 //! `docs/formats/logs-v1.md`. It knows nothing of protocols, of query languages, or of how labels were chosen.
 
+mod compaction;
 mod error;
 mod file;
 mod filenames;

@@ -190,6 +190,17 @@ impl TenantBuffer {
         streams.into_iter().map(|(labels, runs)| SortedStream::new(labels, runs).contiguous()).collect()
     }
 
+    /// Oldest and newest time of each of the `wanted` streams.
+    pub(crate) fn ranges(&self, wanted: &RoaringBitmap) -> Vec<(u32, TimeRange)> {
+        let whole = |stream: &StreamBuffer| {
+            let min = stream.runs.iter().map(|run| run.range.min).min();
+            let max = stream.runs.iter().map(|run| run.range.max).max();
+            TimeRange::new(min.unwrap_or(i64::MAX), max.unwrap_or(i64::MIN))
+        };
+        let held = self.0.lock();
+        held.iter().filter(|(id, _)| wanted.contains(**id)).map(|(id, stream)| (*id, whole(stream))).collect()
+    }
+
     /// Entries of the `wanted` streams that may lie in `range`.
     pub(crate) fn snapshot(&self, wanted: &RoaringBitmap, range: TimeRange) -> Vec<MemoryRun> {
         let taken: Vec<(Labels, Vec<Run>)> = {

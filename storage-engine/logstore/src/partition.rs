@@ -4,7 +4,7 @@
 //! the same day, so that a sender of very old and scattered times cannot make a file an entry.
 
 /// Nanoseconds of an hour.
-const HOUR_NS: i64 = 3_600_000_000_000;
+pub(crate) const HOUR_NS: i64 = 3_600_000_000_000;
 const HOURS_OF_DAY: i64 = 24;
 /// Hours with fewer bytes than this are joined with the next.
 const PARTITION_BYTES_MIN: u64 = 4 << 20;

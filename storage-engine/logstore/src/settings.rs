@@ -23,8 +23,12 @@ pub struct LogStoreSettings {
     pub page_bytes: usize,
     /// Bytes of lines and metadata of a data file, before compression.
     pub file_bytes: u64,
-    /// zstd level of data files.
+    /// zstd level of data files when they are first written: what counts is the CPU of an append.
     pub zstd_level: i32,
+    /// zstd level of files that were merged, which are written once and kept.
+    pub zstd_level_merged: i32,
+    /// Whether small files are merged.
+    pub compaction: bool,
     /// Whether files get page signatures, which let a search for a text skip pages without it. They cost about a
     /// nanosecond of CPU a line byte and some 2 % of the lines' bytes.
     pub page_signatures: bool,
@@ -67,7 +71,9 @@ impl Default for LogStoreSettings {
             durability: Durability::Group,
             page_bytes: 128 << 10,
             file_bytes: 128 << 20,
-            zstd_level: 3,
+            zstd_level: 1,
+            zstd_level_merged: 6,
+            compaction: true,
             page_signatures: true,
             index_cache_bytes: 64 << 20,
             limits: LogLimits::default(),

@@ -12,6 +12,8 @@
 //! are in a file already, both are kept, and readers of `LogQuerier` drop the second, as its contract says.
 
 mod append;
+mod compact;
+mod counts;
 mod flush;
 mod select;
 
@@ -30,7 +32,7 @@ use wal::{Wal, WalSettings};
 
 use crate::error::{LogStoreError, LogStoreResult};
 use crate::filenames;
-use crate::files::{self, FileSet, IndexCache, QuarantinedUnit};
+use crate::files::{self, DataFile, FileSet, IndexCache, QuarantinedUnit};
 use crate::follow::Followers;
 use crate::memtable::Generation;
 use crate::metrics::LogStoreMetrics;
@@ -57,6 +59,8 @@ struct Inner {
     quarantined: Mutex<Vec<QuarantinedUnit>>,
     /// Held while the manifest is written and the list of files changed. Blocking work runs under it.
     commit: Mutex<()>,
+    /// Files that are no longer of the store and are removed when no query reads them.
+    doomed: Mutex<Vec<Arc<DataFile>>>,
     /// Held by the flush that runs.
     flushing: tokio::sync::Mutex<()>,
     /// Wakes the flusher before its time.
@@ -64,8 +68,6 @@ struct Inner {
     /// Wakes appends that wait for memory.
     room: Notify,
     closed: AtomicBool,
-    /// For write-ahead records, to be used again.
-    record_buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 /// Where entries are now.
@@ -172,11 +174,11 @@ impl LogStore {
             followers: Followers::default(),
             quarantined: Mutex::new(loaded.quarantined),
             commit: Mutex::default(),
+            doomed: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
             flush_wanted: Notify::new(),
             room: Notify::new(),
             closed: AtomicBool::new(false),
-            record_buffers: Mutex::default(),
         })))
     }
 
@@ -192,6 +194,7 @@ impl LogStore {
             // A generation that an earlier flush had failed to write comes first; the active one is the second.
             flushed = inner.flush_once().await;
         }
+        inner.remove_doomed();
         inner.wal.close().await;
         flushed.map_err(StorageError::from)
     }
@@ -203,6 +206,11 @@ impl LogStore {
 
     pub(crate) fn followers(&self) -> &Followers {
         &self.0.followers
+    }
+
+    /// Merges small files as long as there is something to merge, as the store does by itself after a flush.
+    pub async fn compact(&self) -> StorageResult<()> {
+        self.0.compact_all().await.map_err(StorageError::from)
     }
 
     /// What could not be read and was set aside since the store was opened.

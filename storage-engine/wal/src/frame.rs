@@ -77,16 +77,32 @@ impl<'a> Payload<'a> {
 
     /// Appends the frame to `out`.
     pub(crate) fn write(&self, sequence: u64, unsynced: u32, out: &mut Vec<u8>) {
-        let mut header = [0; FRAME_HEADER_BYTES];
-        header[4..8].copy_from_slice(&len_u32(self.bytes.len()).to_le_bytes());
-        header[8..16].copy_from_slice(&sequence.to_le_bytes());
-        header[16..20].copy_from_slice(&unsynced.to_le_bytes());
-        header[20] = self.flags;
-        let crc = crc32c::crc32c_append(self.crc, &header[4..]);
-        header[..4].copy_from_slice(&crc.to_le_bytes());
-        out.extend_from_slice(&header);
+        out.extend_from_slice(&header(self.crc, self.bytes.len(), sequence, unsynced, self.flags));
         out.extend_from_slice(self.bytes);
     }
+}
+
+fn header(
+    payload_crc: u32,
+    payload_bytes: usize,
+    sequence: u64,
+    unsynced: u32,
+    flags: u8,
+) -> [u8; FRAME_HEADER_BYTES] {
+    let mut header = [0; FRAME_HEADER_BYTES];
+    header[4..8].copy_from_slice(&len_u32(payload_bytes).to_le_bytes());
+    header[8..16].copy_from_slice(&sequence.to_le_bytes());
+    header[16..20].copy_from_slice(&unsynced.to_le_bytes());
+    header[20] = flags;
+    let crc = crc32c::crc32c_append(payload_crc, &header[4..]);
+    header[..4].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// Fills in the header of a frame whose payload is in its place.
+pub(crate) fn frame_in_place(sequence: u64, unsynced: u32, frame: &mut [u8]) {
+    let (head, payload) = frame.split_at_mut(FRAME_HEADER_BYTES);
+    head.copy_from_slice(&header(crc32c::crc32c(payload), payload.len(), sequence, unsynced, 0));
 }
 
 impl<'a> Frame<'a> {

@@ -3,8 +3,8 @@
 use model::Labels;
 
 use super::{
-    LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, LogRollup, LogShape,
-    LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes, SignatureBytes,
+    LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, LogMinuteStart, LogRollup,
+    LogShape, LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes, SignatureBytes,
 };
 use crate::log_cursor::{Cursor, put_text, put_varint, put_zigzag};
 use crate::log_error::LogFormatResult;
@@ -279,6 +279,44 @@ pub(super) fn decode_rollups(
     }
     cursor.finish()?;
     Ok((levels, rollups))
+}
+
+pub(super) fn encode_minute_starts(starts: &[LogMinuteStart]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_varint(starts.len() as u64, &mut out);
+    let mut last = 0;
+    for start in starts {
+        put_varint(u64::from(start.rollup - last), &mut out);
+        put_varint(start.entries, &mut out);
+        put_varint(start.bytes, &mut out);
+        last = start.rollup;
+    }
+    out
+}
+
+pub(super) fn decode_minute_starts(
+    mut cursor: Cursor<'_>,
+    rollups: &[LogRollup],
+) -> LogFormatResult<Vec<LogMinuteStart>> {
+    let count = cursor.count(3)?;
+    let mut starts = Vec::with_capacity(count);
+    let mut last = 0u32;
+    for number in 0..count {
+        let step = cursor.varint_u32()?;
+        let start = LogMinuteStart {
+            rollup: last.saturating_add(step),
+            entries: cursor.varint()?,
+            bytes: cursor.varint()?,
+        };
+        let fits = |rollup: &LogRollup| start.entries <= rollup.entries && start.bytes <= rollup.bytes;
+        if (number > 0 && step == 0) || !rollups.get(start.rollup as usize).is_some_and(fits) {
+            return Err(cursor.damaged("a count at the start of a minute that does not fit its minute"));
+        }
+        last = start.rollup;
+        starts.push(start);
+    }
+    cursor.finish()?;
+    Ok(starts)
 }
 
 pub(super) fn encode_signatures(place: &SignatureBytes) -> Vec<u8> {

@@ -49,6 +49,7 @@ fn example() -> LogFileIndex {
             LogRollup { stream: 0, minute: 28_333_333, level: 1, entries: 4, bytes: 1000 },
             LogRollup { stream: 1, minute: -1, level: 0, entries: 1, bytes: 1000 },
         ],
+        minute_starts: Some(vec![LogMinuteStart { rollup: 1, entries: 1, bytes: 1000 }]),
         signatures: Some(SignatureBytes { offset: 1 << 33, bytes: 77, crc32c: 5 }),
     }
 }

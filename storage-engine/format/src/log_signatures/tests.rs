@@ -5,9 +5,7 @@ use super::*;
 fn signatures(pages: &[Vec<String>]) -> PageSignatures {
     let mut builder = SignatureBuilder::new();
     for lines in pages {
-        let mut page = ByteColumn::default();
-        lines.iter().for_each(|line| page.push(line.as_bytes()));
-        builder.add_page(&page);
+        builder.add_page(lines.concat().as_bytes(), lines.iter().map(String::len));
     }
     PageSignatures::decode(&builder.finish(), pages.len()).expect("own bytes")
 }

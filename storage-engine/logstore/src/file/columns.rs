@@ -88,10 +88,11 @@ pub(crate) struct ColumnChunk {
 }
 
 impl ColumnSink {
-    pub(crate) fn new(descriptor: ColumnDescPtr) -> Self {
+    /// A column whose bytes go into `buffer`, which is empty.
+    pub(crate) fn new(descriptor: ColumnDescPtr, buffer: Vec<u8>) -> Self {
         Self {
             descriptor,
-            buffer: TrackedWrite::new(Vec::new()),
+            buffer: TrackedWrite::new(buffer),
             dictionary: None,
             pages: Vec::new(),
             offsets: OffsetIndexBuilder::new(),

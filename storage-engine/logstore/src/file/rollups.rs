@@ -1,7 +1,8 @@
 //! Counts by stream, minute and level, made while a file is written.
 
-use format::LogRollup;
+use format::{LogMinuteStart, LogRollup};
 use hashbrown::HashMap;
+use storage_api::EntryCount;
 
 /// Nanoseconds of a minute.
 const MINUTE_NS: i64 = 60_000_000_000;
@@ -11,9 +12,11 @@ const MINUTE_NS: i64 = 60_000_000_000;
 pub(crate) struct RollupBuilder {
     levels: Vec<String>,
     level_ids: HashMap<Vec<u8>, u32>,
-    /// Those of the stream and minute that are being counted; there are few levels.
-    open: Vec<LogRollup>,
+    /// Those of the stream and minute that are being counted, each with its entries at the start of the minute; there
+    /// are few levels.
+    open: Vec<(LogRollup, EntryCount)>,
     done: Vec<LogRollup>,
+    starts: Vec<LogMinuteStart>,
     last_level: u32,
 }
 
@@ -21,17 +24,22 @@ impl RollupBuilder {
     /// Counts one row.
     pub(crate) fn add(&mut self, stream: u32, timestamp_ns: i64, level: &[u8], line_bytes: usize) {
         let minute = timestamp_ns.div_euclid(MINUTE_NS);
-        if self.open.first().is_none_or(|open| (open.stream, open.minute) != (stream, minute)) {
+        if self.open.first().is_none_or(|(open, _)| (open.stream, open.minute) != (stream, minute)) {
             self.close();
         }
         let level = self.level_id(level);
         let bytes = line_bytes as u64;
-        match self.open.iter_mut().find(|open| open.level == level) {
-            Some(open) => {
-                open.entries += 1;
-                open.bytes += bytes;
-            }
-            None => self.open.push(LogRollup { stream, minute, level, entries: 1, bytes }),
+        let position = self.open.iter().position(|(open, _)| open.level == level).unwrap_or_else(|| {
+            let new = LogRollup { stream, minute, level, entries: 0, bytes: 0 };
+            self.open.push((new, EntryCount::default()));
+            self.open.len() - 1
+        });
+        let (open, at_start) = &mut self.open[position];
+        open.entries += 1;
+        open.bytes += bytes;
+        if timestamp_ns.rem_euclid(MINUTE_NS) == 0 {
+            at_start.entries += 1;
+            at_start.bytes += bytes;
         }
     }
 
@@ -50,13 +58,18 @@ impl RollupBuilder {
     }
 
     fn close(&mut self) {
-        self.open.sort_unstable_by_key(|open| open.level);
-        self.done.append(&mut self.open);
+        self.open.sort_unstable_by_key(|(open, _)| open.level);
+        for (open, EntryCount { entries, bytes }) in self.open.drain(..) {
+            if entries > 0 {
+                self.starts.push(LogMinuteStart { rollup: self.done.len() as u32, entries, bytes });
+            }
+            self.done.push(open);
+        }
     }
 
-    /// The names of levels, and the counts.
-    pub(crate) fn finish(mut self) -> (Vec<String>, Vec<LogRollup>) {
+    /// The names of levels, the counts, and those of entries at the start of a minute.
+    pub(crate) fn finish(mut self) -> (Vec<String>, Vec<LogRollup>, Vec<LogMinuteStart>) {
         self.close();
-        (self.levels, self.done)
+        (self.levels, self.done, self.starts)
     }
 }

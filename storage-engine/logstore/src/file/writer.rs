@@ -8,8 +8,8 @@ mod metadata;
 
 use bytes::Bytes;
 use format::{
-    ByteColumn, LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, PAGE_ROWS_MAX,
-    PageBytes, SignatureBuilder, SignatureBytes, encode_delta, encode_delta_length,
+    LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, PAGE_ROWS_MAX, PageBytes,
+    SignatureBuilder, SignatureBytes, encode_delta, encode_delta_length_of,
 };
 use model::{LogEntries, SlotValue};
 use parquet::basic::Encoding;
@@ -33,6 +33,8 @@ const LEVEL_NAME: &str = "detected_level";
 /// Most rows of a page, so that tiny lines do not make one of a million rows.
 const PAGE_ROWS_AIM: usize = 1 << 14;
 const _: () = assert!(PAGE_ROWS_AIM <= PAGE_ROWS_MAX as usize);
+/// A file takes at most one byte in so many of its text nearly always: what its buffer is made for.
+const COMPRESSION_MIN: usize = 5;
 /// Bytes of Parquet's magic, where the first column starts.
 const MAGIC_BYTES: u64 = 4;
 
@@ -140,7 +142,9 @@ pub(crate) fn build(
         .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_sorting_columns(Some(vec![ascending(1), ascending(0)]))
         .build();
-    let mut file = SerializedFileWriter::new(Vec::new(), schema, properties.into())?;
+    let text: u64 = layout.streams.iter().map(|size| size.line_bytes + size.metadata_bytes).sum();
+    let buffer = Vec::with_capacity(text as usize / COMPRESSION_MIN);
+    let mut file = SerializedFileWriter::new(buffer, schema, properties.into())?;
     let mut signatures = settings.signatures.then(SignatureBuilder::new);
     let source = Source { parts, layout: &layout, shapes: &shapes, plan: &plan };
     let written = write_columns(&mut file, &source, &label_columns, settings, signatures.as_mut())?;
@@ -230,6 +234,8 @@ struct Columns<'a> {
     descriptors: Vec<ColumnDescPtr>,
     group: SerializedRowGroupWriter<'a, Vec<u8>>,
     zstd: PageCompressor,
+    /// The buffer of the column before, to be used again.
+    spare: Vec<u8>,
     /// Where the next column starts in the file.
     offset: u64,
     index: Vec<LogFileColumn>,
@@ -239,8 +245,8 @@ struct Columns<'a> {
 
 impl Columns<'_> {
     /// A sink for the column at `position` of the schema.
-    fn sink(&self, position: usize) -> ColumnSink {
-        ColumnSink::new(self.descriptors[position].clone())
+    fn sink(&mut self, position: usize) -> ColumnSink {
+        ColumnSink::new(self.descriptors[position].clone(), std::mem::take(&mut self.spare))
     }
 
     /// Ends a column and writes it.
@@ -254,7 +260,12 @@ impl Columns<'_> {
             }
         }
         self.offset += bytes.len() as u64;
-        Ok(self.group.append_column::<Bytes>(&bytes, close)?)
+        self.group.append_column::<Bytes>(&bytes, close)?;
+        if let Ok(bytes) = bytes.try_into_mut() {
+            self.spare = bytes.into();
+            self.spare.clear();
+        }
+        Ok(())
     }
 }
 
@@ -272,6 +283,7 @@ fn write_columns(
         descriptors,
         group: file.next_row_group()?,
         zstd: PageCompressor::new(settings.zstd_level)?,
+        spare: Vec::new(),
         offset: MAGIC_BYTES,
         index: Vec::new(),
         pages: vec![Vec::new(); layout.page_ends.len()],
@@ -332,15 +344,14 @@ fn bodies(
     mut signatures: Option<&mut SignatureBuilder>,
 ) -> LogStoreResult<()> {
     let mut sink = columns.sink(position);
-    let (mut lines, mut bytes) = (ByteColumn::default(), Vec::new());
+    let mut bytes = Vec::new();
     for rows in layout.pages() {
-        lines.clear();
-        rows.iter().for_each(|row| lines.push(row.line().as_bytes()));
-        if let Some(signatures) = signatures.as_mut() {
-            signatures.add_page(&lines);
-        }
         bytes.clear();
-        encode_delta_length(&lines, &mut bytes);
+        let lines = rows.iter().map(|row| row.line().as_bytes());
+        let text_at = encode_delta_length_of(lines.clone(), &mut bytes);
+        if let Some(signatures) = signatures.as_mut() {
+            signatures.add_page(&bytes[text_at..], lines.map(<[u8]>::len));
+        }
         let values = PageValues {
             encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
             bytes: &bytes,
@@ -367,7 +378,7 @@ fn make_index(
         columns,
     });
     let pages = pages.collect();
-    let (levels, rollups) = roll_up(source.layout, source.shapes);
+    let (levels, rollups, starts) = roll_up(source.layout, source.shapes).finish();
     LogFileIndex {
         generation,
         streams: streams(source),
@@ -376,6 +387,7 @@ fn make_index(
         columns,
         levels,
         rollups,
+        minute_starts: Some(starts),
         signatures: None,
     }
 }
@@ -395,12 +407,12 @@ fn streams(source: &Source<'_>) -> Vec<LogFileStream> {
     source.parts.iter().zip(&source.layout.streams).map(stream).collect()
 }
 
-fn roll_up(layout: &Layout<'_>, shapes: &ShapeTable) -> (Vec<String>, Vec<format::LogRollup>) {
+fn roll_up(layout: &Layout<'_>, shapes: &ShapeTable) -> RollupBuilder {
     let levels = shapes.values_named(LEVEL_NAME);
     let mut rollups = RollupBuilder::default();
     for row in &layout.rows {
         let level = levels[row.form as usize].map_or(&b""[..], |level| row.value(level));
         rollups.add(row.stream, row.timestamp_ns(), level, row.line().len());
     }
-    rollups.finish()
+    rollups
 }

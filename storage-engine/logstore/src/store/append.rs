@@ -14,9 +14,6 @@ use crate::memtable::WriterGuard;
 
 /// When to try again after a refusal for want of memory: a flush takes about as long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Buffers for write-ahead records that are kept, and the size past which one is given back.
-const RECORD_BUFFERS_MAX: usize = 4;
-const RECORD_BUFFER_BYTES_MAX: usize = 2 << 20;
 /// Text of one write-ahead record at most; larger batches become several. Half of what the log takes.
 const RECORD_TEXT_BYTES_MAX: usize = 32 << 20;
 
@@ -66,7 +63,7 @@ impl Inner {
 
     /// Bytes in memory at which a flush begins: at most an eighth of the process' memory limit, because writing files
     /// needs about as much again.
-    fn flush_bytes(&self) -> u64 {
+    pub(super) fn flush_bytes(&self) -> u64 {
         self.settings.flush_bytes.min(self.budget.ceiling_bytes() / 8)
     }
 
@@ -151,27 +148,12 @@ impl Inner {
         let failed =
             |error: wal::WalError| StorageError::from(LogStoreError::wal(error.kind(), error.to_string()));
         let permit = self.wal.admit().await.map_err(failed)?;
-        let ticket = {
-            let mut record = self.record_buffers.lock().pop().unwrap_or_default();
-            record.clear();
+        let ticket = permit.append_with(|log| {
             let columns = streams.iter().map(|stream| (&stream.labels, &stream.entries));
-            encode_log_batch(guard.generation().id, tenant, columns, &mut record);
-            let ticket = permit.append(&record);
-            self.keep_record_buffer(record);
-            ticket
-        };
+            encode_log_batch(guard.generation().id, tenant, columns, log);
+        });
         ticket.await.map_err(failed)?;
         Ok(())
-    }
-}
-
-impl Inner {
-    /// Keeps a buffer for the next record: fresh memory for each costs more than filling it.
-    fn keep_record_buffer(&self, record: Vec<u8>) {
-        let mut kept = self.record_buffers.lock();
-        if record.capacity() <= RECORD_BUFFER_BYTES_MAX && kept.len() < RECORD_BUFFERS_MAX {
-            kept.push(record);
-        }
     }
 }
 

@@ -33,6 +33,9 @@ impl Inner {
                 Ok(()) => self.expire().await,
                 failed => failed,
             };
+            if let Err(error) = self.compact_all().await {
+                tracing::error!(%error, "log store could not merge files, it will try again after the next flush");
+            }
             if let Err(error) = done {
                 tracing::error!(%error, "log store could not write entries to files, it will try again");
                 tokio::select! {
@@ -129,11 +132,7 @@ impl Inner {
             let streams = buffer.sorted_streams();
             for partition in plan_partitions(&streams) {
                 for parts in split_files(&streams, partition, self.settings.file_bytes) {
-                    let settings = FileSettings {
-                        page_bytes: self.settings.page_bytes,
-                        zstd_level: self.settings.zstd_level,
-                        signatures: self.settings.page_signatures,
-                    };
+                    let settings = self.file_settings(self.settings.zstd_level);
                     let built = writer::build(generation.id, &parts, settings)?;
                     written.push(self.store_file(&tenant, &built)?);
                 }
@@ -142,8 +141,16 @@ impl Inner {
         Ok(())
     }
 
+    pub(super) fn file_settings(&self, zstd_level: i32) -> FileSettings {
+        FileSettings {
+            page_bytes: self.settings.page_bytes,
+            zstd_level,
+            signatures: self.settings.page_signatures,
+        }
+    }
+
     /// Makes a built file durable.
-    fn store_file(&self, tenant: &TenantId, built: &BuiltFile) -> LogStoreResult<Arc<DataFile>> {
+    pub(super) fn store_file(&self, tenant: &TenantId, built: &BuiltFile) -> LogStoreResult<Arc<DataFile>> {
         let about = LogManifestFile {
             tenant: tenant.clone(),
             path: filenames::new_data_path(built.min_ns, Ulid::generate()),
@@ -178,11 +185,7 @@ impl Inner {
         let work = move || {
             let removed = inner.remove_files(expired)?;
             inner.metrics.expired_files.increment(removed.len() as u64);
-            for file in removed {
-                if let Err(error) = inner.disk.remove_file(&file.path) {
-                    tracing::warn!(%error, path = %file.path.display(), "could not remove an expired log file");
-                }
-            }
+            inner.doom(removed);
             Ok(())
         };
         let done = self.tasks.spawn_blocking("log-store-expire", work).await;
@@ -201,13 +204,14 @@ impl Inner {
         after.write_manifest(&*self.disk, &self.dir)?;
         self.metrics.files.set(after.files.len() as f64);
         self.state.write().files = after;
+        drop(before);
         removed.iter().for_each(|file| self.indexes.forget(&file.path));
         Ok(removed)
     }
 }
 
 /// Times of the files that the streams are spread over.
-fn plan_partitions(streams: &[SortedStream]) -> Vec<Partition> {
+pub(super) fn plan_partitions(streams: &[SortedStream]) -> Vec<Partition> {
     let mut hours: std::collections::BTreeMap<i64, u64> = std::collections::BTreeMap::new();
     for stream in streams {
         let by_hour = |&row: &_| partition::hour_of(stream.timestamp_ns(row));
@@ -225,7 +229,11 @@ fn plan_partitions(streams: &[SortedStream]) -> Vec<Partition> {
 }
 
 /// The streams' rows inside `partition`, as files of about `file_bytes` of text each.
-fn split_files(streams: &[SortedStream], partition: Partition, file_bytes: u64) -> Vec<Vec<StreamPart<'_>>> {
+pub(super) fn split_files(
+    streams: &[SortedStream],
+    partition: Partition,
+    file_bytes: u64,
+) -> Vec<Vec<StreamPart<'_>>> {
     let mut files = vec![Vec::new()];
     let mut filled = 0;
     for stream in streams {

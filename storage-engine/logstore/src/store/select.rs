@@ -4,10 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use model::{Direction, ErrorKind, Labels, LogEntries, TimeRange};
+use model::{Direction, ErrorKind, Labels, LogEntries, Matcher, TenantId, TimeRange};
 use parking_lot::Mutex;
 use roaring::RoaringBitmap;
-use storage_api::{BoxFuture, LogPage, LogQuerier, LogSelect, StorageError, StorageResult, StreamSummary};
+use storage_api::{
+    BoxFuture, LogCountSelect, LogPage, LogQuerier, LogSelect, StorageError, StorageResult, StreamCounts,
+    StreamSummary,
+};
 
 use super::{Inner, LogStore};
 use crate::error::{LogStoreError, LogStoreResult};
@@ -16,7 +19,7 @@ use crate::files::{DataFile, LoadedFile, QuarantinedUnit};
 use crate::memtable::{MemoryRun, TenantBuffer};
 
 /// Nanoseconds of a minute, the grain of rollups.
-const MINUTE_NS: i64 = 60_000_000_000;
+pub(super) const MINUTE_NS: i64 = 60_000_000_000;
 
 impl LogQuerier for LogStore {
     fn select<'a>(
@@ -35,6 +38,11 @@ impl LogQuerier for LogStore {
         }))
     }
 
+    fn counts<'a>(&'a self, select: &'a LogCountSelect) -> BoxFuture<'a, StorageResult<Vec<StreamCounts>>> {
+        let (inner, select) = (Arc::clone(&self.0), select.clone());
+        Box::pin(self.0.off_the_async_threads(move || inner.counts(&select)))
+    }
+
     fn streams<'a>(&'a self, select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>> {
         let (inner, select) = (Arc::clone(&self.0), select.clone());
         Box::pin(self.0.off_the_async_threads(move || inner.summaries(&select)))
@@ -43,10 +51,10 @@ impl LogQuerier for LogStore {
 
 /// What a query may read, all taken at one moment.
 #[derive(Default)]
-struct Snapshot {
-    buffers: Vec<Arc<TenantBuffer>>,
-    files: Vec<(Arc<DataFile>, Arc<LoadedFile>)>,
-    selected: RoaringBitmap,
+pub(super) struct Snapshot {
+    pub(super) buffers: Vec<Arc<TenantBuffer>>,
+    pub(super) files: Vec<(Arc<DataFile>, Arc<LoadedFile>)>,
+    pub(super) selected: RoaringBitmap,
 }
 
 /// A run of entries in memory.
@@ -79,7 +87,12 @@ impl Inner {
     }
 
     /// Blocks on the disk for file indexes that are not in memory.
-    fn snapshot(&self, select: &LogSelect) -> LogStoreResult<Snapshot> {
+    pub(super) fn snapshot(
+        &self,
+        tenant: &TenantId,
+        range: TimeRange,
+        matchers: &[Matcher],
+    ) -> LogStoreResult<Snapshot> {
         let (generations, files) = {
             let state = self.state.read();
             let sealed = state.sealed.as_ref().map(|sealed| Arc::clone(&sealed.generation));
@@ -87,17 +100,15 @@ impl Inner {
             (generations, Arc::clone(&state.files.files))
         };
         // Reading makes no tenant: one without streams and files has nothing.
-        let known = self.streams.read().get(&select.tenant).cloned();
+        let known = self.streams.read().get(tenant).cloned();
         let index = match known {
             Some(index) => index,
-            None if files.iter().any(|data| data.about.tenant == select.tenant) => {
-                self.stream_index(&select.tenant)
-            }
+            None if files.iter().any(|data| data.about.tenant == *tenant) => self.stream_index(tenant),
             None => return Ok(Snapshot::default()),
         };
         let mut open = Vec::new();
-        for data in files.iter().filter(|data| data.about.tenant == select.tenant) {
-            if !select.range.overlaps(TimeRange::new(data.about.min_ns, data.about.max_ns)) {
+        for data in files.iter().filter(|data| data.about.tenant == *tenant) {
+            if !range.overlaps(TimeRange::new(data.about.min_ns, data.about.max_ns)) {
                 continue;
             }
             match self.indexes.get(&*self.disk, data, &index) {
@@ -108,13 +119,13 @@ impl Inner {
             }
         }
         // After the files: opening one may have brought streams that were not known.
-        let selected = index.select(&select.matchers);
-        let buffers = generations.iter().filter_map(|generation| generation.tenant(&select.tenant)).collect();
+        let selected = index.select(matchers);
+        let buffers = generations.iter().filter_map(|generation| generation.tenant(tenant)).collect();
         Ok(Snapshot { buffers, files: open, selected })
     }
 
     fn pages(self: &Arc<Self>, select: &LogSelect) -> LogStoreResult<Vec<Arc<dyn LogPage>>> {
-        let snapshot = self.snapshot(select)?;
+        let snapshot = self.snapshot(&select.tenant, select.range, &select.matchers)?;
         let mut pages: Vec<Arc<dyn LogPage>> = Vec::new();
         for (data, file) in &snapshot.files {
             self.file_pages(data, file, &snapshot.selected, select, &mut pages);
@@ -174,7 +185,7 @@ impl Inner {
     }
 
     fn summaries(&self, select: &LogSelect) -> LogStoreResult<Vec<StreamSummary>> {
-        let snapshot = self.snapshot(select)?;
+        let snapshot = self.snapshot(&select.tenant, select.range, &select.matchers)?;
         let mut counts: HashMap<Labels, (u64, u64)> = HashMap::new();
         let mut add = |labels: &Labels, entries: u64, bytes: u64| {
             let count = counts.entry_ref(labels).or_default();
@@ -201,7 +212,7 @@ impl Inner {
     }
 
     /// Sets a file aside whose index is damaged.
-    fn quarantine_file(&self, data: &DataFile, error: &LogStoreError) {
+    pub(super) fn quarantine_file(&self, data: &DataFile, error: &LogStoreError) {
         tracing::error!(%error, path = %data.path.display(), "a log data file cannot be read");
         match self.remove_files(|file| file.path == data.path) {
             Ok(removed) if removed.is_empty() => return,
@@ -218,7 +229,7 @@ impl Inner {
         self.note_quarantined(data, None, error.to_string());
     }
 
-    fn note_quarantined(&self, data: &DataFile, page: Option<u32>, reason: String) {
+    pub(super) fn note_quarantined(&self, data: &DataFile, page: Option<u32>, reason: String) {
         self.metrics.quarantined.increment(1);
         let unit =
             QuarantinedUnit { tenant: data.about.tenant.clone(), path: data.path.clone(), page, reason };

@@ -1,5 +1,8 @@
 //! What the store promises, on a disk that loses power, fills up and decays.
 
+mod compact;
+mod counts;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -288,6 +291,9 @@ async fn work_until_power_loss(machine: &mut Machine, seed: u64, operations: u64
         let flush = async {
             if (seed + round).is_multiple_of(3) {
                 let _ = store.flush().await;
+            }
+            if (seed + round) % 3 == 1 {
+                let _ = store.compact().await;
             }
         };
         let (answers, ()) = futures_util::future::join(appends, flush).await;

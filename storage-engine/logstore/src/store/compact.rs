@@ -1,0 +1,209 @@
+//! Merging small files: read, sort, drop duplicates, write, manifest, and then the old ones may go.
+//!
+//! Invariants: COMPACT-1: the manifest names either the files that were merged or what was made of them, so a stop at
+//! any point loses and doubles nothing. COMPACT-2: a file is removed only when no query holds it. Memory: the text of
+//! one merge and the file that is made of it, counted in the budget.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use format::{LogManifest, LogManifestFile};
+use hashbrown::{HashMap, HashSet};
+use model::{ErrorKind, Labels, LogEntries};
+
+use super::Inner;
+use super::flush::{plan_partitions, split_files};
+use crate::compaction;
+use crate::error::{LogStoreError, LogStoreResult};
+use crate::file::rows::SortedStream;
+use crate::file::writer;
+use crate::filenames;
+use crate::files::{DataFile, LoadedFile};
+
+impl Inner {
+    /// Merges files until there is nothing to merge, the store closes or a flush is wanted.
+    pub(super) async fn compact_all(self: &Arc<Self>) -> LogStoreResult<()> {
+        if !self.settings.compaction {
+            return Ok(());
+        }
+        loop {
+            let inner = Arc::clone(self);
+            let work = move || {
+                inner.remove_doomed();
+                inner.compact_once()
+            };
+            let done = self.tasks.spawn_blocking("log-store-compact", work).await;
+            let merged =
+                done.map_err(|_| LogStoreError::stopped("the compaction thread of the log store ended"))?;
+            match merged {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    self.metrics.compaction_failures.increment(1);
+                    return Err(error);
+                }
+            }
+            let wants_flush = self.state.read().active.bytes() >= self.flush_bytes();
+            if wants_flush || self.closed.load(Ordering::Acquire) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Merges some files into one; tells whether there were any. Blocks on the disk.
+    fn compact_once(&self) -> LogStoreResult<bool> {
+        let text_bytes_max = self.settings.file_bytes.min(self.budget.ceiling_bytes() / 8);
+        let files = Arc::clone(&self.state.read().files.files);
+        // What is damaged is left as it is: nothing of it is lost by our doing.
+        let sound: Vec<&Arc<DataFile>> =
+            files.iter().filter(|file| file.damaged_pages.lock().is_empty()).collect();
+        let about: Vec<&LogManifestFile> = sound.iter().map(|file| &file.about).collect();
+        let Some(chosen) = compaction::plan(&about, self.clock.now_ns(), text_bytes_max) else {
+            return Ok(false);
+        };
+        let merged: Vec<Arc<DataFile>> = chosen.into_iter().map(|at| Arc::clone(sound[at])).collect();
+        drop(sound);
+        drop(files);
+        let text: u64 = merged.iter().map(|file| file.about.text_bytes).sum();
+        // As it is read, sorted and written: about twice.
+        let Some(_memory) = self.budget.try_reserve(2 * text) else { return Ok(false) };
+        let mut written = Vec::new();
+        let done = self.merge(&merged, &mut written);
+        match done.and_then(|()| self.commit_merge(&merged, &written)) {
+            Ok(true) => {
+                self.metrics.compactions.increment(1);
+                self.metrics.compacted_files.increment(merged.len() as u64);
+                merged.iter().for_each(|file| self.indexes.forget(&file.path));
+                self.doom(merged);
+                Ok(true)
+            }
+            Ok(false) => {
+                self.remove_unnamed(&written);
+                Ok(false)
+            }
+            Err(error) => {
+                self.remove_unnamed(&written);
+                if error.kind() == ErrorKind::Corrupt { Ok(true) } else { Err(error) }
+            }
+        }
+    }
+
+    fn merge(&self, merged: &[Arc<DataFile>], written: &mut Vec<Arc<DataFile>>) -> LogStoreResult<()> {
+        let tenant = &merged[0].about.tenant;
+        let index = self.stream_index(tenant);
+        let mut runs: HashMap<Labels, Vec<Arc<LogEntries>>> = HashMap::new();
+        let mut generation = 0;
+        // Names of files rise in the order in which they were written: of duplicates the first stays.
+        let mut in_order: Vec<&Arc<DataFile>> = merged.iter().collect();
+        in_order.sort_unstable_by_key(|file| file.about.path.rsplit('/').next().map(str::to_owned));
+        for data in in_order {
+            let file = match self.indexes.get(&*self.disk, data, &index) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    self.quarantine_file(data, &error);
+                    return Err(error);
+                }
+                found => found?,
+            };
+            generation = generation.max(file.file.index().generation);
+            self.read_file(data, &file, &mut runs)?;
+        }
+        let mut streams: Vec<(Labels, Vec<Arc<LogEntries>>)> = runs.into_iter().collect();
+        streams.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        let streams: Vec<SortedStream> =
+            streams.into_iter().map(|(labels, runs)| SortedStream::new(labels, runs).contiguous()).collect();
+        let settings = self.file_settings(self.settings.zstd_level_merged);
+        for partition in plan_partitions(&streams) {
+            for parts in split_files(&streams, partition, self.settings.file_bytes) {
+                let built = writer::build(generation, &parts, settings)?;
+                written.push(self.store_file(tenant, &built)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the entries of a file to the runs of their streams.
+    fn read_file(
+        &self,
+        data: &DataFile,
+        file: &LoadedFile,
+        runs: &mut HashMap<Labels, Vec<Arc<LogEntries>>>,
+    ) -> LogStoreResult<()> {
+        let streams = &file.file.index().streams;
+        let mut stream = 0;
+        for (page, rows) in file.page_rows.windows(2).enumerate() {
+            if self.closed.load(Ordering::Acquire) {
+                return Err(LogStoreError::stopped("the log store is closing"));
+            }
+            let entries = match file.file.read_page(page) {
+                Err(error) => {
+                    if error.kind() == ErrorKind::Corrupt && data.damaged_pages.lock().insert(page as u32) {
+                        self.note_quarantined(data, Some(page as u32), error.to_string());
+                    }
+                    return Err(error);
+                }
+                Ok(entries) => entries,
+            };
+            let (from, until) = (rows[0], rows[1]);
+            while file.stream_rows[stream + 1] <= from {
+                stream += 1;
+            }
+            for (number, about) in streams.iter().enumerate().skip(stream) {
+                let (first, end) =
+                    (file.stream_rows[number].max(from), file.stream_rows[number + 1].min(until));
+                if first >= end {
+                    break;
+                }
+                let mut run = LogEntries::new();
+                run.extend_from(&entries, (first - from) as usize..(end - from) as usize);
+                runs.entry_ref(&about.labels).or_default().push(Arc::new(run));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what was written in the place of what was merged; `false` when one of those is no longer of the store.
+    fn commit_merge(&self, merged: &[Arc<DataFile>], written: &[Arc<DataFile>]) -> LogStoreResult<bool> {
+        let _commit = self.commit.lock();
+        let before = self.state.read().files.clone();
+        let old: HashSet<&std::path::Path> = merged.iter().map(|file| file.path.as_path()).collect();
+        if before.files.iter().filter(|file| old.contains(file.path.as_path())).count() != merged.len() {
+            return Ok(false);
+        }
+        let after = before.changed(|file| old.contains(file.path.as_path()), written.to_vec());
+        after.write_manifest(&*self.disk, &self.dir)?;
+        self.metrics.files.set(after.files.len() as f64);
+        self.state.write().files = after;
+        Ok(true)
+    }
+
+    /// Removes files that did not become the store's, unless the manifest may name them after all: it may be in place
+    /// although writing it failed. Then the next start decides.
+    fn remove_unnamed(&self, written: &[Arc<DataFile>]) {
+        let manifest = self.disk.read(&filenames::manifest(&self.dir));
+        let Some(manifest) = manifest.ok().and_then(|bytes| LogManifest::decode(&bytes).ok()) else { return };
+        for file in written {
+            if !manifest.files.iter().any(|named| *named == file.about) {
+                let _ = self.disk.remove_file(&file.path);
+            }
+        }
+    }
+
+    /// Marks files for removal once no query reads them.
+    pub(super) fn doom(&self, files: Vec<Arc<DataFile>>) {
+        self.doomed.lock().extend(files);
+        self.remove_doomed();
+    }
+
+    /// Removes doomed files that nobody holds. One that cannot be removed is removed by the next start.
+    pub(super) fn remove_doomed(&self) {
+        let free: Vec<Arc<DataFile>> = {
+            let mut doomed = self.doomed.lock();
+            doomed.extract_if(.., |file| Arc::strong_count(file) == 1).collect()
+        };
+        for file in free {
+            if let Err(error) = self.disk.remove_file(&file.path) {
+                tracing::warn!(%error, path = %file.path.display(), "could not remove a log data file");
+            }
+        }
+    }
+}
