@@ -1,11 +1,13 @@
 use bytes::Bytes;
 use model::Signal;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource as ProstResource;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::{Edited, ResourceMemo, edit_resources, put_any_value, put_resource};
+use super::{Edited, Fate, Place, ResourceMemo, edit_records, edit_resources, put_any_value, put_resource};
 use crate::DecodeError;
 use crate::otlp::tests::rewrite;
 use crate::otlp::tests::samples::{self, Samples};
@@ -134,4 +136,62 @@ fn values_of_every_type_are_written_as_prost_writes_them() {
     let mut out = Vec::new();
     put_any_value(&mut out, &otlp::AnyValue::Empty);
     assert!(out.is_empty());
+}
+
+/// Two resources, three scopes, five records, by severity.
+fn numbered_logs() -> ExportLogsServiceRequest {
+    let record = |number: &i32| LogRecord { severity_number: *number, ..LogRecord::default() };
+    let scope = |numbers: &[i32]| ScopeLogs {
+        scope: Some(InstrumentationScope {
+            name: format!("s{}", numbers[0]),
+            ..InstrumentationScope::default()
+        }),
+        log_records: numbers.iter().map(record).collect(),
+        ..ScopeLogs::default()
+    };
+    let group = |scopes: Vec<ScopeLogs>| ResourceLogs {
+        resource: Some(ProstResource { dropped_attributes_count: 3, ..ProstResource::default() }),
+        scope_logs: scopes,
+        schema_url: "url".to_owned(),
+    };
+    ExportLogsServiceRequest {
+        resource_logs: vec![group(vec![scope(&[1, 2]), scope(&[3])]), group(vec![scope(&[4, 5])])],
+    }
+}
+
+#[test]
+fn records_are_kept_replaced_and_removed_one_by_one_and_empty_groups_go() {
+    let payload = Bytes::from(numbered_logs().encode_to_vec());
+    let edit = |_: &Place<'_>, record: &[u8], out: &mut Vec<u8>| {
+        let record = LogRecord::decode(record).expect("well-formed");
+        Ok::<_, DecodeError>(match record.severity_number {
+            2 => {
+                LogRecord { severity_number: 20, ..record }.encode(out).expect("a Vec takes all");
+                Fate::Replaced
+            }
+            3..=5 => Fate::Removed,
+            _ => Fate::Kept,
+        })
+    };
+    let edited = edit_records(&payload, edit).expect("well-formed");
+    let mut wanted = numbered_logs();
+    wanted.resource_logs.pop();
+    wanted.resource_logs[0].scope_logs.pop();
+    wanted.resource_logs[0].scope_logs[0].log_records[1].severity_number = 20;
+    assert_eq!(ExportLogsServiceRequest::decode(edited).expect("well-formed"), wanted);
+}
+
+#[test]
+fn records_know_their_place_and_an_unchanged_payload_is_not_copied() {
+    let payload = Bytes::from(numbered_logs().encode_to_vec());
+    let mut scopes = Vec::new();
+    let edited = edit_records(&payload, |place, _, _| {
+        let scope = InstrumentationScope::decode(place.scope).expect("well-formed");
+        let resource = ProstResource::decode(place.resource).expect("well-formed");
+        assert_eq!(resource.dropped_attributes_count, 3);
+        scopes.push(scope.name);
+        Ok::<_, DecodeError>(Fate::Kept)
+    });
+    assert_eq!(edited.expect("well-formed").as_ptr(), payload.as_ptr());
+    assert_eq!(scopes, ["s1", "s1", "s3", "s4", "s4"]);
 }
