@@ -30,7 +30,7 @@ def test_acked_data_survives_kill_9(tmp_path, signal, storage):
                     loadtest("--signal", signal, "--transport", ["grpc", "http"][number % 2], "--endpoint",
                              f"http://127.0.0.1:{[gateway.grpc, gateway.http][number % 2]}", "--prometheus",
                              gateway.prometheus_url(), "--loki", gateway.loki_url(), "--series", 2000,
-                             "--histogram-every", 10, "--streams", 4, "--batch", 200, "--rate", 20000, "--duration", "3s",
+                             "--histogram-every", 10, "--streams", 4, "--batch", 200, "--rate", 20000, "--duration", "5s",
                              "--verify", check=False)
                 )
             )

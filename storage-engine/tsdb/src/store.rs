@@ -104,16 +104,22 @@ impl Tsdb {
         self.0.find(tenant).map_or_else(HeadStats::default, |tenant| tenant.head.stats())
     }
 
-    /// Does what is due for each tenant: flushes, checkpoints, compaction, retention. Blocks on the disk. A tenant that fails is logged and counted, and
-    /// comes again with the next call.
-    pub fn maintain(&self) {
+    /// Does what is due for each tenant: flushes, checkpoints, compaction, retention; some of it, when there is much.
+    /// Tells whether more is due. Blocks on the disk. A tenant that fails is logged and counted, and comes again with
+    /// the next call.
+    pub fn maintain(&self) -> bool {
         let tenants: Vec<_> =
             self.0.tenants.read().iter().map(|(id, it)| (id.clone(), Arc::clone(it))).collect();
+        let mut more = false;
         for (id, tenant) in tenants {
-            if let Err(error) = tenant.maintain() {
-                tracing::error!(tenant = %id, %error, "the metrics store could not be maintained; it goes on");
+            match tenant.maintain() {
+                Ok(due) => more |= due,
+                Err(error) => {
+                    tracing::error!(tenant = %id, %error, "the metrics store could not be maintained; it goes on");
+                }
             }
         }
+        more
     }
 
     /// Maintains the store from now on, as a task.
@@ -122,16 +128,18 @@ impl Tsdb {
         let quarter_ms = u64::try_from(self.0.settings.block_duration_ms / 4).unwrap_or_default();
         let every = Duration::from_millis(quarter_ms).clamp(MAINTENANCE_EVERY_MIN, MAINTENANCE_EVERY);
         self.0.tasks.spawn("metrics-maintenance", async move {
+            let mut more = false;
             loop {
                 tokio::select! {
                     () = tasks.cancelled() => return,
-                    () = tokio::time::sleep(every) => {}
+                    () = tokio::time::sleep(if more { Duration::ZERO } else { every }) => {}
                 }
                 let store = store.clone();
                 let done = tasks.spawn_blocking("metrics-maintenance-run", move || store.maintain()).await;
-                if let Err(error) = done {
+                more = done.unwrap_or_else(|error| {
                     tracing::error!(%error, "the maintenance of the metrics store ended early");
-                }
+                    false
+                });
             }
         });
     }

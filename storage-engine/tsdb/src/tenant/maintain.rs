@@ -18,6 +18,10 @@ use crate::checkpoint::CheckpointWriter;
 use crate::error::TsdbError;
 use crate::filenames;
 
+/// Flushes before a checkpoint follows: when samples come faster than their time passes, the log must not wait for the
+/// last of them.
+const FLUSHES_MAX: usize = 4;
+
 /// State of the one who maintains a tenant; its lock keeps it one.
 pub(super) struct Maintenance {
     /// Size of the newest checkpoint.
@@ -25,15 +29,16 @@ pub(super) struct Maintenance {
 }
 
 impl Tenant {
-    /// Does what is due, of compaction one step. Blocks on the disk.
-    pub(crate) fn maintain(&self) -> StorageResult<()> {
+    /// Does what is due: a few flushes and one step of compaction at most. Tells whether more is due. Blocks on the
+    /// disk.
+    pub(crate) fn maintain(&self) -> StorageResult<bool> {
         let state = &mut *self.maintenance.lock();
         let mut flushed = None;
-        // A range that got samples while it was written is due again, but not at once.
-        while let Some(range) = self.head.due()
-            && flushed.replace(range) != Some(range)
-        {
+        for _ in 0..FLUSHES_MAX {
+            // A range that got samples while it was written is due again, but not at once.
+            let Some(range) = self.head.due().filter(|range| Some(*range) != flushed) else { break };
             self.flush_range(range)?;
+            flushed = Some(range);
         }
         let least = self.head.checkpoint_log_bytes();
         // Not below the size of the last checkpoint, so that no more is written for checkpoints than for the log.
@@ -43,10 +48,10 @@ impl Tenant {
             self.checkpoint(state)?;
         }
         self.blocks.sweep()?;
-        self.blocks.compact_step()?;
+        let compacted = self.blocks.compact_step()?;
         let other_bytes = self.log_bytes.load(Ordering::Relaxed) + state.checkpoint_bytes;
         self.blocks.apply_retention(other_bytes)?;
-        Ok(())
+        Ok(compacted || self.head.due().is_some_and(|range| Some(range) != flushed))
     }
 
     /// Writes everything that is in the head now to blocks. Blocks on the disk.

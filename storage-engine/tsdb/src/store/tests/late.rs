@@ -76,7 +76,9 @@ fn samples_in_any_order_read_back_as_from_a_map_with_checkpoints_and_restarts_be
         let mut expected: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
         for (kind, time) in steps {
             match kind {
-                0 => store.maintain(),
+                0 => {
+                    store.maintain();
+                }
                 1 => {
                     drop(store);
                     disk.power_loss();
