@@ -6,6 +6,7 @@
 mod decoding;
 pub mod loki;
 pub mod otlp;
+pub mod prometheusremotewrite;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::server::auth::ServerAuths;
 use crate::server::{Handler, ServeSettings};
 
 /// Every receiver: the types that `receivers:` may name.
-pub const RECEIVERS: &[ReceiverFactory] = &[loki::FACTORY, otlp::FACTORY];
+pub const RECEIVERS: &[ReceiverFactory] = &[loki::FACTORY, otlp::FACTORY, prometheusremotewrite::FACTORY];
 
 /// A row of the receiver table.
 pub struct ReceiverFactory {

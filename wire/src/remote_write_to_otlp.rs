@@ -30,9 +30,16 @@ pub struct Translated {
     pub payload: Vec<u8>,
     /// Data points inside.
     pub items: u64,
+    /// Those of them that are histograms.
+    pub histograms: u64,
+    /// Exemplars inside.
+    pub exemplars: u64,
     /// What could not be carried; its `stored` is 0.
     pub report: AppendReport,
 }
+
+/// Reason of a warning: a series of version 2 without samples and histograms, which its specification forbids.
+pub const EMPTY_SERIES: &str = "empty_series";
 
 /// Empty buckets that one histogram may gain besides as many as it has.
 const DENSE_BUCKETS_SLACK: usize = 512;
@@ -77,6 +84,12 @@ impl Writer {
         labels: &Labels,
         metadata: &MetricMetadata,
     ) -> Result<(), DecodeError> {
+        if series.points() == 0 && request.version() == Version::V2 {
+            self.out.report.reject(EMPTY_SERIES, 0, || {
+                format!("TimeSeries must contain at least one sample or histogram for series {labels}")
+            });
+            return Ok(());
+        }
         let exemplars =
             series.exemplars.iter().map(|bytes| request.exemplar(bytes)).collect::<Result<Vec<_>, _>>()?;
         let attributes = |number: u32| {
@@ -101,6 +114,7 @@ impl Writer {
                 });
             });
             self.out.items += series.samples.len() as u64;
+            self.out.exemplars += series.exemplars.len() as u64;
         }
         for bytes in &series.histograms {
             let timed = read_histogram(bytes)?;
@@ -111,6 +125,8 @@ impl Writer {
             match written {
                 Ok(()) => {
                     self.out.items += 1;
+                    self.out.histograms += 1;
+                    self.out.exemplars += exemplars.len() as u64;
                     exemplars = &[];
                 }
                 Err(fault) => {

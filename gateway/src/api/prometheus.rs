@@ -11,6 +11,7 @@ mod histogram;
 mod labels;
 mod params;
 mod query;
+mod remote_read;
 mod result;
 mod status;
 mod syntax_tree;
@@ -69,6 +70,7 @@ pub fn router(api: Arc<PrometheusApi>) -> Router {
         .route("/parse_query", get(query::parse).post(query::parse))
         .route("/labels", get(labels::label_names).post(labels::label_names))
         .route("/label/{name}/values", get(labels::label_values))
+        .route("/read", post(remote_read::read))
         .route("/series", get(labels::series).post(labels::series))
         .route("/metadata", get(labels::metadata))
         .route("/rules", get(status::rules))

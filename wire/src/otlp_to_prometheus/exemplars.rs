@@ -20,13 +20,18 @@ pub(super) struct Exemplars {
     pub(super) without_value: u64,
 }
 
-/// The exemplars of a point whose sample has the time `sample_ms`, which those without a time of their own take.
+/// The exemplars of a point whose sample has the time `sample_ms`, which those without a time of their own take. The end
+/// of a series has none, as upstream's store sees it.
 #[inline]
 pub(super) fn of_point(
     exemplars: Views<'_, otlp::Exemplar<'_>>,
     sample_ms: i64,
+    is_end: bool,
 ) -> Result<Exemplars, DecodeError> {
     let mut made = Exemplars::default();
+    if is_end {
+        return Ok(made);
+    }
     for exemplar in exemplars {
         let exemplar = exemplar?;
         match exemplar.value {

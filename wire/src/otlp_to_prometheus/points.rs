@@ -69,9 +69,13 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
             let (attributes, time_ns) = (&point.attributes, point.time_unix_nano);
             // Upstream keeps the exemplars of sums and leaves those of gauges.
             let exemplars = match metric.kind {
-                MetricKind::Gauge => Vec::new(),
+                MetricKind::Gauge if !metric.is_verbatim => Vec::new(),
                 _ => {
-                    let exemplars = exemplars::of_point(point.exemplars(), timestamp_ms(time_ns))?;
+                    let exemplars = exemplars::of_point(
+                        point.exemplars(),
+                        timestamp_ms(time_ns),
+                        point.has_no_recorded_value(),
+                    )?;
                     self.with_value(exemplars, metric)
                 }
             };
@@ -104,7 +108,8 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
             let run = (values.len() as u64) << 1 | point.sum.is_some() as u64;
             let key = self.point_key(metric.key, attributes, bounds, run);
             let (attributes, time_ns) = (&point.attributes, point.time_unix_nano);
-            let exemplars = exemplars::of_point(point.exemplars(), timestamp_ms(time_ns))?;
+            let exemplars =
+                exemplars::of_point(point.exemplars(), timestamp_ms(time_ns), point.has_no_recorded_value())?;
             let exemplars = self.with_value(exemplars, metric);
             let given = Point { key, attributes, shape: Shape::Histogram(&point), time_ns };
             self.give(&given, metric, resource, |sink, handles, timestamp_ms| {
@@ -128,7 +133,11 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
             let point = point?;
             count += 1;
             let made = native::of_explicit(&point, metric.reset_hint());
-            let exemplars = exemplars::of_point(point.exemplars(), timestamp_ms(point.time_unix_nano))?;
+            let exemplars = exemplars::of_point(
+                point.exemplars(),
+                timestamp_ms(point.time_unix_nano),
+                point.has_no_recorded_value(),
+            )?;
             self.native_point(made, exemplars, &point.attributes, point.time_unix_nano, metric, resource)?;
         }
         Ok(count)
@@ -146,7 +155,11 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
             count += 1;
             let threshold = if metric.is_verbatim { point.zero_threshold } else { native::ZERO_THRESHOLD };
             let made = native::of_exponential(&point, metric.reset_hint(), threshold);
-            let exemplars = exemplars::of_point(point.exemplars(), timestamp_ms(point.time_unix_nano))?;
+            let exemplars = exemplars::of_point(
+                point.exemplars(),
+                timestamp_ms(point.time_unix_nano),
+                point.has_no_recorded_value(),
+            )?;
             self.native_point(made, exemplars, &point.attributes, point.time_unix_nano, metric, resource)?;
         }
         Ok(count)

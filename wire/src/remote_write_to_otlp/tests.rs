@@ -114,10 +114,9 @@ fn series_values_and_stale_markers_arrive_bit_by_bit() {
             samples.iter().map(|sample| (0, sample.timestamp_ms, sample.value.to_bits())).collect();
         assert_eq!(arrived.samples, want);
         assert_eq!(arrived.samples[3].2, STALE_NAN_BITS);
+        assert_eq!(arrived.exemplars, [(0, exemplars[0].clone())]);
         if version == Version::V2 {
             assert_eq!(table.metadata, [("raw.näme_total".to_owned(), counter.clone())]);
-            // Gauges carry no exemplars, and without metadata a series is one.
-            assert_eq!(arrived.exemplars, [(0, exemplars[0].clone())]);
         }
     }
 }
