@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub mod blocks;
 pub mod check;
 pub mod client;
 pub mod components;
@@ -60,6 +61,8 @@ pub enum Command {
     Query(query::QueryArguments),
     /// Asks a Loki, this program's or any other one: queries, tails, labels, series, imports.
     Logs(logs::LogsArguments),
+    /// Looks into blocks of metrics on disk, this program's or a Prometheus'.
+    Blocks(blocks::BlocksArguments),
     /// Looks at a config or a running server and says it by the exit code.
     Check(check::CheckArguments),
     /// Looks for what commonly keeps a gateway from starting or from working well.

@@ -17,6 +17,8 @@ mod reader;
 mod recode;
 mod select;
 mod spans;
+mod verify;
+mod walk;
 mod writer;
 
 use std::io::ErrorKind as IoKind;
@@ -30,7 +32,11 @@ pub(crate) use names::{CHUNKS, INDEX, META, QUARANTINE, TOMBSTONES, deletion};
 pub use names::{block_folders, is_leftover};
 pub use reader::{BlockReader, BlockSeries};
 pub(crate) use recode::Recoder;
+pub use verify::BlockReport;
+pub use walk::walk_samples;
 pub use writer::{BlockChunk, BlockWriter};
+
+pub use format::{BlockMeta, ChunkSample};
 
 /// Something in a block is not what it should be.
 pub(crate) fn damaged(path: &Path, error: &FormatError) -> StorageError {

@@ -62,21 +62,8 @@ fn a_block_of_prometheus_reads_as_promtool_dumps_it() {
     for line in dump.lines() {
         let (labels, rest) = line.split_once("\"} ").expect("labels");
         let (value, time) = rest.rsplit_once(' ').expect("a time");
-        let ours = &found[&format!("{labels}\"}} {time}")];
-        assert!(is_alike(ours, value), "{line}: {ours}");
+        assert_eq!(found[&format!("{labels}\"}} {time}")], value, "{line}");
     }
-}
-
-/// Whether two texts are equal but for the last digit of bucket bounds, which Prometheus has from a table.
-fn is_alike(left: &str, right: &str) -> bool {
-    let tokens =
-        |text: &str| -> Vec<String> { text.split(|c| "{}[](),: ".contains(c)).map(str::to_owned).collect() };
-    let (left, right) = (tokens(left), tokens(right));
-    let alike = |(left, right): (&String, &String)| {
-        let numbers = left.parse::<f64>().ok().zip(right.parse::<f64>().ok());
-        left == right || numbers.is_some_and(|(left, right)| (left - right).abs() <= left.abs() * 1e-15)
-    };
-    left.len() == right.len() && left.iter().zip(&right).all(alike)
 }
 
 #[test]
@@ -249,4 +236,41 @@ fn a_writer_that_is_dropped_leaves_nothing() {
     assert_eq!(std::fs::read_dir(target.path()).expect("there").count(), 1);
     drop(writer);
     assert_eq!(std::fs::read_dir(target.path()).expect("there").count(), 0);
+}
+
+#[test]
+fn a_sound_block_verifies_and_a_damaged_one_says_where() {
+    let (folder, _) = golden();
+    let report = open(&folder).verify().expect("a good disk");
+    assert_eq!((report.series, report.chunks, report.samples), (8, 35, 3840));
+    assert!(report.faults.is_empty(), "{report:?}");
+    let mut chunks = std::fs::read(folder.join("chunks/000001")).expect("golden");
+    chunks[5000] ^= 1;
+    let copy = changed(&folder, "chunks/000001", &chunks);
+    let report = open(copy.path()).verify().expect("a good disk");
+    assert!(report.fault_count >= 1 && report.faults[0].contains("checksum is wrong"), "{report:?}");
+    let meta = std::fs::read_to_string(folder.join("meta.json")).expect("golden");
+    let copy = changed(&folder, "meta.json", meta.replace("\"numSeries\": 8", "\"numSeries\": 9").as_bytes());
+    let report = open(copy.path()).verify().expect("a good disk");
+    assert_eq!(report.faults, ["meta.json counts 9 series, there are 8"]);
+}
+
+#[test]
+fn walking_several_blocks_gives_each_sample_once_in_order() {
+    let (folder, _) = golden();
+    let block = open(&folder);
+    let range = TimeRange::new(1_700_008_000_000, 1_700_009_000_000);
+    let matchers = [Matcher::equal("job", "web")];
+    let walk = |blocks: &[Arc<BlockReader>]| {
+        let mut all = Vec::new();
+        super::walk_samples(blocks, &matchers, range, |labels, time, sample| {
+            all.push((labels.clone(), time, format!("{sample:?}")));
+            Ok(())
+        })
+        .expect("a good block");
+        all
+    };
+    let once = walk(std::slice::from_ref(&block));
+    assert!(once.len() > 100 && once.is_sorted_by(|a, b| (&a.0, a.1) < (&b.0, b.1)));
+    assert_eq!(walk(&[Arc::clone(&block), block]), once);
 }
