@@ -159,25 +159,22 @@ impl Records {
 
     /// Puts the record's kind first and its values into `scratch`, if it is of a known kind.
     fn find(&mut self, record: &LogRecord<'_>, scratch: &mut Scratch) -> Result<Option<()>, DecodeError> {
-        let attributes: Attributes<'_> = record.attributes.iter().collect::<Result<_, _>>()?;
         let fields = Present::of(record)?;
         if !record.event_name()?.is_empty() {
             return Ok(None);
         }
-        let Some(position) = self.kinds.iter().position(|kind| kind.fits(&attributes, fields)) else {
-            return Ok(None);
-        };
-        scratch.clear();
-        for attribute in &attributes {
-            match attribute.value()? {
-                AnyValue::Map(_) => return Ok(None),
-                AnyValue::String(text) => append_text(text, &mut scratch.values),
-                other => other.append_as_string(&mut scratch.values)?,
+        let Some(last) = self.kinds.first() else { return Ok(None) };
+        if !last.take(record, fields, scratch)? {
+            let attributes: Attributes<'_> = record.attributes.iter().collect::<Result<_, _>>()?;
+            let Some(position) = self.kinds.iter().position(|kind| kind.fits(&attributes, fields)) else {
+                return Ok(None);
+            };
+            self.kinds.swap(0, position);
+            if !self.kinds[0].take(record, fields, scratch)? {
+                return Ok(None);
             }
-            scratch.end_value();
         }
         scratch.push_fields(record, fields)?;
-        self.kinds.swap(0, position);
         Ok(Some(()))
     }
 
@@ -233,6 +230,36 @@ impl Records {
 }
 
 impl Kind {
+    /// Puts the values of the record's attributes into `scratch`, if it is of this kind and none is a map.
+    #[inline]
+    fn take(
+        &self,
+        record: &LogRecord<'_>,
+        fields: Present,
+        scratch: &mut Scratch,
+    ) -> Result<bool, DecodeError> {
+        scratch.clear();
+        if self.fields != fields {
+            return Ok(false);
+        }
+        let (mut start, mut ends) = (0, self.key_ends.iter());
+        for attribute in record.attributes.iter() {
+            let attribute = attribute?;
+            let Some(&end) = ends.next() else { return Ok(false) };
+            if attribute.key_bytes() != &self.keys[start..end] {
+                return Ok(false);
+            }
+            start = end;
+            match attribute.value()? {
+                AnyValue::Map(_) => return Ok(false),
+                AnyValue::String(text) => append_text(text, &mut scratch.values),
+                other => other.append_as_string(&mut scratch.values)?,
+            }
+            scratch.end_value();
+        }
+        Ok(ends.next().is_none())
+    }
+
     fn fits(&self, attributes: &[KeyValue<'_>], fields: Present) -> bool {
         if self.fields != fields || self.key_ends.len() != attributes.len() {
             return false;
