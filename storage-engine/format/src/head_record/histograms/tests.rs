@@ -7,6 +7,8 @@ use model::{
     IntegerHistogram, NativeHistogram,
 };
 
+use proptest::prelude::*;
+
 use super::{
     DeletionItem, ItemPlace, put_deletion, put_exemplar, put_histogram, read_deletions, read_exemplars,
     read_histogram_items,
@@ -109,4 +111,30 @@ fn a_false_count_reserves_nothing() {
     bytes.extend_from_slice(&[0; 32]);
     bytes.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f]);
     assert!(read_histogram_items(&bytes, |_, _| ()).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_walked_or_refused_and_what_is_walked_encodes_to_the_same(
+        noise in prop::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let mut damaged = Vec::new();
+        put_histogram(&mut damaged, PLACE, &integer());
+        put_histogram(&mut damaged, PLACE, &custom());
+        let at = at.index(damaged.len());
+        damaged[at] = byte;
+        for bytes in [&noise, &damaged] {
+            let _ = read_exemplars(bytes, |item| assert!(item.labels.len() <= bytes.len()));
+            let _ = read_deletions(bytes, |_| ());
+            let _ = crate::head_record::read_chunks(bytes, |item| assert!(item.data.len() <= bytes.len()));
+            let _ = read_histogram_items(bytes, |place, histogram| {
+                let (mut record, mut again) = (Vec::new(), Vec::new());
+                put_histogram(&mut record, place, &histogram);
+                read_histogram_items(&record, |place, histogram| put_histogram(&mut again, place, &histogram))
+                    .expect("just encoded");
+                // Bit by bit: a sum may be any NaN.
+                assert_eq!(record, again);
+            });
+        }
+    }
 }
