@@ -4,6 +4,7 @@
 //! `validate` can make them all; `wiring` binds and serves.
 
 mod decoding;
+pub mod kafka;
 pub mod loki;
 pub mod otlp;
 pub mod prometheusremotewrite;
@@ -11,8 +12,9 @@ pub mod prometheusremotewrite;
 use std::sync::Arc;
 
 use axum::Router;
+use futures_util::future::BoxFuture;
 use model::{Signal, TenantId};
-use pipelines::{ClientMetadata, ComponentConfig, ConfigError, Consumer, Stability};
+use pipelines::{ClientMetadata, ComponentConfig, ConfigError, Consumer, PipelineResult, Stability};
 use runtime::{MemoryBudget, Tasks};
 use serde::{Deserialize, Deserializer, de};
 
@@ -20,7 +22,8 @@ use crate::server::auth::ServerAuths;
 use crate::server::{Handler, ServeSettings};
 
 /// Every receiver: the types that `receivers:` may name.
-pub const RECEIVERS: &[ReceiverFactory] = &[loki::FACTORY, otlp::FACTORY, prometheusremotewrite::FACTORY];
+pub const RECEIVERS: &[ReceiverFactory] =
+    &[kafka::FACTORY, loki::FACTORY, otlp::FACTORY, prometheusremotewrite::FACTORY];
 
 /// A row of the receiver table.
 pub struct ReceiverFactory {
@@ -70,6 +73,17 @@ pub struct Receiver {
     pub listeners: Vec<Listener>,
     /// Routes on the API servers.
     pub mounts: Vec<Mount>,
+    /// Work that fetches data by itself.
+    pub workers: Vec<Arc<dyn Worker>>,
+}
+
+/// A part of a receiver that asks others for data instead of being asked.
+pub trait Worker: Send + Sync {
+    /// Begins to fetch. Called once, when the pipelines run.
+    fn start(&self) -> BoxFuture<'_, PipelineResult<()>>;
+
+    /// Fetches nothing more; resolves when the pipelines have answered for what was fetched.
+    fn shutdown(&self) -> BoxFuture<'_, ()>;
 }
 
 /// A listener to bind.

@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use axum::Router;
 use exporters::Stores;
+use futures_util::future::join_all;
 use model::Signal;
 use pipelines::{Graph, GraphContext};
 use runtime::{Clock, MemoryBudget, SystemClock, Tasks};
@@ -31,6 +32,7 @@ use crate::api::process::{Control, Described, OwnMetrics, ProcessInfo};
 use crate::config::Config;
 use crate::config::redact::redact;
 use crate::config::types::MetricsLevel;
+use crate::receivers::Worker;
 use crate::server::listen::BoundAddress;
 use crate::stores::OpenStores;
 use crate::{apis, telemetry};
@@ -67,6 +69,7 @@ pub struct Gateway {
     apis: ApiRoutes,
     graph: Graph,
     generation: Arc<Generation>,
+    workers: Vec<Arc<dyn Worker>>,
     open: Vec<Open>,
     bound: Vec<Bound>,
 }
@@ -83,6 +86,7 @@ struct ApiRoutes {
 struct Front {
     graph: Graph,
     generation: Arc<Generation>,
+    workers: Vec<Arc<dyn Worker>>,
     open: Vec<Open>,
     bound: Vec<Bound>,
 }
@@ -132,10 +136,22 @@ impl Gateway {
         let extensions = pipelines::Extensions::default();
         let context = GraphContext { clock, tasks: tasks.clone(), budget, extensions };
         match Self::in_front(&config, open_stores, &context, &apis, &process).await {
-            Ok(Front { graph, generation, open, bound }) => {
+            Ok(Front { graph, generation, workers, open, bound }) => {
                 process.set_ready(true);
                 let control = Some(control);
-                Ok(Self { process, control, config, context, stores, apis, graph, generation, open, bound })
+                Ok(Self {
+                    process,
+                    control,
+                    config,
+                    context,
+                    stores,
+                    apis,
+                    graph,
+                    generation,
+                    workers,
+                    open,
+                    bound,
+                })
             }
             Err(error) => {
                 if let Some(stores) = &stores {
@@ -160,17 +176,23 @@ impl Gateway {
             start().with_context(|| format!("failed to start extension {id}"))?;
         }
         let generation = Arc::new(Generation::default());
+        let workers = parts.take_workers();
         let wanted = wanted(config, &mut parts, apis, stores.is_some())?;
         let prepared = listeners::prepare(wanted, &[], &generation).await?;
         let graph = parts.graph;
-        if let Err(error) = graph.start().await {
-            end("pipelines", graph.shutdown(config.server.shutdown_timeout).await);
-            return Err(anyhow!("{error}"));
+        let timeout = config.server.shutdown_timeout;
+        let started = match graph.start().await {
+            Ok(()) => start_workers(&workers, timeout).await,
+            Err(error) => Err(anyhow!("{error}")),
+        };
+        if let Err(error) = started {
+            end("pipelines", graph.shutdown(timeout).await);
+            return Err(error);
         }
         let mut open = Vec::new();
         let bound = prepared.bound(&open);
         prepared.commit(&mut open);
-        Ok(Front { graph, generation, open, bound })
+        Ok(Front { graph, generation, workers, open, bound })
     }
 
     /// Whether it keeps data itself.
@@ -209,7 +231,9 @@ impl Gateway {
         self.process.set_ready(false);
         let end = Instant::now() + self.config.server.shutdown_timeout;
         let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-        let mut late = listeners::stop(&self.open, Some(Stage::Intake), left()).await;
+        let stop_listeners = listeners::stop(&self.open, Some(Stage::Intake), left());
+        let (mut late, late_workers) = tokio::join!(stop_listeners, stop_workers(&self.workers, left()));
+        late.extend(late_workers);
         if let Err(error) = self.graph.shutdown(left()).await {
             late.push(error.to_string());
         }
@@ -224,6 +248,25 @@ impl Gateway {
         }
         if late.is_empty() { Ok(()) } else { Err(anyhow!("shutdown was not complete: {}", late.join("; "))) }
     }
+}
+
+/// Starts the parts of receivers that fetch by themselves, all or none.
+async fn start_workers(workers: &[Arc<dyn Worker>], timeout: Duration) -> anyhow::Result<()> {
+    for (started, worker) in workers.iter().enumerate() {
+        if let Err(error) = worker.start().await {
+            let late = stop_workers(&workers[..started], timeout).await;
+            end("receivers", late.map_or(Ok(()), Err));
+            return Err(anyhow!("{error}"));
+        }
+    }
+    Ok(())
+}
+
+/// Ends the parts of receivers that fetch by themselves; the text says that they did not end in time.
+async fn stop_workers(workers: &[Arc<dyn Worker>], timeout: Duration) -> Option<String> {
+    let ended = join_all(workers.iter().map(|worker| worker.shutdown()));
+    let in_time = tokio::time::timeout(timeout, ended).await;
+    in_time.err().map(|_| format!("receivers not ended within {timeout:?}"))
 }
 
 /// Whether a pipeline leads to a store of this process.

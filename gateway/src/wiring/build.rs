@@ -14,7 +14,7 @@ use crate::api::process::{Described, ProcessInfo};
 use crate::config::Config;
 use crate::config::error::ConfigFault;
 use crate::extensions::{self, ExtensionContext, Made};
-use crate::receivers::{ApiServer, Entries, RECEIVERS, Receiver, ReceiverContext};
+use crate::receivers::{ApiServer, Entries, RECEIVERS, Receiver, ReceiverContext, Worker};
 use crate::stores::OpenStores;
 
 use super::faults;
@@ -25,6 +25,13 @@ pub(super) struct Parts {
     pub(super) graph: Graph,
     /// Those that pipelines name.
     pub(super) receivers: Vec<Receiver>,
+}
+
+impl Parts {
+    /// The parts of receivers that fetch by themselves.
+    pub(super) fn take_workers(&mut self) -> Vec<Arc<dyn Worker>> {
+        self.receivers.iter_mut().flat_map(|receiver| receiver.workers.drain(..)).collect()
+    }
 }
 
 /// Makes every component of a config without starting anything.

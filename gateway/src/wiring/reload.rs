@@ -12,7 +12,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::generation::Generation;
-use super::{Gateway, build, check, describe, end, for_exporters, listeners, needs_stores, wanted};
+use super::{
+    Gateway, build, check, describe, end, for_exporters, listeners, needs_stores, start_workers,
+    stop_workers, wanted,
+};
 use crate::config::Config;
 
 /// Sections of which a change needs a restart: open stores and query engines depend on them, and the log of the process
@@ -50,6 +53,7 @@ impl Gateway {
             start().with_context(|| format!("failed to start extension {id}"))?;
         }
         let generation = Arc::new(Generation::default());
+        let workers = parts.take_workers();
         let wanted = wanted(&config, &mut parts, &self.apis, self.stores.is_some())?;
         let prepared = listeners::prepare(wanted, &self.open, &generation).await?;
         let mut graph = parts.graph;
@@ -69,6 +73,12 @@ impl Gateway {
         let deadline = self.config.server.shutdown_timeout;
         let until = Instant::now() + deadline;
         let mut late = listeners::stop(&closed, None, deadline).await;
+        // One after the other: two members of a group with the same name would shut each other out.
+        let old_workers = std::mem::replace(&mut self.workers, workers);
+        late.extend(stop_workers(&old_workers, deadline).await);
+        if let Err(error) = start_workers(&self.workers, deadline).await {
+            tracing::error!(%error, "the new config runs, but a receiver of it does not");
+        }
         // Requests that entered before the exchange are answered by the old pipelines.
         if tokio::time::timeout_at(until, old_generation.empty()).await.is_err() {
             late.push("requests in the old pipelines".to_owned());

@@ -80,7 +80,7 @@ impl Batcher {
                 leaving.push(self.open.remove(0).close(&self.budget));
             }
             let (signal, tenant) = (piece.signal, piece.tenant.clone());
-            let due = now + Duration::from(flush_timeout.0);
+            let due = now + flush_timeout.0;
             self.open.push(Open { signal, tenant, key, due, size: 0, pieces: Vec::new(), of: Vec::new() });
             self.open.len() - 1
         });

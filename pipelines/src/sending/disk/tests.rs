@@ -103,7 +103,7 @@ async fn a_disk_that_is_full_refuses_new_batches_and_hands_out_the_old_ones() {
     let queue = open(&disk, &tasks);
     queue.push(&batch("0", 1), 1, false).await.ok().expect("durable");
     disk.inject(runtime::DiskFault::FailAppends);
-    let refused = queue.push(&batch("1", 1), 1, false).await.err().expect("full");
+    let refused = queue.push(&batch("1", 1), 1, false).await.expect_err("full");
     assert!(
         matches!(refused, super::DiskPushError::Log(error) if error.kind() == model::ErrorKind::Unavailable)
     );

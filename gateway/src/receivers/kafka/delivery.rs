@@ -1,0 +1,285 @@
+//! Reads messages and delivers them: one task reads for all partitions, one task a partition delivers.
+//!
+//! The reader never waits for a delivery, because a group gives the partitions of a member that stops polling to
+//! somebody else; instead a partition with enough waiting messages is paused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use exporters::kafka::{KafkaEncoding, TENANT_HEADER};
+use model::{ErrorKind, TenantId};
+use pipelines::{Batch, ClientMetadata, PipelineError, PipelineResult};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use wire::otlp::edit::{Edited, edit_resources, put_any_value, put_key_value};
+use wire::otlp::{AnyValue, check, json, merge};
+
+use super::assignment::Partition;
+use super::{GroupMember, Route, Shared};
+
+/// Messages and bytes of a partition that may wait for its delivery; past either the partition is paused.
+const WAITING_MESSAGES_MAX: usize = 256;
+const WAITING_BYTES_MAX: usize = 4 << 20;
+
+/// A run of messages that is delivered at once ends at this size, so that an fsync behind it serves many.
+const RUN_BYTES_ENOUGH: usize = 1 << 20;
+
+/// How long the client is left alone after an error that it reported.
+const ERROR_WAIT: Duration = Duration::from_millis(500);
+
+/// Reads until the receiver stops; returns when every delivery under way is answered.
+pub(super) async fn run(shared: Arc<Shared>, member: Arc<GroupMember>) {
+    let mut deliveries = Vec::new();
+    loop {
+        let received = tokio::select! {
+            received = member.recv() => received,
+            () = shared.stop.cancelled() => break,
+        };
+        let message = match received {
+            Ok(message) => message.detach(),
+            Err(error) => {
+                tracing::warn!(receiver = %shared.id, %error, "cannot read, trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(ERROR_WAIT) => {}
+                    () = shared.stop.cancelled() => break,
+                }
+                continue;
+            }
+        };
+        let (partition, is_new) = member.context().partition(message.topic(), message.partition());
+        put(&member, &partition, message);
+        if is_new {
+            deliveries.retain(|task: &tokio::task::JoinHandle<()>| !task.is_finished());
+            let deliver = deliver(Arc::clone(&shared), Arc::clone(&member), partition);
+            deliveries.push(shared.tasks.spawn("kafka partition", deliver));
+        }
+    }
+    for delivery in deliveries {
+        // A delivery that panicked stored nothing, so nothing is lost.
+        let _ = delivery.await;
+    }
+}
+
+/// Adds a message to what waits for its partition, and pauses the partition when that is enough.
+fn put(member: &GroupMember, partition: &Partition, message: OwnedMessage) {
+    let mut pause = None;
+    {
+        let mut waiting = partition.waiting.lock();
+        if waiting.is_gone {
+            return;
+        }
+        waiting.bytes += len(&message);
+        let is_enough =
+            waiting.messages.len() + 1 >= WAITING_MESSAGES_MAX || waiting.bytes >= WAITING_BYTES_MAX;
+        if is_enough && !waiting.is_paused {
+            waiting.is_paused = true;
+            pause = Some(place(&message));
+        }
+        waiting.messages.push_back(message);
+    }
+    partition.changed.notify_waiters();
+    if let Some(place) = pause
+        && let Err(error) = member.pause(&place)
+    {
+        tracing::debug!(%error, "cannot pause a partition");
+    }
+}
+
+fn place(message: &OwnedMessage) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(message.topic(), message.partition());
+    list
+}
+
+/// Delivers the messages of a partition in order until it is taken away or the receiver stops.
+async fn deliver(shared: Arc<Shared>, member: Arc<GroupMember>, partition: Arc<Partition>) {
+    loop {
+        let changed = partition.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let run = {
+            let mut waiting = partition.waiting.lock();
+            if waiting.is_gone || shared.stop.is_cancelled() {
+                return;
+            }
+            take_run(&mut waiting.messages)
+        };
+        let Some(last) = run.last() else {
+            tokio::select! {
+                () = changed => {}
+                () = shared.stop.cancelled() => return,
+            }
+            continue;
+        };
+        let (topic, number, offset) = (last.topic().to_owned(), last.partition(), last.offset());
+        let here = place(last);
+        let bytes: usize = run.iter().map(len).sum();
+        let is_done = deliver_run(&shared, &partition, run).await;
+        if is_done && let Err(error) = member.store_offset(&topic, number, offset) {
+            // The partition went to somebody else meanwhile, who delivers this again.
+            tracing::debug!(receiver = %shared.id, %error, "cannot store an offset");
+        }
+        let mut waiting = partition.waiting.lock();
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        let has_room =
+            waiting.messages.len() < WAITING_MESSAGES_MAX / 2 && waiting.bytes < WAITING_BYTES_MAX / 2;
+        if waiting.is_paused && has_room && !waiting.is_gone {
+            waiting.is_paused = false;
+            drop(waiting);
+            if let Err(error) = member.resume(&here) {
+                tracing::debug!(%error, "cannot resume a partition");
+            }
+        }
+    }
+}
+
+/// The oldest messages that can be delivered as one: those with the same headers, up to a size.
+fn take_run(waiting: &mut std::collections::VecDeque<OwnedMessage>) -> Vec<OwnedMessage> {
+    let (mut run, mut bytes): (Vec<OwnedMessage>, usize) = (Vec::new(), 0);
+    while let Some(next) = waiting.front() {
+        let same = run.first().is_none_or(|first| headers(first) == headers(next));
+        if !same || bytes >= RUN_BYTES_ENOUGH {
+            break;
+        }
+        bytes += len(next);
+        run.extend(waiting.pop_front());
+    }
+    run
+}
+
+fn len(message: &OwnedMessage) -> usize {
+    message.payload().map_or(0, <[u8]>::len)
+}
+
+fn headers(message: &OwnedMessage) -> Vec<(&str, Option<&[u8]>)> {
+    message
+        .headers()
+        .map_or_else(Vec::new, |headers| headers.iter().map(|header| (header.key, header.value)).collect())
+}
+
+/// Delivers a run of messages, however long it takes; `false` when the receiver stops or the partition is gone first.
+async fn deliver_run(shared: &Arc<Shared>, partition: &Partition, run: Vec<OwnedMessage>) -> bool {
+    let Some(route) = run.first().and_then(|first| shared.route(first.topic())) else { return true };
+    let batch = match make_batch(shared, route, &run) {
+        Ok(Some(batch)) => batch,
+        Ok(None) => return true,
+        Err(error) => {
+            let first = run.first().map_or(0, OwnedMessage::offset);
+            tracing::error!(receiver = %shared.id, topic = route.topic, offset = first, %error, "dropping messages");
+            return true;
+        }
+    };
+    drop(run);
+    let (signal, items) = (route.signal, batch.items);
+    for attempt in 0.. {
+        let outcome = admitted(shared, &batch).map(|batch| route.entry.consume(batch));
+        let outcome = match outcome {
+            Ok(delivery) => delivery.await,
+            Err(error) => Err(error),
+        };
+        let is_over = match &outcome {
+            Ok(_) => true,
+            Err(error) => shared.pass_failed || !error.kind().is_retryable(),
+        };
+        if is_over || attempt == 0 {
+            shared.metrics.count(signal, items, &outcome);
+        }
+        let Err(error) = outcome else { return true };
+        if is_over {
+            tracing::error!(
+                receiver = %shared.id, topic = route.topic, dropped_items = items, %error, "dropping messages"
+            );
+            return true;
+        }
+        let next = pipelines::plan(&shared.backoff, attempt, Duration::ZERO, &error, rand::random());
+        let pipelines::Next::Wait(wait) = next else { return true };
+        tracing::debug!(receiver = %shared.id, %error, ?wait, "delivery failed, will try again");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shared.stop.cancelled() => return false,
+        }
+        if partition.waiting.lock().is_gone {
+            return false;
+        }
+    }
+    unreachable!("the loop above has no end")
+}
+
+/// The batch with a share of the memory budget, if there is one now.
+fn admitted(shared: &Shared, batch: &Batch) -> PipelineResult<Batch> {
+    let reserved = pipelines::admit(&shared.budget, batch.payload.len() as u64)?;
+    Ok(Batch { reservation: Some(Arc::new(reserved)), ..batch.clone() })
+}
+
+/// One batch of a run of messages with equal headers; `None` when nothing is in it. Messages that cannot be read are
+/// left out, counted and logged.
+fn make_batch(shared: &Shared, route: &Route, run: &[OwnedMessage]) -> PipelineResult<Option<Batch>> {
+    let mut payloads = Vec::with_capacity(run.len());
+    let mut items = 0;
+    for message in run {
+        match read(route, message) {
+            Ok((payload, count, rejected)) => {
+                shared.metrics.count_refused(route.signal, rejected);
+                payloads.push(payload);
+                items += count;
+            }
+            Err(error) => tracing::error!(
+                receiver = %shared.id, topic = message.topic(), partition = message.partition(),
+                offset = message.offset(), %error, "a message is not what its topic holds, dropping it"
+            ),
+        }
+    }
+    if items == 0 {
+        return Ok(None);
+    }
+    let headers = run.first().map(headers).unwrap_or_default();
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let mut metadata = Vec::new();
+    let mut tenant = TenantId::default();
+    for (name, value) in headers {
+        let value = text(value.unwrap_or_default());
+        if name.eq_ignore_ascii_case(TENANT_HEADER) {
+            let named = TenantId::new(&value);
+            tenant = named.map_err(|error| PipelineError::new(ErrorKind::Invalid, error.to_string()))?;
+        }
+        metadata.push((name.to_ascii_lowercase(), value));
+    }
+    let payload = with_attributes(shared, merge(&payloads), &metadata)?;
+    let client = Arc::new(ClientMetadata { address: None, metadata });
+    Ok(Some(Batch { signal: route.signal, tenant, payload, items, client, reservation: None }))
+}
+
+/// Payload, items, and items that were cut out because they break the protocol.
+fn read(route: &Route, message: &OwnedMessage) -> Result<(Bytes, u64, u64), wire::DecodeError> {
+    let body = message.payload().unwrap_or_default();
+    let payload = match route.encoding {
+        KafkaEncoding::OtlpProto => Bytes::copy_from_slice(body),
+        KafkaEncoding::OtlpJson => Bytes::from(json::to_protobuf(route.signal, body)?),
+    };
+    let checked = check(route.signal, payload)?;
+    Ok((checked.payload, checked.items, checked.report.rejected_count()))
+}
+
+/// Adds the chosen headers to every resource.
+fn with_attributes(shared: &Shared, payload: Bytes, metadata: &[(String, String)]) -> PipelineResult<Bytes> {
+    let mut extra = Vec::new();
+    for wanted in &shared.attribute_headers {
+        let values = metadata.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        for (_, value) in values {
+            let mut encoded = Vec::new();
+            put_any_value(&mut encoded, &AnyValue::String(value));
+            put_key_value(&mut extra, 1, &format!("kafka.header.{wanted}"), &encoded);
+        }
+    }
+    if extra.is_empty() {
+        return Ok(payload);
+    }
+    let edited = edit_resources(&payload, |resource, out| {
+        out.extend_from_slice(resource);
+        out.extend_from_slice(&extra);
+        Ok(Edited::Replaced)
+    })?;
+    Ok(edited)
+}
