@@ -180,10 +180,11 @@ scrape_configs: [{{job_name: self, scrape_interval: 1s, scrape_native_histograms
         config.write_text("global: {}\n" + scrape.replace("PORT", str(sender.port)))
         sender.start()
         try:
-            at = time.time() + 4
+            wait_until(lambda: len(held(sender, 5, time.time())) > 300, "Prometheus scrapes itself", 30)
+            at = int(time.time()) + 4
 
             def arrived():
-                return time.time() > at + 4 and len(held(ours, 3, at)) == len(held(sender, 3, at)) > 500
+                return time.time() > at + 2 and held(ours, 1, at + 2) and len(held(ours, 3, at)) >= len(held(sender, 3, at))
 
             wait_until(arrived, f"{message} arrived", 60)
             found = [held(server, 3, at) for server in (ours, sender)]

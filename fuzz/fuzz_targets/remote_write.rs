@@ -41,7 +41,8 @@ fn read(version: Version, data: &[u8]) -> Result<Vec<Parts>, DecodeError> {
                 histograms.push((timed.timestamp_ms, histogram));
             }
         }
-        let exemplars = series.exemplars.iter().map(|bytes| request.exemplar(bytes)).collect::<Result<_, _>>()?;
+        let exemplars =
+            series.exemplars.iter().map(|bytes| request.exemplar(bytes)).collect::<Result<_, _>>()?;
         all.push((labels, samples, histograms, exemplars));
     }
     for metadata in request.metadata() {

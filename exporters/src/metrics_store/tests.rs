@@ -111,10 +111,7 @@ async fn refused_points_are_counted_exactly_and_the_others_are_stored() {
     let data = Histogram { data_points: vec![point], aggregation_temporality: 2 };
     let histogram = Metric { name: "h".to_owned(), data: Some(Data::Histogram(data)), ..Metric::default() };
     let too_coarse = ExponentialHistogramDataPoint { scale: -9, ..Default::default() };
-    let exponential = ExponentialHistogram {
-        data_points: vec![too_coarse; 3],
-        aggregation_temporality: 2,
-    };
+    let exponential = ExponentialHistogram { data_points: vec![too_coarse; 3], aggregation_temporality: 2 };
     let exponential = Metric {
         name: "e".to_owned(),
         data: Some(Data::ExponentialHistogram(exponential)),

@@ -56,7 +56,9 @@ impl SeriesTable {
     /// Families that became known since the last call, with what is known.
     pub(super) fn take_new_families(&mut self) -> Vec<(String, MetricMetadata)> {
         let new = std::mem::take(&mut self.new_families);
-        new.into_iter().filter_map(|family| Some((family.clone(), self.families.get(&family)?.clone()))).collect()
+        new.into_iter()
+            .filter_map(|family| Some((family.clone(), self.families.get(&family)?.clone())))
+            .collect()
     }
 
     pub(super) fn labels(&self, series: SeriesNumber) -> &Labels {
@@ -134,7 +136,8 @@ pub(super) struct ItemList(pub(super) Vec<(SeriesNumber, Item)>);
 impl SampleSink<SeriesNumber> for ItemList {
     fn point(&mut self, handles: &[SeriesNumber], timestamp_ms: i64, values: &[f64]) {
         let samples = handles.iter().zip(values);
-        self.0.extend(samples.map(|(&series, &value)| (series, Item::Sample(Sample { timestamp_ms, value }))));
+        self.0
+            .extend(samples.map(|(&series, &value)| (series, Item::Sample(Sample { timestamp_ms, value }))));
     }
 
     fn histogram(&mut self, handle: SeriesNumber, timestamp_ms: i64, histogram: NativeHistogram) {
