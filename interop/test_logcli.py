@@ -132,8 +132,7 @@ def test_delete_requests_hide_lines_at_once_and_are_taken_back(gateway):
     wait_until(lambda: time.time() >= end, "the next second")
     logcli(gateway, "delete", "create", '{app="deleted"} |= "secret"', f"--from={stamp(end - 3600)}", f"--to={stamp(end)}")
     assert [line for _, _, line in gateway.lines('{app="deleted"}')] == ["keep me"]
-    [listed] = logcli(gateway, "delete", "list", "--output=jsonl").splitlines()
-    assert json.loads(listed)["query"] == '{app="deleted"} |= "secret"'
+    assert "secret" in logcli(gateway, "delete", "list")
     [request] = requests.get(gateway.loki_url("/loki/api/v1/delete"), timeout=30).json()
     gateway.kill()
     gateway.start()
