@@ -16,6 +16,7 @@ mod nop;
 mod otlp;
 mod otlphttp;
 mod parquet;
+mod prometheus;
 mod prometheusremotewrite;
 mod storage_error;
 mod store_gate;
@@ -46,6 +47,7 @@ pub const EXPORTERS: &[ExporterFactory<Stores>] = &[
     otlp::FACTORY,
     otlphttp::FACTORY,
     parquet::FACTORY,
+    prometheus::FACTORY,
     prometheusremotewrite::FACTORY,
 ];
 

@@ -321,6 +321,7 @@ const ROWS: &[Row] = &[
     Row { kind: "otlp", signal: Signal::Logs, has_peer: true, queue: Some("sending_queue") },
     Row { kind: "otlphttp", signal: Signal::Logs, has_peer: true, queue: Some("sending_queue") },
     Row { kind: "parquet", signal: Signal::Logs, has_peer: false, queue: None },
+    Row { kind: "prometheus", signal: Signal::Metrics, has_peer: false, queue: None },
     Row {
         kind: "prometheusremotewrite",
         signal: Signal::Metrics,
@@ -379,6 +380,7 @@ impl Row {
                 let broker = peer.broker.as_ref().expect("a peer of kafka");
                 json!({"brokers": [broker.brokers]})
             }
+            "prometheus" => json!({"endpoint": "127.0.0.1:0"}),
             "file" => json!({"path": folder.path().join("out.json")}),
             "parquet" => json!({"directory": folder.path(), "sending_queue": {"enabled": false}}),
             _ => Value::Null,

@@ -17,6 +17,7 @@ pub mod otlp;
 pub mod otlp_to_loki;
 pub mod otlp_to_prometheus;
 pub mod prometheus_names;
+pub mod prometheus_text;
 pub mod protobuf;
 pub mod remote_read;
 pub mod remote_write;

@@ -1,0 +1,274 @@
+//! `prometheus`: a page of the last value of every series, for Prometheus to scrape.
+//!
+//! Keys: exporter/prometheusexporter of the collector's contrib repository. Metrics become series as everywhere here; a
+//! series that gets no value for `metric_expiration` leaves the page. A batch is delivered when the page has its values.
+//! Native histograms cannot be written in the text format: they are counted and refused.
+
+mod page;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use futures_util::future::BoxFuture;
+use http::header::CONTENT_TYPE;
+use model::{AppendReport, ErrorKind, Signal};
+use parking_lot::Mutex;
+use pipelines::{
+    Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
+    ExporterFactory, ExporterMetrics, PipelineError, PipelineResult, Stability,
+};
+use runtime::{Clock, Tasks};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use wire::otlp_to_prometheus::{Settings, Translator};
+use wire::prometheus_names::Strategy;
+use wire::prometheus_text;
+
+use self::page::{Page, Values};
+use crate::Stores;
+use crate::client::unsupported;
+
+pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
+    kind: "prometheus",
+    aliases: &[],
+    signals: &[Signal::Metrics],
+    stability: Stability::Beta,
+    create,
+};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// `host:port` to listen on. Required.
+    endpoint: String,
+    /// Put before every metric name, with an `_`. Default none.
+    namespace: String,
+    /// Labels of every series. Default none.
+    const_labels: BTreeMap<String, String>,
+    /// Whether samples have their times. Default false.
+    send_timestamps: bool,
+    /// How long a series without a new value stays. Default 5m.
+    metric_expiration: ConfigDuration,
+    /// Whether names get unit and type suffixes. Default true.
+    add_metric_suffixes: bool,
+    /// Whether all resource attributes become labels. Default off.
+    resource_to_telemetry_conversion: Switch,
+    enable_open_metrics: bool,
+    without_scope_info: bool,
+    translation_strategy: Option<Value>,
+    tls: Option<Value>,
+    auth: Option<Value>,
+    cors: Option<Value>,
+}
+
+/// A section with the one key `enabled`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Switch {
+    /// Default false.
+    enabled: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            namespace: String::new(),
+            const_labels: BTreeMap::new(),
+            send_timestamps: false,
+            metric_expiration: ConfigDuration::from_secs(300),
+            add_metric_suffixes: true,
+            resource_to_telemetry_conversion: Switch::default(),
+            enable_open_metrics: false,
+            without_scope_info: false,
+            translation_strategy: None,
+            tls: None,
+            auth: None,
+            cors: None,
+        }
+    }
+}
+
+impl Config {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let port = self.endpoint.rsplit_once(':').map_or("", |(_, port)| port);
+        if port.parse::<u16>().is_err() {
+            let message = format!("{:?}: want host:port to listen on", self.endpoint);
+            return Err(ConfigError::at("endpoint", message));
+        }
+        unsupported(&[
+            ("enable_open_metrics", self.enable_open_metrics),
+            ("without_scope_info", self.without_scope_info),
+            ("translation_strategy", self.translation_strategy.is_some()),
+            ("tls", self.tls.is_some()),
+            ("auth", self.auth.is_some()),
+            ("cors", self.cors.is_some()),
+        ])
+    }
+
+    fn translation(&self) -> Settings {
+        Settings {
+            strategy: if self.add_metric_suffixes {
+                Strategy::UnderscoreEscapingWithSuffixes
+            } else {
+                Strategy::UnderscoreEscapingWithoutSuffixes
+            },
+            namespace: self.namespace.clone(),
+            external_labels: self.const_labels.clone().into_iter().collect(),
+            promote_all_resource_attributes: self.resource_to_telemetry_conversion.enabled,
+            key_seed: rand::random(),
+            ..Settings::default()
+        }
+    }
+}
+
+fn create(
+    config: &ComponentConfig<'_>,
+    context: &ExporterContext,
+    _stores: &Stores,
+) -> Result<Arc<dyn Exporter>, ConfigError> {
+    let id = config.id;
+    let config: Config = config.parse()?;
+    config.validate()?;
+    let shared = Shared {
+        state: Mutex::new(State { translator: Translator::new(config.translation()), page: Page::default() }),
+        expiration_ms: i64::try_from(config.metric_expiration.0.as_millis()).unwrap_or(i64::MAX),
+        send_timestamps: config.send_timestamps,
+        clock: Arc::clone(&context.clock),
+        tasks: context.tasks.clone(),
+    };
+    Ok(Arc::new(PrometheusPage {
+        id: id.clone(),
+        endpoint: config.endpoint,
+        shared: Arc::new(shared),
+        metrics: ExporterMetrics::new(id),
+        stop: CancellationToken::new(),
+        server: Mutex::default(),
+    }))
+}
+
+struct PrometheusPage {
+    id: ComponentId,
+    endpoint: String,
+    shared: Arc<Shared>,
+    metrics: ExporterMetrics,
+    stop: CancellationToken,
+    server: Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    expiration_ms: i64,
+    send_timestamps: bool,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+}
+
+struct State {
+    translator: Translator,
+    page: Page,
+}
+
+/// Payloads above this are translated off the async threads: about 500 points.
+const INLINE_BYTES_MAX: usize = 128 << 10;
+
+impl Shared {
+    /// Puts the values of a payload on the page.
+    fn take(&self, payload: &[u8]) -> PipelineResult<AppendReport> {
+        let now_ms = self.clock.now_ms();
+        let State { translator, page } = &mut *self.state.lock();
+        let mut values = Values::default();
+        let mut report = translator.translate(payload, page, &mut values)?;
+        let natives = values.natives.min(report.stored);
+        report.stored -= natives;
+        report.reject("native_histogram", natives, || {
+            "exponential histograms cannot be written in the text format".to_owned()
+        });
+        page.put(values, now_ms);
+        Ok(report)
+    }
+
+    fn render(&self) -> String {
+        let now_ms = self.clock.now_ms();
+        let State { page, .. } = &mut *self.state.lock();
+        page.expire(now_ms.saturating_sub(self.expiration_ms));
+        page.render(self.send_timestamps)
+    }
+}
+
+impl PrometheusPage {
+    async fn take(&self, batch: Batch) -> PipelineResult<AppendReport> {
+        let shared = Arc::clone(&self.shared);
+        if batch.payload.len() <= INLINE_BYTES_MAX {
+            return shared.take(&batch.payload);
+        }
+        let work = self.shared.tasks.spawn_blocking("translate metrics", move || shared.take(&batch.payload));
+        work.await.unwrap_or_else(|_| {
+            let message = format!("exporter {}: the translation was cancelled or panicked", self.id);
+            Err(PipelineError::new(ErrorKind::Internal, message))
+        })
+    }
+}
+
+impl Consumer for PrometheusPage {
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        Box::pin(async move {
+            let items = batch.items;
+            let outcome = self.take(batch).await;
+            self.metrics.count(Signal::Metrics, items, &outcome);
+            outcome
+        })
+    }
+}
+
+async fn page(shared: Arc<Shared>) -> impl IntoResponse {
+    let tasks = shared.tasks.clone();
+    let rendered = tasks.spawn_blocking("render metrics", move || shared.render()).await;
+    match rendered {
+        Ok(text) => ([(CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response(),
+        Err(_) => http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+impl Exporter for PrometheusPage {
+    fn start(&self) -> BoxFuture<'_, PipelineResult<()>> {
+        Box::pin(async move {
+            let listener = TcpListener::bind(&self.endpoint).await.map_err(|error| {
+                let text = format!("exporter {}: cannot listen on {}: {error}", self.id, self.endpoint);
+                PipelineError::new(ErrorKind::Invalid, text)
+            })?;
+            let shared = Arc::clone(&self.shared);
+            let routes = Router::new().route("/metrics", get(move || page(Arc::clone(&shared))));
+            let stop = self.stop.clone();
+            let serve = async move {
+                let serve = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
+                if let Err(error) = serve.await {
+                    tracing::error!(%error, "the page of metrics is no longer served");
+                }
+            };
+            *self.server.lock() = Some(self.shared.tasks.spawn("prometheus page", serve));
+            Ok(())
+        })
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, PipelineResult<()>> {
+        Box::pin(async move {
+            self.stop.cancel();
+            let server = self.server.lock().take();
+            if let Some(server) = server {
+                // An idle connection of a scraper must not hold the end up; nothing is lost by cutting it.
+                server.abort();
+                let _ = server.await;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! The last value of every series, and the page that they make.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use model::{Exemplar, Labels, MetricMetadata, MetricType, NativeHistogram, is_stale_nan};
+use pipelines::PipelineError;
+use smallvec::SmallVec;
+use wire::otlp_to_prometheus::{Resolved, SampleSink, SeriesKey, SeriesResolver};
+use wire::prometheus_text::{put_family, put_sample};
+use wire::remote_write::family_of;
+
+/// Number of a series on the page.
+type SeriesNumber = u32;
+
+/// Series and what is known about their families.
+#[derive(Default)]
+pub(super) struct Page {
+    runs: HashMap<SeriesKey, SmallVec<[SeriesNumber; 2]>>,
+    numbers: HashMap<Labels, SeriesNumber>,
+    series: Vec<Series>,
+    families: BTreeMap<String, MetricMetadata>,
+}
+
+struct Series {
+    labels: Labels,
+    /// Value and its time, ms; `None` when there is none, or none any more.
+    last: Option<(f64, i64)>,
+    /// When the last value came, ms.
+    came_ms: i64,
+}
+
+/// The values of one batch.
+#[derive(Default)]
+pub(super) struct Values {
+    list: Vec<(SeriesNumber, i64, f64)>,
+    /// Points that are native histograms.
+    pub(super) natives: u64,
+}
+
+impl SampleSink<SeriesNumber> for Values {
+    fn point(&mut self, handles: &[SeriesNumber], timestamp_ms: i64, values: &[f64]) {
+        self.list.extend(handles.iter().zip(values).map(|(&series, &value)| (series, timestamp_ms, value)));
+    }
+
+    fn histogram(&mut self, _: SeriesNumber, _: i64, _: NativeHistogram) {
+        self.natives += 1;
+    }
+
+    fn exemplar(&mut self, _: SeriesNumber, _: Exemplar) {}
+
+    fn target_info(&mut self, handle: SeriesNumber, timestamp_ms: i64) {
+        self.list.push((handle, timestamp_ms, 1.0));
+    }
+}
+
+impl SeriesResolver for Page {
+    type Handle = SeriesNumber;
+    type Error = PipelineError;
+
+    fn lookup(&mut self, key: SeriesKey) -> Option<&[SeriesNumber]> {
+        self.runs.get(&key).map(|run| run.as_slice())
+    }
+
+    fn insert(
+        &mut self,
+        key: SeriesKey,
+        series: &[Labels],
+    ) -> Result<Resolved<'_, SeriesNumber>, PipelineError> {
+        let mut run = SmallVec::with_capacity(series.len());
+        for labels in series {
+            let next = SeriesNumber::try_from(self.series.len()).expect("memory holds fewer series");
+            let number = *self.numbers.entry(labels.clone()).or_insert(next);
+            if number == next {
+                self.series.push(Series { labels: labels.clone(), last: None, came_ms: 0 });
+            }
+            run.push(number);
+        }
+        Ok(Resolved::Handles(self.runs.entry(key).insert(run).into_mut()))
+    }
+
+    fn metadata(&mut self, family: &str, metadata: &MetricMetadata) {
+        if self.families.get(family) != Some(metadata) {
+            self.families.insert(family.to_owned(), metadata.clone());
+        }
+    }
+}
+
+impl Page {
+    /// Takes the values of a batch; of each series the newest counts.
+    pub(super) fn put(&mut self, values: Values, now_ms: i64) {
+        for (number, timestamp_ms, value) in values.list {
+            let series = &mut self.series[number as usize];
+            if series.last.is_none_or(|(_, known_ms)| known_ms <= timestamp_ms) {
+                // A point that says that there is no value takes the series off the page.
+                series.last = (!is_stale_nan(value)).then_some((value, timestamp_ms));
+                series.came_ms = now_ms;
+            }
+        }
+    }
+
+    /// Forgets series whose last value came before `oldest_ms`.
+    pub(super) fn expire(&mut self, oldest_ms: i64) {
+        if self.series.iter().all(|series| series.came_ms >= oldest_ms) {
+            return;
+        }
+        self.series.retain(|series| series.came_ms >= oldest_ms);
+        self.runs.clear();
+        self.numbers.clear();
+        for (number, series) in self.series.iter().enumerate() {
+            let number = SeriesNumber::try_from(number).expect("fewer than before");
+            self.numbers.insert(series.labels.clone(), number);
+        }
+    }
+
+    /// The page: families by name, series in the order in which they came.
+    pub(super) fn render(&self, with_times: bool) -> String {
+        let mut by_family: BTreeMap<&str, Vec<&Series>> = BTreeMap::new();
+        for series in self.series.iter().filter(|series| series.last.is_some()) {
+            by_family.entry(self.family(&series.labels)).or_default().push(series);
+        }
+        let unknown =
+            MetricMetadata { metric_type: MetricType::Unknown, help: String::new(), unit: String::new() };
+        let mut out = String::new();
+        for (family, list) in by_family {
+            put_family(&mut out, family, self.families.get(family).unwrap_or(&unknown));
+            for series in list {
+                let Some((value, timestamp_ms)) = series.last else { continue };
+                put_sample(&mut out, &series.labels, value, with_times.then_some(timestamp_ms));
+            }
+        }
+        out
+    }
+
+    /// The family of a series: its name, or for parts of a histogram or summary the name without its suffix.
+    fn family<'a>(&self, labels: &'a Labels) -> &'a str {
+        let name = labels.metric_name().unwrap_or_default();
+        if self.families.contains_key(name) {
+            return name;
+        }
+        let Some((stem, _)) = name.rsplit_once('_') else { return name };
+        match self.families.get(stem) {
+            Some(known) if family_of(labels, known.metric_type) == stem => stem,
+            _ => name,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::metrics::v1::{
+    Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum, metric::Data, number_data_point,
+};
+use pipelines::{Exporter, ExporterContext};
+use runtime::ManualClock;
+use serde_json::{Value, json};
+
+use crate::Stores;
+use crate::testing::{context, create, gauge, metrics, text};
+
+/// A port that was free a moment ago: the exporter takes an address, not a socket.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").to_string()
+}
+
+async fn start(more: Value, context: &ExporterContext) -> (Arc<dyn Exporter>, String) {
+    let address = free_address();
+    let mut config = json!({"endpoint": address});
+    for (key, value) in more.as_object().expect("a section") {
+        config[key] = value.clone();
+    }
+    let exporter = create("prometheus", &config, context, &Stores::default()).expect("a good config");
+    exporter.start().await.expect("starts");
+    (exporter, format!("http://{address}/metrics"))
+}
+
+async fn scrape(url: &str) -> String {
+    let answer = reqwest::get(url).await.expect("answers");
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    answer.text().await.expect("text")
+}
+
+#[tokio::test]
+async fn the_page_has_the_last_value_of_every_series() {
+    let more = json!({"namespace": "app", "const_labels": {"zone": "a"}, "send_timestamps": true});
+    let (exporter, url) = start(more, &context()).await;
+    exporter.consume(gauge(&[("x", 1000, 1.0), ("y", 1000, 2.0)])).await.expect("taken");
+    exporter.consume(gauge(&[("x", 2000, 3.0)])).await.expect("taken");
+    exporter.consume(gauge(&[("x", 1500, 9.0)])).await.expect("an older value changes nothing");
+    let page = scrape(&url).await;
+    let series = |n: &str, rest: &str| format!("app_level{{job=\"shop\",n=\"{n}\",zone=\"a\"}} {rest}\n");
+    assert!(page.contains(&series("x", "3 2000")) && page.contains(&series("y", "2 1000")), "{page}");
+    assert!(page.contains("# TYPE app_level gauge\n"), "{page}");
+    exporter.shutdown().await.expect("ends");
+    assert!(reqwest::get(&url).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn histograms_and_counters_are_families_of_their_types() {
+    let (exporter, url) = start(json!({}), &context()).await;
+    let value = Some(number_data_point::Value::AsInt(7));
+    let number = NumberDataPoint { time_unix_nano: 1, value, ..NumberDataPoint::default() };
+    let sum = Sum { data_points: vec![number], aggregation_temporality: 2, is_monotonic: true };
+    let point = HistogramDataPoint {
+        time_unix_nano: 1,
+        count: 3,
+        sum: Some(4.5),
+        bucket_counts: vec![1, 2],
+        explicit_bounds: vec![2.0],
+        attributes: vec![text("k", "v")],
+        ..HistogramDataPoint::default()
+    };
+    let histogram = Histogram { data_points: vec![point], aggregation_temporality: 2 };
+    let metric = |name: &str, data| Metric {
+        name: name.to_owned(),
+        description: "What it is".to_owned(),
+        data: Some(data),
+        ..Metric::default()
+    };
+    let list = vec![metric("requests", Data::Sum(sum)), metric("latency", Data::Histogram(histogram))];
+    exporter.consume(metrics(list, 2)).await.expect("taken");
+    let page = scrape(&url).await;
+    let want = "# HELP latency What it is\n# TYPE latency histogram\n\
+                latency_bucket{job=\"shop\",k=\"v\",le=\"2\"} 1\n\
+                latency_bucket{job=\"shop\",k=\"v\",le=\"+Inf\"} 3\n\
+                latency_sum{job=\"shop\",k=\"v\"} 4.5\nlatency_count{job=\"shop\",k=\"v\"} 3\n\
+                # HELP requests_total What it is\n# TYPE requests_total counter\n\
+                requests_total{job=\"shop\"} 7\n";
+    assert!(page.contains(want), "{page}");
+    exporter.shutdown().await.expect("ends");
+}
+
+#[tokio::test]
+async fn a_series_without_new_values_leaves_the_page() {
+    let clock = Arc::new(ManualClock::at_ns(0));
+    let context = ExporterContext { clock: Arc::clone(&clock) as _, ..context() };
+    let (exporter, url) = start(json!({"metric_expiration": "1m"}), &context).await;
+    exporter.consume(gauge(&[("old", 1, 1.0)])).await.expect("taken");
+    clock.set_ns(50_000_000_000);
+    exporter.consume(gauge(&[("new", 1, 1.0)])).await.expect("taken");
+    clock.set_ns(61_000_000_000);
+    let page = scrape(&url).await;
+    assert!(page.contains("n=\"new\"") && !page.contains("n=\"old\""), "{page}");
+    exporter.consume(gauge(&[("old", 2, 4.0)])).await.expect("taken");
+    assert!(scrape(&url).await.contains("level{job=\"shop\",n=\"old\"} 4\n"), "it may come back");
+    exporter.shutdown().await.expect("ends");
+}
+
+#[test]
+fn faulty_configs_are_refused_by_path() {
+    let check = |value: Value, want: &str| {
+        let error = create("prometheus", &value, &context(), &Stores::default()).err();
+        let error = error.expect("a fault").to_string();
+        assert!(error.starts_with(want), "{error}");
+    };
+    check(json!({}), "endpoint: \"\": want host:port");
+    check(json!({"endpoint": "x:1", "enable_open_metrics": true}), "enable_open_metrics: is not supported");
+    check(json!({"endpoint": "x:1", "tls": {}}), "tls: is not supported yet");
+}
