@@ -167,7 +167,7 @@ fn bad_configs_are_refused_with_place_path_and_choice() {
     for (yaml, want) in [
         (
             "receivers: {zipkin: null}\nexporters: {nop: null}\nservice: {pipelines: {traces: {receivers: [zipkin], exporters: [nop]}}}".to_owned(),
-            "receivers::zipkin: unknown type: \"zipkin\" for id: \"zipkin\" (valid values: [loki otlp prometheusremotewrite])",
+            "receivers::zipkin: unknown type: \"zipkin\" for id: \"zipkin\" (valid values: [kafka loki otlp prometheusremotewrite])",
         ),
         (
             format!(
