@@ -47,7 +47,7 @@ def test_acked_data_survives_kill_9(tmp_path, signal, storage):
         if storage:
             folder = tmp_path / "tidegate-data" / "metrics" / "default"
             blocks = [entry for entry in folder.iterdir() if len(entry.name) == 26]
-            assert blocks and (folder / "checkpoint").exists(), list(folder.iterdir())
+            assert blocks, list(folder.iterdir())
     finally:
         gateway.kill()
 
