@@ -8,7 +8,7 @@ use clap::Parser;
 use tidegate::cli::{self, Arguments, Command};
 
 fn main() -> ExitCode {
-    allocator::give_back_at_once();
+    allocator::set_up();
     tidegate::install_crypto_provider();
     let arguments = Arguments::parse();
     let done = match arguments.command() {
