@@ -25,13 +25,16 @@ use crate::path::Path;
 use crate::time::{Layout, Time};
 use crate::value::{Map, Value};
 
+/// Settles once what the arguments already tell. The error is a reason.
+type Prepare = fn(&Args) -> Result<Prepared, String>;
+
 /// A function.
 #[derive(Debug)]
 pub(crate) struct Function {
     pub(crate) name: &'static str,
     pub(crate) parameters: &'static [Parameter],
     /// What is settled once: patterns, formats. The error is a reason.
-    pub(crate) prepare: Option<fn(&Args) -> Result<Prepared, String>>,
+    pub(crate) prepare: Option<Prepare>,
     pub(crate) body: Body,
     /// The only context that has it, if not all have.
     pub(crate) only: Option<Context>,
@@ -293,7 +296,7 @@ const fn editor(
 }
 
 impl Function {
-    const fn prepared(self, prepare: fn(&Args) -> Result<Prepared, String>) -> Self {
+    const fn prepared(self, prepare: Prepare) -> Self {
         Self { prepare: Some(prepare), ..self }
     }
 

@@ -453,7 +453,11 @@ fn url(text: &str) -> Eval<Map<'static>> {
         Some(after) => after.find('/').map_or((Some(after), ""), |at| (Some(&after[..at]), &after[at..])),
         None => (None, rest),
     };
-    put("url.original", Value::text(text));
+    let (decoded, escaped) = both_paths(path)
+        .ok_or_else(|| RunError::new(format!("parse {text:?}: invalid URL escape in its path")))?;
+    let before = text.find(['?', '#']).unwrap_or(text.len());
+    let (head, tail) = (&text[..before - path.len()], &text[before..]);
+    put("url.original", Value::text(format!("{head}{escaped}{tail}")));
     let mut domain = String::new();
     if let Some(authority) = authority {
         let (user, host) =
@@ -478,24 +482,22 @@ fn url(text: &str) -> Eval<Map<'static>> {
     }
     put("url.domain", Value::text(domain));
     put("url.scheme", Value::text(scheme.unwrap_or_default().to_lowercase()));
-    let path = escaped_path(path)
-        .ok_or_else(|| RunError::new(format!("parse {text:?}: invalid URL escape in its path")))?;
-    put("url.path", Value::text(path.clone()));
+    put("url.path", Value::text(decoded.clone()));
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         put("url.query", Value::text(query));
     }
     if let Some(fragment) = fragment.filter(|fragment| !fragment.is_empty()) {
         put("url.fragment", Value::text(fragment));
     }
-    let file = path.rsplit('/').next().unwrap_or_default();
+    let file = decoded.rsplit('/').next().unwrap_or_default();
     if let Some((_, extension)) = file.rsplit_once('.') {
         put("url.extension", Value::text(extension));
     }
     Ok(map)
 }
 
-/// A path as `url.EscapedPath` of Go writes it: as it came where it is escaped in full, otherwise escaped.
-fn escaped_path(path: &str) -> Option<String> {
+/// A path decoded, and as `url.EscapedPath` of Go writes it: as it came where it is escaped in full, otherwise escaped.
+fn both_paths(path: &str) -> Option<(String, String)> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((byte, tail)) = rest.split_first() {
@@ -509,8 +511,9 @@ fn escaped_path(path: &str) -> Option<String> {
         }
     }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte);
+    let decoded = String::from_utf8_lossy(&bytes).into_owned();
     if path.bytes().all(|byte| is_plain(byte) || b"%!'()*[]".contains(&byte)) {
-        return Some(path.to_owned());
+        return Some((decoded, path.to_owned()));
     }
     let mut out = String::with_capacity(path.len() + 8);
     for byte in bytes {
@@ -520,5 +523,5 @@ fn escaped_path(path: &str) -> Option<String> {
             out.push_str(&format!("%{byte:02X}"));
         }
     }
-    Some(out)
+    Some((decoded, out))
 }

@@ -1,6 +1,6 @@
 //! Converters that ask for or change a value's type.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use wire::otlp::{KeyValue, View};
 use wire::protobuf::Fields;
@@ -173,7 +173,7 @@ impl Network {
 
 /// An address as bits; a mapped IPv4 address counts as IPv4.
 fn bits(address: IpAddr) -> (u128, bool) {
-    let mapped = |v4: Ipv4Addr| u128::from(Ipv6Addr::from(v4.to_ipv6_mapped()));
+    let mapped = |v4: Ipv4Addr| u128::from(v4.to_ipv6_mapped());
     match address {
         IpAddr::V4(v4) => (mapped(v4), true),
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {

@@ -140,6 +140,8 @@ fn converters_give_what_their_documentation_says() {
         ("IsInCIDR(\"10.1.2.3\", [\"10.0.0.0/8\"])", "true"),
         ("IsValidLuhn(\"17893729974\")", "true"),
         ("URL(\"http://u:p@example.com:8080/a/b.html?q=1#f\")[\"url.domain\"]", "example.com"),
+        ("URL(\"http://a/b c?q=1\")[\"url.original\"]", "http://a/b%20c?q=1"),
+        ("URL(\"http://a/b%20c\")[\"url.path\"]", "/b c"),
         ("ParseSeverity(404, {\"warn\": [{\"range\": \"4xx\"}]})", "warn"),
         ("ToKeyValueString(attributes[\"m\"], sort_output=true)", "n=7 x=deep"),
         ("trace_id.string", "000102030405060708090a0b0c0d0e0f"),

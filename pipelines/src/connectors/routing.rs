@@ -157,9 +157,12 @@ struct Routing {
     clock: Arc<dyn Clock>,
 }
 
+/// A payload and where it goes.
+type Part<'a> = (&'a Arc<dyn Consumer>, Bytes);
+
 impl Routing {
     /// What goes where.
-    fn parts(&self, batch: &Batch) -> Result<Vec<(&Arc<dyn Consumer>, Bytes)>, RunError> {
+    fn parts(&self, batch: &Batch) -> Result<Vec<Part<'_>>, RunError> {
         let now_ns = self.clock.now_ns();
         let log = |text: &str, error: &RunError| self.log.hear(now_ns, text, error);
         let mut parts = Vec::new();

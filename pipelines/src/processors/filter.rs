@@ -19,7 +19,7 @@ use wire::otlp::edit::{Fate, edit_records};
 use wire::otlp::item_count;
 
 use super::matching::Selection;
-use super::ottl_programs::{FailureLog, Group, Groups, Mode, at, refused};
+use super::ottl_programs::{FailureLog, Group, Groups, MIXED, Mode, at, refused};
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
     ProcessorFactory, Stability,
@@ -68,6 +68,11 @@ impl Config {
     /// Rules of `Config.Validate` there.
     fn check(&self) -> Result<(), ConfigError> {
         let fault = |message: &str| Err(ConfigError::at("", message));
+        // A transform takes texts behind maps; a filter does not.
+        let groups = [&self.trace_conditions, &self.metric_conditions, &self.log_conditions];
+        if groups.iter().any(|group| !group.maps.is_empty() && !group.texts.is_empty()) {
+            return fault(MIXED);
+        }
         let inferred = |given: bool, older: bool, signal: &str| {
             let message = format!(
                 "cannot use context inferred {signal} conditions \"{signal}_conditions\" and the older settings of the \

@@ -32,6 +32,11 @@ pub(super) struct ContextName(pub(super) Context);
 impl<'de> Deserialize<'de> for ContextName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?.to_lowercase();
+        if name == "profile" {
+            return Err(D::Error::custom(
+                "the profiles signal is not supported; supported are metrics, logs and traces",
+            ));
+        }
         let context = Context::named(&name).filter(|context| context.name() == name);
         context.map(Self).ok_or_else(|| D::Error::custom(format!("unknown context {name}")))
     }
@@ -59,6 +64,10 @@ pub(super) struct Groups {
     pub(super) is_given: bool,
 }
 
+/// Why maps and texts in one list are refused.
+pub(super) const MIXED: &str = "configuring multiple configuration styles is not supported, please use only Basic \
+                                configuration or only Advanced configuration";
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Item {
@@ -68,8 +77,6 @@ enum Item {
 
 impl<'de> Deserialize<'de> for Groups {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const MIXED: &str = "configuring multiple configuration styles is not supported, please use only Basic \
-                             configuration or only Advanced configuration";
         let Some(items) = Option::<Vec<Item>>::deserialize(deserializer)? else {
             return Ok(Self::default());
         };

@@ -135,7 +135,7 @@ impl ProbabilisticSampler {
         let mut carried = Carried::of_trace_state(state);
         let mut threshold = self.sampler.decide(&mut carried, view.trace_id, None, self.config.fail_closed);
         match priority(view.attributes.get("sampling.priority")?) {
-            Some(value) if value == 0.0 => threshold = NEVER,
+            Some(0.0) => threshold = NEVER,
             Some(value) if value > 0.0 => threshold = ALWAYS,
             _ => {}
         }

@@ -4,7 +4,6 @@
 //! deliveries that they went into are settled, so nothing here is lost with a queue on disk.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use model::{Signal, TenantId};

@@ -102,6 +102,14 @@ fn faulty_configs_are_refused() {
         json!({"logs": {"include": {"match_type": "strict", "severity_number": {"min": "LOUD"}}}}),
         "'LOUD' is not a valid severity",
     );
+    check(
+        json!({"log_conditions": [{"context": "log", "conditions": ["true"]}, "log.body == 1"]}),
+        "multiple configuration styles",
+    );
+    check(
+        json!({"profile_conditions": [{"context": "profile", "conditions": ["true"]}]}),
+        "the profiles signal is not supported",
+    );
     check(json!({"trace_conditions": ["set(span.name, \"a\")"]}), "condition has invalid syntax");
     check(json!({"trace_conditions": [{"context": "log", "conditions": ["true"]}]}), "does not fit");
     check(

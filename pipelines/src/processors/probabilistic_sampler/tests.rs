@@ -79,7 +79,7 @@ async fn consistent_modes_keep_the_traces_above_the_threshold_and_mark_them() {
 
 #[tokio::test]
 async fn the_hash_keeps_about_its_share_and_all_or_nothing_at_the_ends() {
-    let spans = || (1..=2000_u128).map(|n| (n << 64 | n * 7919, "")).collect::<Vec<_>>();
+    let spans = || (1..=2000_u128).map(|n| ((n << 64) | (n * 7919), "")).collect::<Vec<_>>();
     assert_eq!(sampled(json!({"sampling_percentage": 100}), spans()).await.len(), 2000);
     assert_eq!(sampled(json!({"sampling_percentage": 0}), spans()).await.len(), 0);
     let kept = sampled(json!({"sampling_percentage": 25, "hash_seed": 22}), spans()).await.len();
