@@ -159,7 +159,7 @@ async fn off_the_async_threads<T: Send + 'static>(
     let failed = |message: String| LokiError { status: StatusCode::INTERNAL_SERVER_ERROR, message };
     match done {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error @ DeletesError::TooMany { .. })) => Err(LokiError::bad_request(error.to_string())),
+        Ok(Err(error @ DeletesError::TooMany)) => Err(LokiError::bad_request(error.to_string())),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(error) => Err(failed(error.to_string())),
     }
