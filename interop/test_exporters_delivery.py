@@ -147,6 +147,7 @@ class Loki(Process):
                     "limits_config": {"ingestion_rate_mb": 100, "ingestion_burst_size_mb": 200,
                                       "per_stream_rate_limit": "100MB", "per_stream_rate_limit_burst": "200MB",
                                       "max_entries_limit_per_query": 200_000},
+                    "frontend": {"address": "127.0.0.1"},
                     "analytics": {"reporting_enabled": False},
                 }
             )
