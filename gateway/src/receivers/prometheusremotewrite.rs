@@ -198,13 +198,15 @@ async fn write(door: &Door, head: &request::Parts, body: &mut Body) -> Response 
         Ok(version) => version,
         Err(refused) => return refused.into_response(),
     };
-    let mut written = Written::default();
+    let mut written = None;
     let outcome = store(door, head, body, version, &mut written).await;
     let mut response = match outcome {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(refused) => refused.into_response(),
     };
-    if version == Version::V2 {
+    if version == Version::V2
+        && let Some(written) = written
+    {
         let counts = [written.samples, written.histograms, written.exemplars];
         for (name, count) in WRITTEN_HEADERS.into_iter().zip(counts) {
             response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(count));
@@ -226,15 +228,17 @@ async fn store(
     head: &request::Parts,
     body: &mut Body,
     version: Version,
-    written: &mut Written,
+    written: &mut Option<Written>,
 ) -> Result<(), Refused> {
     let decode = move |bytes: bytes::Bytes, reservation: &mut Reservation| {
         let plain =
             decoding::decode(Encoding::Snappy, &bytes, BODY_BYTES_MAX, reservation).map_err(from_decoding)?;
-        remote_write_to_otlp::translate(version, &plain)
-            .map_err(|error| Refused::bad_request(error.to_string()))
+        Ok(remote_write_to_otlp::translate(version, &plain))
     };
     let (translated, reservation) = door.decoded(head, body, decode).await?;
+    // From here on a sender of version 2 is told what was written, be it nothing.
+    let written = written.insert(Written::default());
+    let translated = translated.map_err(|error| Refused::bad_request(error.to_string()))?;
     let Translated { payload, items, histograms, exemplars, report: mut refused } = translated;
     door.metrics.count_refused(Signal::Metrics, refused.rejected_count());
     if version == Version::V1 {
