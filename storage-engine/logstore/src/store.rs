@@ -65,6 +65,8 @@ struct Inner {
     flushing: tokio::sync::Mutex<()>,
     /// Wakes the flusher before its time.
     flush_wanted: Notify,
+    /// Wakes the compactor.
+    merge_wanted: Notify,
     /// Wakes appends that wait for memory.
     room: Notify,
     closed: AtomicBool,
@@ -105,6 +107,8 @@ impl LogStore {
         let store = Self::open_inner(disk, dir, settings, tasks, clock, budget)?;
         let flusher = Arc::clone(&store.0);
         tasks.spawn("log-store-flusher", async move { flusher.run_flusher().await });
+        let compactor = Arc::clone(&store.0);
+        tasks.spawn("log-store-compactor", async move { compactor.run_compactor().await });
         Ok(store)
     }
 
@@ -177,6 +181,7 @@ impl LogStore {
             doomed: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
             flush_wanted: Notify::new(),
+            merge_wanted: Notify::new(),
             room: Notify::new(),
             closed: AtomicBool::new(false),
         })))

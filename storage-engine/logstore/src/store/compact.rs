@@ -21,6 +21,19 @@ use crate::filenames;
 use crate::files::{DataFile, LoadedFile};
 
 impl Inner {
+    /// Merges after each flush, until shutdown. Apart from the flusher, so that no append waits for a merge.
+    pub(super) async fn run_compactor(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.tasks.cancelled() => return,
+                () = self.merge_wanted.notified() => {}
+            }
+            if let Err(error) = self.compact_all().await {
+                tracing::error!(%error, "log store could not merge files, it will try again after the next flush");
+            }
+        }
+    }
+
     /// Merges files until there is nothing to merge, the store closes or a flush is wanted.
     pub(super) async fn compact_all(self: &Arc<Self>) -> LogStoreResult<()> {
         if !self.settings.compaction {

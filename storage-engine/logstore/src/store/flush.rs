@@ -33,9 +33,7 @@ impl Inner {
                 Ok(()) => self.expire().await,
                 failed => failed,
             };
-            if let Err(error) = self.compact_all().await {
-                tracing::error!(%error, "log store could not merge files, it will try again after the next flush");
-            }
+            self.merge_wanted.notify_one();
             if let Err(error) = done {
                 tracing::error!(%error, "log store could not write entries to files, it will try again");
                 tokio::select! {
