@@ -96,7 +96,7 @@ async fn a_log_line_comes_back_through_logql_whoever_sent_it() {
     assert_eq!(series["data"], json!([{"app": "till", "service_name": "till"}]));
     let (_, stats) = rig.loki("/loki/api/v1/index/stats?query=%7Bapp%3D%22till%22%7D").await;
     assert_eq!((&stats["streams"], &stats["entries"]), (&json!(1), &json!(1)));
-    let (status, missing) = rig.loki("/loki/api/v1/patterns").await;
+    let (status, missing) = rig.loki("/loki/api/v1/nothing").await;
     assert_eq!((status, &missing["message"]), (StatusCode::NOT_FOUND, &json!("not found")));
     rig.stop().await;
 }

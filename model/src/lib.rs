@@ -24,9 +24,7 @@ pub use histogram::{
     NativeHistogram,
 };
 pub use labels::{Labels, LabelsBuilder};
-pub use log_entries::{
-    Direction, LogColumns, LogEntries, LogEntry, MetadataPairs, MetadataShape, SlotValue,
-};
+pub use log_entries::{Direction, LogColumns, LogEntries, LogEntry, MetadataPairs, MetadataShape, SlotValue};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use metadata::{MetricMetadata, MetricType};
 pub use report::{AppendReport, Rejection};

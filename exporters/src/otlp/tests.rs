@@ -193,7 +193,10 @@ fn faulty_configs_are_refused_by_path() {
         json!({"endpoint": "x:1", "compression": "lz4"}),
         "compression: unsupported compression type \"lz4\"",
     );
-    check(json!({"endpoint": "x:1", "auth": {"authenticator": "a"}}), "auth::authenticator: failed to resolve authenticator \"a\"");
+    check(
+        json!({"endpoint": "x:1", "auth": {"authenticator": "a"}}),
+        "auth::authenticator: failed to resolve authenticator \"a\"",
+    );
     check(
         json!({"endpoint": "x:1", "tls": {"insecure_skip_verify": true}}),
         "tls::insecure_skip_verify: is not supported",

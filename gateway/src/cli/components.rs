@@ -27,7 +27,8 @@ fn list() -> String {
     section(&mut text, "exporters", rows);
     text.push_str("connectors:\n");
     for row in CONNECTORS {
-        writeln!(text, "    - name: {}\n      stability:", row.kind).expect("a String takes all that is written");
+        writeln!(text, "    - name: {}\n      stability:", row.kind)
+            .expect("a String takes all that is written");
         for (from, to) in row.pairs {
             writeln!(text, "        {from}-to-{to}: {}", row.stability)
                 .expect("a String takes all that is written");
@@ -66,9 +67,10 @@ mod tests {
             let rows = listed[kind].as_array().expect("a list of components");
             rows.iter().map(|row| row["name"].as_str().expect("a name").to_owned()).collect()
         };
-        assert_eq!(names("receivers"), ["loki", "otlp"]);
+        assert_eq!(names("receivers"), ["kafka", "loki", "otlp", "prometheusremotewrite"]);
         assert!(names("processors").contains(&"memory_limiter".to_owned()));
         assert!(names("exporters").contains(&"metrics_store".to_owned()));
-        assert_eq!(listed["receivers"][0]["stability"]["traces"], "Undefined");
+        let loki = &listed["receivers"][1];
+        assert_eq!((&loki["name"], &loki["stability"]["traces"]), (&"loki".into(), &"Undefined".into()));
     }
 }

@@ -23,7 +23,8 @@ use self::ingest::Ingest;
 use super::{ApiServer, Listener, Mount, Receiver, ReceiverContext, ReceiverFactory};
 use crate::server::auth::protect;
 use crate::server::{
-    CONCURRENT_STREAMS_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT, IDLE_TIMEOUT_DEFAULT, ServeSettings, router_handler,
+    CONCURRENT_STREAMS_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT, IDLE_TIMEOUT_DEFAULT, ServeSettings,
+    router_handler,
 };
 
 pub(super) const FACTORY: ReceiverFactory =

@@ -362,7 +362,9 @@ fn lock(dir: &Path, timeout: Duration) -> std::io::Result<std::fs::File> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) if began.elapsed() < timeout => std::thread::sleep(POLL),
+            Err(std::fs::TryLockError::WouldBlock) if began.elapsed() < timeout => {
+                std::thread::park_timeout(POLL)
+            }
             Err(std::fs::TryLockError::WouldBlock) => {
                 return Err(std::io::Error::other(
                     "another program, or an exporter of this one, has it open",

@@ -37,7 +37,12 @@ fn rig() -> (Arc<Sink>, Handler) {
     let sink = Arc::new(Sink::default());
     let entries =
         Entries::new(|signal| (signal == Signal::Logs).then(|| Arc::clone(&sink) as Arc<dyn Consumer>));
-    let context = ReceiverContext { entries, budget: MemoryBudget::new(u64::MAX), tasks: Tasks::new(), auths: Default::default() };
+    let context = ReceiverContext {
+        entries,
+        budget: MemoryBudget::new(u64::MAX),
+        tasks: Tasks::new(),
+        auths: Default::default(),
+    };
     let id = ComponentId::parse("loki").expect("a valid id");
     let mut receiver =
         super::create(&ComponentConfig { id: &id, value: &Value::Null }, &context).expect("a good config");

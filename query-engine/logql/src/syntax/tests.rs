@@ -74,7 +74,7 @@ fn errors_carry_loki_s_texts_and_places() {
         (r#"{foo="bar"} "foo""#, "parse error at line 1, col 13: syntax error: unexpected STRING"),
         (r#"{foo="bar"} foo"#, "parse error at line 1, col 13: syntax error: unexpected IDENTIFIER"),
         ("{", "parse error at line 1, col 2: syntax error: unexpected $end, expecting IDENTIFIER or }"),
-        ("", "parse error at line 1, col 1: syntax error: unexpected $end"),
+        ("", "parse error : syntax error: unexpected $end"),
         (r#"unk({ foo = "bar" }[5m])"#, "parse error at line 1, col 1: syntax error: unexpected IDENTIFIER"),
         (
             r#"rate({ foo = "bar" }[5minutes])"#,
