@@ -85,11 +85,7 @@ impl Filter {
             Self::ContainsNot(text) => format!("!= {}", logql::syntax::quoted(text)),
             Self::Matches(regex) => format!("|~ {}", logql::syntax::quoted(regex)),
             Self::MatchesNot(regex) => format!("!~ {}", logql::syntax::quoted(regex)),
-            // Ends with a text: a `!=` right behind `keep app` would be a matcher of the label.
-            Self::Level(level) => format!(
-                "| logfmt | level={} | keep app | line_format `{{{{__line__}}}}`",
-                logql::syntax::quoted(level)
-            ),
+            Self::Level(level) => format!("| logfmt | level={}", logql::syntax::quoted(level)),
         }
     }
 
