@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod binary;
+mod counted;
 mod evaluate;
 mod grid;
 mod mine;
@@ -29,6 +30,7 @@ use crate::pipeline::Pipeline;
 use crate::scan::{self, Budget, StopOnDrop};
 use crate::syntax::{self, Expr, LogExpr, MetricExpr};
 use crate::{LogqlError, LogqlResult};
+use counted::Counted;
 use evaluate::Value;
 use grid::Grid;
 use series::SeriesSet;
@@ -223,12 +225,17 @@ impl Execution<'_> {
         let mut samples = Vec::with_capacity(plan.leaves.len());
         for leaf in &plan.leaves {
             let range = samples::select_range(&leaf.spec);
-            let pages =
-                self.select(leaf.matchers.clone(), range, &leaf.spec.pipeline, Direction::Forward).await?;
+            let counted = self.counts(leaf).await?;
+            let mut pages =
+                self.offered(leaf.matchers.clone(), range, &leaf.spec.pipeline, Direction::Forward).await?;
+            let wanted = |page: TimeRange| TimeRange::new(page.min.max(range.min), page.max.min(range.max));
+            pages.retain(|page| !counted.covers(page.labels(), wanted(page.range())));
+            self.note_selected(&pages);
             let collect = samples::collect(
                 &self.settings.tasks,
                 &self.budget,
                 scan::plan(pages),
+                Arc::new(counted),
                 Arc::clone(&leaf.spec),
                 self.settings.threads,
             );
@@ -246,7 +253,34 @@ impl Execution<'_> {
         .await
     }
 
+    /// What needs no reading. To be asked before pages are.
+    async fn counts(&self, leaf: &plan::Leaf) -> LogqlResult<Counted> {
+        let select = counted::plan(&leaf.spec, self.tenant, &leaf.matchers);
+        let Some(select) = select.filter(|select| !select.range.is_empty()) else {
+            return Ok(Counted::default());
+        };
+        let asked = async { self.querier.counts(&select).await.map_err(LogqlError::from) };
+        Ok(Counted::new(self.guarded(asked).await?))
+    }
+
     async fn select(
+        &self,
+        matchers: Vec<Matcher>,
+        range: TimeRange,
+        pipeline: &Pipeline,
+        direction: Direction,
+    ) -> LogqlResult<Vec<Arc<dyn LogPage>>> {
+        let pages = self.offered(matchers, range, pipeline, direction).await?;
+        self.note_selected(&pages);
+        Ok(pages)
+    }
+
+    fn note_selected(&self, pages: &[Arc<dyn LogPage>]) {
+        self.budget.pages_selected.fetch_add(pages.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Pages that the store offers, of which not all need be read.
+    async fn offered(
         &self,
         matchers: Vec<Matcher>,
         range: TimeRange,
@@ -262,11 +296,7 @@ impl Execution<'_> {
             matchers,
             line_contains: pipeline.search().contained_texts(),
         };
-        let pages = self
-            .guarded(async { self.querier.select(&select, direction).await.map_err(LogqlError::from) })
-            .await?;
-        self.budget.pages_selected.fetch_add(pages.len() as u64, Ordering::Relaxed);
-        Ok(pages)
+        self.guarded(async { self.querier.select(&select, direction).await.map_err(LogqlError::from) }).await
     }
 
     /// Waits for `work` until the deadline or cancellation.

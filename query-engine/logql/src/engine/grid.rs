@@ -1,5 +1,6 @@
 //! The steps of a metric query and which of them a sample counts for.
 
+use super::counted::MINUTE_NS;
 use crate::{LogqlError, LogqlResult};
 
 /// Steps of a query: times `start + i·step` for `i < count`.
@@ -78,6 +79,18 @@ impl Windows {
         model::TimeRange::new(self.base_ns + 1, last)
     }
 
+    /// A minute of an edge, and the distance of edges in minutes: the greatest such that every edge of a window lies a
+    /// multiple of it away. `None` when some edge is within a minute.
+    pub(super) fn whole_minutes(&self) -> Option<(i64, i64)> {
+        // A single window has no next one, wherever that would start.
+        let step_ns = if self.count == 1 { 0 } else { self.step_ns };
+        let whole = |span_ns: i64| span_ns % MINUTE_NS == 0;
+        let all_whole = whole(self.base_ns) && whole(self.interval_ns) && whole(step_ns);
+        (all_whole && self.interval_ns > 0).then(|| {
+            (self.base_ns / MINUTE_NS, greatest_common_divisor(self.interval_ns, step_ns) / MINUTE_NS)
+        })
+    }
+
     /// First and last step whose window holds `time_ns`, and the last sample time for which the same is true.
     pub(super) fn steps(&self, time_ns: i64) -> Option<(u32, u32, i64)> {
         let relative = time_ns.saturating_sub(self.base_ns);
@@ -110,6 +123,13 @@ impl Windows {
         let start = self.base_ns + i64::from(step) * self.step_ns;
         (start, start + self.interval_ns)
     }
+}
+
+fn greatest_common_divisor(mut a: i64, mut b: i64) -> i64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 fn small(step: i64) -> u32 {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
-use model::{Labels, LogEntries, TimeRange};
+use model::{ErrorKind, Labels, LogEntries, TimeRange};
+use storage_api::EntryCount;
 
+use super::counted::{Counted, MINUTE_NS};
 use super::grid::Windows;
-use crate::LogqlResult;
 use crate::pipeline::{
     CompiledLabelFilter, ERROR_LABEL, EntryLabels, PRESERVE_ERROR_LABEL, Pipeline, PipelineRun, StageError,
     Wanted,
@@ -16,6 +17,7 @@ use crate::pipeline::{
 use crate::scan::{self, Budget, PageVisitor, ScanPage};
 use crate::syntax::Conversion;
 use crate::units::{go_seconds, parse_bytes, parse_go_duration, parse_go_float};
+use crate::{LogqlError, LogqlResult};
 
 /// Which labels samples keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,19 +70,31 @@ pub(super) struct SeriesSamples {
 /// All series of a range aggregation.
 pub(super) type SampleSeries = HashMap<Labels, SeriesSamples>;
 
-/// Reads the samples of planned pages.
+/// Reads the samples of planned pages, and adds what was counted instead of being read.
 pub(super) async fn collect(
     tasks: &runtime::Tasks,
     budget: &Arc<Budget>,
     pages: Vec<ScanPage>,
+    counted: Arc<Counted>,
     spec: Arc<SampleSpec>,
     threads: usize,
 ) -> LogqlResult<SampleSeries> {
-    let visitors = (0..threads.min(pages.len()).max(1)).map(|_| Visitor::new(&spec, budget)).collect();
-    let tables = scan::run(tasks, budget, Arc::new(pages), visitors).await?;
-    let mut tables = tables.into_iter();
-    let mut all = tables.next().unwrap_or_default();
-    for table in tables {
+    let visitor = || Visitor::new(&spec, &counted, budget);
+    let mut all = if counted.streams.is_empty() {
+        SampleSeries::default()
+    } else {
+        let adding = visitor();
+        let added = tasks.spawn_blocking("logql counts", move || adding.counts());
+        added.await.map_err(|error| {
+            LogqlError::new(ErrorKind::Internal, format!("adding what was counted failed: {error}"))
+        })??
+    };
+    let visitors = (0..threads.min(pages.len()).max(1)).map(|_| visitor()).collect();
+    for table in scan::run(tasks, budget, Arc::new(pages), visitors).await? {
+        if all.is_empty() {
+            all = table;
+            continue;
+        }
         for (labels, samples) in table {
             let known = all.entry(labels).or_default();
             known.runs.extend(samples.runs);
@@ -90,11 +104,14 @@ pub(super) async fn collect(
     Ok(all)
 }
 
+/// The metadata by which stores count.
+const LEVEL: &str = "detected_level";
 /// What remembering an entry that may come again costs.
 const CONTESTED_ENTRY_BYTES: usize = 32;
 
 struct Visitor {
     spec: Arc<SampleSpec>,
+    counted: Arc<Counted>,
     budget: Arc<Budget>,
     run: PipelineRun,
     table: SeriesTable,
@@ -102,9 +119,10 @@ struct Visitor {
 }
 
 impl Visitor {
-    fn new(spec: &Arc<SampleSpec>, budget: &Arc<Budget>) -> Self {
+    fn new(spec: &Arc<SampleSpec>, counted: &Arc<Counted>, budget: &Arc<Budget>) -> Self {
         Self {
             spec: Arc::clone(spec),
+            counted: Arc::clone(counted),
             budget: Arc::clone(budget),
             run: PipelineRun::new(&spec.pipeline, Arc::clone(&spec.wanted)),
             table: SeriesTable::default(),
@@ -122,9 +140,10 @@ impl PageVisitor for Visitor {
             return Ok(true);
         }
         let entries = page.page.read()?;
-        let inside = scan::inside(&entries, range);
+        let left = self.counted.left_to_read(&page.labels, &entries, scan::inside(&entries, range));
         let metadata_bytes = entries.text_bytes() - entries.lines().len();
-        self.budget.charge_page(entries.text_bytes(), metadata_bytes, inside.len())?;
+        let lines = left.iter().map(ExactSizeIterator::len).sum();
+        self.budget.charge_page(entries.text_bytes(), metadata_bytes, lines)?;
         self.run.set_stream(&page.labels);
         self.table.base_series = None;
         let held = self.table.held_bytes;
@@ -132,9 +151,9 @@ impl PageVisitor for Visitor {
         let mut hits = std::mem::take(&mut self.hits);
         hits.clear();
         if search.is_empty() && self.counts_without_looking(&entries, page) {
-            self.count_all(&entries, page, inside);
+            left.into_iter().for_each(|inside| self.count_all(&entries, page, inside));
         } else {
-            search.select(&entries, inside, &mut hits);
+            left.into_iter().for_each(|inside| search.select(&entries, inside, &mut hits));
             self.sample_hits(&entries, page, &hits);
         }
         self.hits = hits;
@@ -148,6 +167,45 @@ impl PageVisitor for Visitor {
 }
 
 impl Visitor {
+    /// Samples of what the store counted.
+    fn counts(mut self) -> LogqlResult<SampleSeries> {
+        let counted = Arc::clone(&self.counted);
+        let mut of_level: HashMap<&str, usize> = HashMap::new();
+        for stream in &counted.streams {
+            self.budget.check_time()?;
+            let held = self.table.held_bytes;
+            self.run.set_stream(&stream.labels);
+            self.table.base_series = None;
+            of_level.clear();
+            for bucket in &stream.buckets {
+                let start_ns = bucket.minute.saturating_mul(MINUTE_NS);
+                // Edges are starts of buckets, so that whatever comes later is in the windows of the next nanosecond.
+                let parts = [(start_ns, bucket.at_start), (start_ns.saturating_add(1), bucket.later)];
+                for (time, EntryCount { entries: count, bytes }) in parts {
+                    let steps = self.spec.windows.steps(time).filter(|_| count > 0);
+                    let Some((first, last, _)) = steps else { continue };
+                    let series = match of_level.get(&*bucket.level) {
+                        Some(&series) => series,
+                        None => {
+                            *of_level.entry(&bucket.level).insert(self.series_of_level(&bucket.level)).get()
+                        }
+                    };
+                    self.table.add_run(series, Run { first, last, count, bytes });
+                }
+            }
+            self.budget.charge_memory(self.table.held_bytes - held)?;
+        }
+        Ok(self.table.into_series())
+    }
+
+    /// The series of entries of the stream that have this level, or none, and no other metadata that matters.
+    fn series_of_level(&mut self, level: &str) -> usize {
+        let mut entry = LogEntries::new();
+        entry.push(0, "", (!level.is_empty()).then_some((LEVEL, level)));
+        self.run.process(0, "", entry.metadata(0));
+        self.table.series_of(self.run.labels(), &self.spec.keep)
+    }
+
     /// Whether every entry of the page counts for the same series, whatever its line and metadata.
     fn counts_without_looking(&self, entries: &LogEntries, page: &ScanPage) -> bool {
         let one_series = match &self.spec.keep {
