@@ -281,6 +281,22 @@ fn whole_flushed_minutes_are_counted_without_selecting_pages() {
 }
 
 #[test]
+fn quiet_minutes_at_the_ends_of_a_window_need_no_pages() {
+    let machine = Machine::new();
+    let quiet = |index: i64| Line { time: BASE + index * 7 * MINUTE, ..steady(1)[0].clone() };
+    machine.append(&(0..8).map(quiet).collect::<Vec<_>>());
+    machine.flush();
+    for (minute, count) in [(18, Some(1.0)), (20, None), (45, Some(1.0))] {
+        let time = BASE + minute * MINUTE;
+        let output = machine.query(r#"sum(count_over_time({app="a"}[5m]))"#, time, time, MINUTE);
+
+        assert_eq!(output.stats.pages_selected, 0, "{minute}");
+        let expected = count.map(|count| (Vec::new(), vec![(time / 1_000_000, count)]));
+        assert_eq!(answer(output), expected.into_iter().collect(), "{minute}");
+    }
+}
+
+#[test]
 fn only_minutes_that_are_not_counted_are_read() {
     let machine = Machine::new();
     let lines = steady(40);

@@ -17,6 +17,8 @@ use crate::files::LoadedFile;
 
 /// Metadata name that rollups count by.
 const LEVEL_NAME: &str = "detected_level";
+/// Metadata name by which an entry says that it is faulty.
+const ERROR_NAME: &str = "__error__";
 
 /// Where a stream has entries: from the first to the last minute of each place, both sorted.
 #[derive(Default)]
@@ -108,6 +110,16 @@ fn count_file(
         let (true, Some(places)) = (snapshot.selected.contains(id), places.get(&id)) else { continue };
         let Some(by_level) = tells_apart(index, &stream.labels, select.by.as_deref()) else { continue };
         let mut counts = StreamCounts::default();
+        // The ends of what is asked have no entries mostly; known to have none, they need no reading.
+        let alone = |minute: i64| places.covering(minute) == 1;
+        let first_minute = range.0.max(stream.min_ns.div_euclid(MINUTE_NS));
+        let last_minute = range.1.min(stream.max_ns.div_euclid(MINUTE_NS));
+        if first_minute > last_minute {
+            continue;
+        }
+        if alone(first_minute) {
+            note_counted(&mut counts.counted, first_minute, places);
+        }
         for (position, rollup) in (first..next_rollup).zip(&index.rollups[first..next_rollup]) {
             let minute = rollup.minute;
             if minute < range.0 || minute > range.1 || places.covering(minute) != 1 {
@@ -131,6 +143,9 @@ fn count_file(
             let level = if by_level { &levels[rollup.level as usize] } else { &no_level };
             add_count(&mut counts.buckets, minute - since, level, at_start, later);
         }
+        if alone(last_minute) {
+            note_counted(&mut counts.counted, last_minute, places);
+        }
         if !counts.counted.is_empty() {
             let all = streams.entry(id).or_default();
             all.labels = stream.labels.clone();
@@ -147,6 +162,10 @@ fn tells_apart(index: &LogFileIndex, labels: &Labels, by: Option<&[String]>) -> 
     let Some(by) = by else {
         return names().next().is_none().then_some(false);
     };
+    // Queries show such entries with all that they have.
+    if names().any(|name| name == ERROR_NAME) {
+        return None;
+    }
     let mut by_level = false;
     for wanted in by.iter().filter(|wanted| labels.get(wanted).is_none()) {
         if wanted == LEVEL_NAME {

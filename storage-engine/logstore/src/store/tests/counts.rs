@@ -99,6 +99,10 @@ async fn metadata_that_would_tell_entries_apart_keeps_them_from_being_counted() 
     assert!(!is_counted(Some(&["app_extracted"])).await);
     assert!(!is_counted(Some(&["__error__"])).await);
     assert!(!is_counted(None).await);
+    append(&store, &rows("web", &with("__error__"))).await.expect("stored");
+    store.flush().await.expect("flushed");
+    let web = LogCountSelect { matchers: vec![Matcher::equal("app", "web")], ..counted(Some(&["app"]), 1) };
+    assert_eq!(counts(&store, &web).await, [], "queries tell such entries apart by whatever they have");
 }
 
 proptest! {
