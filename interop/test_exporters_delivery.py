@@ -156,15 +156,14 @@ class Loki(Process):
         )
         super().__init__("loki", [peer("loki"), "-config.file", config], folder)
         self.signal, self.kind = "logs", "loki"
-        self.settings = {"endpoint": f"http://127.0.0.1:{self.port}/loki/api/v1/push"}
+        # One sender: Loki numbers the pushes of a stream, and its replay drops a push that two concurrent ones put into
+        # its log behind a higher number (ErrEntriesExist in pkg/ingester/stream.go), acknowledged as it was.
+        self.settings = {"endpoint": f"http://127.0.0.1:{self.port}/loki/api/v1/push",
+                         "sending_queue": QUEUE["sending_queue"] | {"num_consumers": 1}}
 
     def start(self):
         super().start()
         return self.wait_ready(f"http://127.0.0.1:{self.port}/ready", 90)
-
-    def halt(self):
-        """SIGTERM: a Loki that is killed can lose what it acknowledged a moment before."""
-        self.stop(60)
 
     def arrived(self):
         return count(lines(f"http://127.0.0.1:{self.port}", 50_000))
@@ -313,7 +312,7 @@ def test_a_destination_killed_under_load_gets_every_acknowledged_item(tmp_path, 
     sender.start()
     for _ in range(2):
         time.sleep(SECONDS_BETWEEN_KILLS)
-        getattr(target, "halt", target.kill)()
+        target.kill()
         time.sleep(SECONDS_BETWEEN_KILLS)
         target.start()
     time.sleep(SECONDS_BETWEEN_KILLS)

@@ -61,6 +61,9 @@ const COUNTERS: [(&str, &str); 40] = [
     ("tidegate_log_store_flushes_total", "Files that the log store wrote."),
     ("tidegate_log_store_flush_failures_total", "Files that the log store could not write."),
     ("tidegate_log_store_expired_files_total", "Files that the log store removed because of their age."),
+    ("tidegate_log_store_compactions_total", "Merges of small files that the log store made."),
+    ("tidegate_log_store_compaction_failures_total", "Merges of small files that failed."),
+    ("tidegate_log_store_compacted_files_total", "Files that the log store merged into larger ones."),
     ("tidegate_log_store_quarantined_total", "Damaged files that the log store set aside."),
     ("prometheus_tsdb_wal_corruptions_total", "Total number of WAL corruptions."),
     (
