@@ -23,7 +23,7 @@ const BY_SIGNAL: [(&str, &str); 7] = [
     ("otelcol_exporter_enqueue_failed", "Number of {} failed to be added to the sending queue."),
 ];
 
-const COUNTERS: [(&str, &str); 40] = [
+const COUNTERS: [(&str, &str); 43] = [
     ("otelcol_processor_incoming_items", "Number of items passed to the processor."),
     ("otelcol_processor_outgoing_items", "Number of items emitted from the processor."),
     (
