@@ -20,6 +20,7 @@ mod prometheus;
 mod prometheusremotewrite;
 mod storage_error;
 mod store_gate;
+mod translation;
 
 use std::sync::Arc;
 

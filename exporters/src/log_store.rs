@@ -6,20 +6,20 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use model::{AppendReport, ErrorKind, Signal};
-use parking_lot::Mutex;
+use model::{AppendReport, Signal};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigError, Consumer, Exporter, ExporterContext, ExporterFactory,
-    ExporterMetrics, PipelineError, PipelineResult, Stability,
+    ExporterMetrics, PipelineResult, Stability,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
 use storage_api::{LogAppender, LogBatch, StreamEntries};
-use wire::otlp_to_loki::{Settings, Translated, Translator};
+use wire::otlp_to_loki::{Settings, Translated};
 
 use crate::Stores;
 use crate::storage_error::pipeline_error;
 use crate::store_gate::StoreGate;
+use crate::translation::{LogTranslators, off_thread};
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "log_store",
@@ -66,8 +66,7 @@ fn create(
         id,
         appender: Arc::clone(appender),
         clock: Arc::clone(&context.clock),
-        settings,
-        translators: Mutex::default(),
+        translators: LogTranslators::new(settings, TRANSLATORS_IDLE_MAX),
         gate: StoreGate::new(&context.budget),
         metrics,
     };
@@ -77,8 +76,7 @@ fn create(
 /// Payloads above this are translated off the async threads: about 1700 records, 500 µs.
 const INLINE_BYTES_MAX: usize = 1 << 20;
 
-/// Idle translators that are kept: as many as batches are translated at the same time. Each may hold a cache of
-/// resources of 8 MiB.
+/// Idle translators that are kept: as many as batches are translated at the same time.
 const TRANSLATORS_IDLE_MAX: usize = 16;
 
 struct LogStore {
@@ -90,8 +88,7 @@ struct Shared {
     id: ComponentId,
     appender: Arc<dyn LogAppender>,
     clock: Arc<dyn Clock>,
-    settings: Settings,
-    translators: Mutex<Vec<Translator>>,
+    translators: LogTranslators,
     gate: StoreGate,
     metrics: ExporterMetrics,
 }
@@ -116,25 +113,13 @@ impl LogStore {
             return self.shared.translate(batch);
         }
         let (shared, batch) = (Arc::clone(&self.shared), batch.clone());
-        let work = self.tasks.spawn_blocking("translate logs", move || shared.translate(&batch));
-        work.await.unwrap_or_else(|_| {
-            let message = format!("exporter {}: the translation was cancelled or panicked", self.shared.id);
-            Err(PipelineError::new(ErrorKind::Internal, message))
-        })
+        off_thread(&self.tasks, &self.shared.id, "translate logs", move || shared.translate(&batch)).await
     }
 }
 
 impl Shared {
     fn translate(&self, batch: &Batch) -> PipelineResult<Translated> {
-        let translator = self.translators.lock().pop();
-        let mut translator = translator.unwrap_or_else(|| Translator::new(self.settings.clone()));
-        let translated = translator.translate(&batch.payload, self.clock.now_ns());
-        let mut idle = self.translators.lock();
-        if idle.len() < TRANSLATORS_IDLE_MAX {
-            idle.push(translator);
-        }
-        drop(idle);
-        Ok(translated?)
+        Ok(self.translators.translate(&batch.payload, self.clock.now_ns())?)
     }
 }
 

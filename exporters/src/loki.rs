@@ -11,7 +11,6 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use model::{AppendReport, ErrorKind, Signal, TenantId};
-use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
     ExporterFactory, PipelineError, PipelineResult, Stability,
@@ -21,13 +20,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wire::loki_push::{PushRequest, PushStream, encode_proto};
-use wire::otlp_to_loki::{Settings, Translator};
+use wire::otlp_to_loki::Settings;
 
 use crate::Stores;
 use crate::client::{
     Attempts, Forwarder, HttpClient, HttpClientConfig, SendingConfig, body_text, http_failure, not_started,
     permanent, split, unsupported,
 };
+use crate::translation::LogTranslators;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "loki",
@@ -82,8 +82,10 @@ fn create(
         endpoint: config.endpoint,
         client_config,
         client: OnceLock::new(),
-        translators: Arc::default(),
-        settings: Settings { key_seed: rand::random(), ..Settings::default() },
+        translators: Arc::new(LogTranslators::new(
+            Settings { key_seed: rand::random(), ..Settings::default() },
+            TRANSLATORS_IDLE_MAX,
+        )),
         tasks: context.tasks.clone(),
         clock: Arc::clone(&context.clock),
     };
@@ -97,9 +99,7 @@ struct LokiAttempts {
     client_config: HttpClientConfig,
     /// Made at the start.
     client: OnceLock<HttpClient>,
-    /// Those not in use; each holds a cache of resources.
-    translators: Arc<Mutex<Vec<Translator>>>,
-    settings: Settings,
+    translators: Arc<LogTranslators>,
     tasks: Tasks,
     clock: Arc<dyn Clock>,
 }
@@ -134,17 +134,10 @@ impl LokiAttempts {
 
     /// The push request of a payload, unless nothing in it can be pushed, and the report of the translation.
     async fn body(&self, payload: Bytes) -> PipelineResult<(Option<Bytes>, AppendReport)> {
-        let (translators, settings) = (Arc::clone(&self.translators), self.settings.clone());
+        let translators = Arc::clone(&self.translators);
         let now_ns = self.clock.now_ns();
         let write = self.tasks.spawn_blocking("write loki push", move || {
-            let idle = translators.lock().pop();
-            let mut translator = idle.unwrap_or_else(|| Translator::new(settings));
-            let translated = translator.translate(&payload, now_ns)?;
-            let mut idle = translators.lock();
-            if idle.len() < TRANSLATORS_IDLE_MAX {
-                idle.push(translator);
-            }
-            drop(idle);
+            let translated = translators.translate(&payload, now_ns)?;
             let streams = translated.streams.into_iter();
             let streams: Vec<_> = streams.map(|(labels, entries)| PushStream { labels, entries }).collect();
             if streams.is_empty() {

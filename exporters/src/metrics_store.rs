@@ -28,6 +28,7 @@ use self::series_cache::{ResolveError, SeriesCache, StoreResolver};
 use crate::Stores;
 use crate::storage_error::pipeline_error;
 use crate::store_gate::StoreGate;
+use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "metrics_store",
@@ -233,11 +234,8 @@ impl MetricsStore {
             return self.shared.translate(batch, resend);
         }
         let (shared, batch) = (Arc::clone(&self.shared), batch.clone());
-        let work = self.tasks.spawn_blocking("translate metrics", move || shared.translate(&batch, resend));
-        work.await.unwrap_or_else(|_| {
-            let message = format!("exporter {}: the translation was cancelled or panicked", self.shared.id);
-            Err(PipelineError::new(ErrorKind::Internal, message))
-        })
+        let work = move || shared.translate(&batch, resend);
+        off_thread(&self.tasks, &self.shared.id, "translate metrics", work).await
     }
 }
 

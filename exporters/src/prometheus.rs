@@ -32,6 +32,7 @@ use wire::prometheus_text;
 use self::page::{Page, Values};
 use crate::Stores;
 use crate::client::unsupported;
+use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "prometheus",
@@ -113,11 +114,7 @@ impl Config {
 
     fn translation(&self) -> Settings {
         Settings {
-            strategy: if self.add_metric_suffixes {
-                Strategy::UnderscoreEscapingWithSuffixes
-            } else {
-                Strategy::UnderscoreEscapingWithoutSuffixes
-            },
+            strategy: Strategy::escaping(self.add_metric_suffixes),
             namespace: self.namespace.clone(),
             external_labels: self.const_labels.clone().into_iter().collect(),
             promote_all_resource_attributes: self.resource_to_telemetry_conversion.enabled,
@@ -207,11 +204,8 @@ impl PrometheusPage {
         if batch.payload.len() <= INLINE_BYTES_MAX {
             return shared.take(&batch.payload);
         }
-        let work = self.shared.tasks.spawn_blocking("translate metrics", move || shared.take(&batch.payload));
-        work.await.unwrap_or_else(|_| {
-            let message = format!("exporter {}: the translation was cancelled or panicked", self.id);
-            Err(PipelineError::new(ErrorKind::Internal, message))
-        })
+        let work = move || shared.take(&batch.payload);
+        off_thread(&self.shared.tasks, &self.id, "translate metrics", work).await
     }
 }
 

@@ -39,6 +39,7 @@ use self::requests::{Counts, Form, Lane, Request, lanes};
 use self::series::{ItemList, SeriesTable};
 use crate::Stores;
 use crate::client::{HttpClient, HttpClientConfig, HttpResponse, http_failure, split, unsupported};
+use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "prometheusremotewrite",
@@ -199,11 +200,7 @@ impl Config {
 
     fn translation(&self) -> Settings {
         Settings {
-            strategy: if self.add_metric_suffixes {
-                Strategy::UnderscoreEscapingWithSuffixes
-            } else {
-                Strategy::UnderscoreEscapingWithoutSuffixes
-            },
+            strategy: Strategy::escaping(self.add_metric_suffixes),
             namespace: self.namespace.clone(),
             external_labels: self.external_labels.clone().into_iter().collect(),
             promote_all_resource_attributes: self.resource_to_telemetry_conversion.enabled,
@@ -357,11 +354,7 @@ impl Deliveries {
         if is_small {
             return work();
         }
-        let work = self.tasks.spawn_blocking("translate metrics", work);
-        work.await.unwrap_or_else(|_| {
-            let message = format!("exporter {}: the translation was cancelled or panicked", self.id);
-            Err(PipelineError::new(ErrorKind::Internal, message))
-        })
+        off_thread(&self.tasks, &self.id, "translate metrics", work).await
     }
 
     /// Sends the requests of a lane one after the other. After a request that could not be delivered the rest of the

@@ -165,7 +165,10 @@ pub trait Processor: Consumer {
     }
 
     /// Sends on what it holds and takes nothing more. Called after everything in front of it ended.
-    fn shutdown(&self) -> BoxFuture<'_, ()>;
+    /// Most hold nothing.
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What an exporter may use of its surroundings.

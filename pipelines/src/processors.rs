@@ -4,6 +4,7 @@ mod attributes;
 mod batch;
 mod filter;
 mod groupbyattrs;
+mod hand_on;
 mod matching;
 mod memory_limiter;
 mod ottl_programs;

@@ -21,6 +21,15 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// Names escaped to the classic character set, with or without suffixes: what `add_metric_suffixes` chooses from.
+    pub fn escaping(adds_suffixes: bool) -> Self {
+        if adds_suffixes {
+            Self::UnderscoreEscapingWithSuffixes
+        } else {
+            Self::UnderscoreEscapingWithoutSuffixes
+        }
+    }
+
     /// Whether names are escaped to the classic character set.
     pub fn escapes(self) -> bool {
         matches!(self, Self::UnderscoreEscapingWithSuffixes | Self::UnderscoreEscapingWithoutSuffixes)

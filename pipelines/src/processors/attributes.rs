@@ -6,17 +6,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use serde::Deserialize;
 use wire::DecodeError;
 use wire::otlp::edit::{Edited, Fate, edit_points, edit_records};
 
+use super::hand_on::{hand_on, refused};
 use super::matching::{MatchProperties, Selection};
 use crate::attributes::{ActionConfig, Actions};
 use crate::{
-    Batch, ComponentConfig, ConfigError, Consumer, PipelineError, PipelineResult, Processor,
-    ProcessorContext, ProcessorFactory, Stability,
+    Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
+    ProcessorFactory, Stability,
 };
 
 pub(crate) const FACTORY: ProcessorFactory =
@@ -93,25 +94,14 @@ impl AttributesProcessor {
 }
 
 impl Consumer for AttributesProcessor {
-    fn consume(&self, mut batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        match self.edit(&batch) {
-            Ok(payload) => {
-                batch.payload = payload;
-                self.next.consume(batch)
-            }
-            Err(error) => {
-                let error = PipelineError::new(error.kind(), format!("attributes processor: {error}"));
-                Box::pin(ready(Err(error)))
-            }
-        }
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        let edited = self.edit(&batch);
+        let edited = edited.map_err(|error| refused("attributes", error.kind(), &error));
+        hand_on(&*self.next, batch, edited)
     }
 }
 
-impl Processor for AttributesProcessor {
-    fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-}
+impl Processor for AttributesProcessor {}
 
 #[cfg(test)]
 mod tests;

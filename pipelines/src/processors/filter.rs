@@ -8,7 +8,7 @@ mod properties;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use metrics::{Counter, counter};
 use model::{AppendReport, Signal};
 use ottl::{Conditions, Context, Filter, Paths, RunError};
@@ -18,8 +18,9 @@ use wire::DecodeError;
 use wire::otlp::edit::{Fate, edit_records};
 use wire::otlp::item_count;
 
+use super::hand_on::refused;
 use super::matching::Selection;
-use super::ottl_programs::{FailureLog, Group, Groups, MIXED, Mode, at, refused};
+use super::ottl_programs::{FailureLog, Group, Groups, MIXED, Mode, at};
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
     ProcessorFactory, Stability,
@@ -241,7 +242,7 @@ impl FilterProcessor {
     }
 
     async fn pass_on(&self, mut batch: Batch) -> PipelineResult<AppendReport> {
-        let payload = self.run(&batch).map_err(|error| refused("filter", &error))?;
+        let payload = self.run(&batch).map_err(|error| refused("filter", error.kind(), &error))?;
         if payload.as_ptr() == batch.payload.as_ptr() && payload.len() == batch.payload.len() {
             return self.next.consume(batch).await;
         }
@@ -265,11 +266,7 @@ impl Consumer for FilterProcessor {
     }
 }
 
-impl Processor for FilterProcessor {
-    fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-}
+impl Processor for FilterProcessor {}
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use hashbrown::HashMap;
 use model::{AppendReport, Signal};
 use serde::Deserialize;
@@ -19,9 +19,10 @@ use wire::otlp::edit::{
 use wire::otlp::{KeyValue, View};
 use wire::protobuf::{Fields, begin_message, put_bytes_field};
 
+use super::hand_on::{hand_on, refused};
 use crate::{
-    Batch, ComponentConfig, ConfigError, Consumer, PipelineError, PipelineResult, Processor,
-    ProcessorContext, ProcessorFactory, Stability,
+    Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
+    ProcessorFactory, Stability,
 };
 
 pub(crate) const FACTORY: ProcessorFactory =
@@ -57,25 +58,14 @@ struct GroupByAttrs {
 }
 
 impl Consumer for GroupByAttrs {
-    fn consume(&self, mut batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        match Grouping::of(batch.signal, &batch.payload, &self.keys) {
-            Ok(payload) => {
-                batch.payload = payload;
-                self.next.consume(batch)
-            }
-            Err(error) => {
-                let error = PipelineError::new(error.kind(), format!("groupbyattrs processor: {error}"));
-                Box::pin(ready(Err(error)))
-            }
-        }
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        let edited = Grouping::of(batch.signal, &batch.payload, &self.keys);
+        let edited = edited.map_err(|error| refused("groupbyattrs", error.kind(), &error));
+        hand_on(&*self.next, batch, edited)
     }
 }
 
-impl Processor for GroupByAttrs {
-    fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-}
+impl Processor for GroupByAttrs {}
 
 /// The groups of a request as they grow.
 struct Grouping<'a> {

@@ -8,7 +8,7 @@ use ottl::{Context, ErrorMode, ParseError, RunError};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use crate::{ComponentId, ConfigError, PipelineError};
+use crate::{ComponentId, ConfigError};
 
 /// A group of conditions or statements.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -109,11 +109,6 @@ impl Groups {
 /// A fault of a program, with its place in the section.
 pub(super) fn at(path: impl fmt::Display) -> impl FnOnce(ParseError) -> ConfigError {
     move |error| ConfigError::at(&path.to_string(), error.to_string())
-}
-
-/// A payload that a program refused.
-pub(super) fn refused(processor: &str, error: &RunError) -> PipelineError {
-    PipelineError::new(error.kind(), format!("{processor} processor: {error}"))
 }
 
 /// Logs failures of programs, at most one a second; says how many it left out.

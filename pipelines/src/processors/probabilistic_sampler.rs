@@ -10,7 +10,7 @@ mod decision;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use serde::Deserialize;
 use wire::DecodeError;
@@ -18,9 +18,10 @@ use wire::otlp::edit::{Fate, copy_fields, edit_records, put_key_value};
 use wire::otlp::{AnyValue, LogRecord, Span, View, item_count};
 use wire::protobuf::put_bytes_field;
 
+use super::hand_on::refused;
 use crate::{
-    Batch, ComponentConfig, ConfigError, Consumer, PipelineError, PipelineResult, Processor,
-    ProcessorContext, ProcessorFactory, Stability,
+    Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
+    ProcessorFactory, Stability,
 };
 use decision::{ALWAYS, Carried, NEVER, Sampler, threshold_of};
 
@@ -234,14 +235,9 @@ fn hashed(value: Option<AnyValue<'_>>) -> Result<Option<Vec<u8>>, DecodeError> {
 
 impl Consumer for ProbabilisticSampler {
     fn consume(&self, mut batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        let payload = match self.run(&batch) {
-            Ok(payload) => payload,
-            Err(error) => {
-                let message = format!("probabilistic_sampler processor: {error}");
-                return Box::pin(ready(Err(PipelineError::new(error.kind(), message))));
-            }
-        };
+        let run = self.run(&batch);
         Box::pin(async move {
+            let payload = run.map_err(|error| refused("probabilistic_sampler", error.kind(), &error))?;
             let items = item_count(batch.signal, &payload)?;
             let mut report = AppendReport { stored: batch.items.saturating_sub(items), rejected: Vec::new() };
             if items > 0 {
@@ -254,11 +250,7 @@ impl Consumer for ProbabilisticSampler {
     }
 }
 
-impl Processor for ProbabilisticSampler {
-    fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-}
+impl Processor for ProbabilisticSampler {}
 
 #[cfg(test)]
 mod tests;

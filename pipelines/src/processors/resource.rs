@@ -6,17 +6,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use wire::DecodeError;
 use wire::otlp::edit::{ResourceMemo, edit_resources};
 
+use super::hand_on::{hand_on, refused};
 use crate::attributes::{ActionConfig, Actions};
 use crate::{
-    Batch, ComponentConfig, ConfigError, Consumer, PipelineError, PipelineResult, Processor,
-    ProcessorContext, ProcessorFactory, Stability,
+    Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
+    ProcessorFactory, Stability,
 };
 
 pub(crate) const FACTORY: ProcessorFactory =
@@ -71,25 +72,14 @@ impl ResourceProcessor {
 }
 
 impl Consumer for ResourceProcessor {
-    fn consume(&self, mut batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        match self.edit(&batch) {
-            Ok(payload) => {
-                batch.payload = payload;
-                self.next.consume(batch)
-            }
-            Err(error) => {
-                let error = PipelineError::new(error.kind(), format!("resource processor: {error}"));
-                Box::pin(ready(Err(error)))
-            }
-        }
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        let edited = self.edit(&batch);
+        let edited = edited.map_err(|error| refused("resource", error.kind(), &error));
+        hand_on(&*self.next, batch, edited)
     }
 }
 
-impl Processor for ResourceProcessor {
-    fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-}
+impl Processor for ResourceProcessor {}
 
 #[cfg(test)]
 mod tests;

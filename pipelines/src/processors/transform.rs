@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use ottl::{RunError, Statements};
 use runtime::Clock;
 use serde::Deserialize;
 
-use super::ottl_programs::{FailureLog, Group, Groups, Mode, at, refused};
+use super::hand_on::{hand_on, refused};
+use super::ottl_programs::{FailureLog, Group, Groups, Mode, at};
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
     ProcessorFactory, Stability,
@@ -99,22 +100,14 @@ impl Transform {
 }
 
 impl Consumer for Transform {
-    fn consume(&self, mut batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        match self.run(&batch) {
-            Ok(payload) => {
-                batch.payload = payload;
-                self.next.consume(batch)
-            }
-            Err(error) => Box::pin(ready(Err(refused("transform", &error)))),
-        }
+    fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        let edited = self.run(&batch);
+        let edited = edited.map_err(|error| refused("transform", error.kind(), &error));
+        hand_on(&*self.next, batch, edited)
     }
 }
 
-impl Processor for Transform {
-    fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(ready(()))
-    }
-}
+impl Processor for Transform {}
 
 #[cfg(test)]
 mod tests;

@@ -20,12 +20,12 @@ pub(super) struct Exemplars {
     pub(super) without_value: u64,
 }
 
-/// The exemplars of a point whose sample has the time `sample_ms`, which those without a time of their own take. The end
+/// The exemplars of a point at `time_ns`, which those without a time of their own take. The end
 /// of a series has none, as upstream's store sees it.
 #[inline]
 pub(super) fn of_point(
     exemplars: Views<'_, otlp::Exemplar<'_>>,
-    sample_ms: i64,
+    time_ns: u64,
     is_end: bool,
 ) -> Result<Exemplars, DecodeError> {
     let mut made = Exemplars::default();
@@ -39,8 +39,8 @@ pub(super) fn of_point(
                 labels: labels(&exemplar)?,
                 value: value.as_f64(),
                 timestamp_ms: match exemplar.time_unix_nano {
-                    0 => sample_ms,
-                    time => time as i64 / super::NS_PER_MS,
+                    0 => super::points::timestamp_ms(time_ns),
+                    own_ns => super::points::timestamp_ms(own_ns),
                 },
             }),
             None => made.without_value += 1,

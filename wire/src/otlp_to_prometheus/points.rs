@@ -39,7 +39,7 @@ impl Point<'_, '_> {
     }
 }
 
-fn timestamp_ms(time_ns: u64) -> i64 {
+pub(super) fn timestamp_ms(time_ns: u64) -> i64 {
     time_ns as i64 / NS_PER_MS
 }
 
@@ -71,11 +71,8 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
             let exemplars = match metric.kind {
                 MetricKind::Gauge if !metric.is_verbatim => Vec::new(),
                 _ => {
-                    let exemplars = exemplars::of_point(
-                        point.exemplars(),
-                        timestamp_ms(time_ns),
-                        point.has_no_recorded_value(),
-                    )?;
+                    let exemplars =
+                        exemplars::of_point(point.exemplars(), time_ns, point.has_no_recorded_value())?;
                     self.with_value(exemplars, metric)
                 }
             };
@@ -108,8 +105,7 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
             let run = (values.len() as u64) << 1 | point.sum.is_some() as u64;
             let key = self.point_key(metric.key, attributes, bounds, run);
             let (attributes, time_ns) = (&point.attributes, point.time_unix_nano);
-            let exemplars =
-                exemplars::of_point(point.exemplars(), timestamp_ms(time_ns), point.has_no_recorded_value())?;
+            let exemplars = exemplars::of_point(point.exemplars(), time_ns, point.has_no_recorded_value())?;
             let exemplars = self.with_value(exemplars, metric);
             let given = Point { key, attributes, shape: Shape::Histogram(&point), time_ns };
             self.give(&given, metric, resource, |sink, handles, timestamp_ms| {
@@ -133,11 +129,8 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
             let point = point?;
             count += 1;
             let made = native::of_explicit(&point, metric.reset_hint());
-            let exemplars = exemplars::of_point(
-                point.exemplars(),
-                timestamp_ms(point.time_unix_nano),
-                point.has_no_recorded_value(),
-            )?;
+            let exemplars =
+                exemplars::of_point(point.exemplars(), point.time_unix_nano, point.has_no_recorded_value())?;
             self.native_point(made, exemplars, &point.attributes, point.time_unix_nano, metric, resource)?;
         }
         Ok(count)
@@ -155,11 +148,8 @@ impl<R: SeriesResolver, S: SampleSink<R::Handle>> Request<'_, R, S> {
             count += 1;
             let threshold = if metric.is_verbatim { point.zero_threshold } else { native::ZERO_THRESHOLD };
             let made = native::of_exponential(&point, metric.reset_hint(), threshold);
-            let exemplars = exemplars::of_point(
-                point.exemplars(),
-                timestamp_ms(point.time_unix_nano),
-                point.has_no_recorded_value(),
-            )?;
+            let exemplars =
+                exemplars::of_point(point.exemplars(), point.time_unix_nano, point.has_no_recorded_value())?;
             self.native_point(made, exemplars, &point.attributes, point.time_unix_nano, metric, resource)?;
         }
         Ok(count)
