@@ -32,8 +32,8 @@ pub use extensions::{ClientAuth, Extensions, FileStorage, Offer};
 pub use graph::{Graph, GraphContext, PipelineConfig, PipelineId, PipelinesConfig, Registries};
 pub use processors::PROCESSORS;
 pub use sending::{
-    Next, PartitionConfig, QueueBatchConfig, QueueConfig, RetryConfig, Sending, SendingSettings, Sizer, plan,
-    retry,
+    EntryError, Next, PartitionConfig, QueueBatchConfig, QueueConfig, RetryConfig, Sending, SendingSettings,
+    Sizer, decode_queued, encode_queued, plan, retry,
 };
 pub use telemetry::{ExporterMetrics, ReceiverMetrics};
 pub use values::{ConfigDuration, Opaque};

@@ -33,6 +33,7 @@ use crate::{
 pub use config::{PartitionConfig, QueueBatchConfig, QueueConfig, SendingSettings, Sizer};
 use consumers::Waiting;
 use disk::{DiskPushError, DiskQueue, DiskQueueSettings};
+pub use disk::{EntryError, decode_queued, encode_queued};
 use queue::Line;
 pub use retry::{Next, RetryConfig, plan, retry};
 use room::PushError;

@@ -26,7 +26,7 @@ use runtime::{Disk, LocalDisk, MemoryBudget, Tasks};
 use tokio::sync::Notify;
 use wal::{Wal, WalSettings};
 
-use self::entry::EntryError;
+pub use self::entry::{EntryError, decode_queued, encode_queued};
 use self::marks::Marks;
 use super::Sizer;
 use super::room::{PushError, Room};
@@ -146,7 +146,7 @@ impl DiskQueue {
             if done.contains(record.sequence) {
                 return;
             }
-            match entry::decode(Bytes::copy_from_slice(record.bytes)) {
+            match decode_queued(Bytes::copy_from_slice(record.bytes)) {
                 Ok(batch) => {
                     items += batch.items;
                     room.take_unchecked(sizer.size(&batch));
@@ -206,7 +206,7 @@ impl DiskQueue {
         let shared = &self.0;
         let share = shared.room.take(size, wait).await.map_err(DiskPushError::Queue)?;
         let permit = shared.wal.admit().await.map_err(DiskPushError::Log)?;
-        let record = entry::encode(batch);
+        let record = encode_queued(batch);
         let ticket = {
             let mut state = shared.state.lock();
             if state.closed {

@@ -15,7 +15,7 @@ const VERSION: u8 = 1;
 const METADATA_MAX: usize = 4096;
 
 /// Writes a batch. Metadata past its limits is left out: it serves to keep batches apart, not to be delivered.
-pub(super) fn encode(batch: &Batch) -> Vec<u8> {
+pub fn encode_queued(batch: &Batch) -> Vec<u8> {
     let ClientMetadata { address, metadata } = &*batch.client;
     let pairs = metadata.iter().filter(|(name, value)| fits(name) && fits(value)).take(METADATA_MAX);
     let mut out = Vec::with_capacity(64 + batch.payload.len());
@@ -46,15 +46,15 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 
 /// Why a record is not a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum EntryError {
+pub enum EntryError {
     /// A newer program wrote it.
     Version(u8),
-    /// Not what `encode` writes.
+    /// Not what `encode_queued` writes.
     Malformed,
 }
 
 /// Reads a record. The payload is a slice of it.
-pub(super) fn decode(mut record: Bytes) -> Result<Batch, EntryError> {
+pub fn decode_queued(mut record: Bytes) -> Result<Batch, EntryError> {
     let malformed = EntryError::Malformed;
     match record.try_get_u8() {
         Ok(VERSION) => {}

@@ -92,7 +92,7 @@ impl Worker {
             }
         };
         self.bytes_read += record.as_ref().map_or(0, |record| record.len() as u64);
-        let batch = record.and_then(|record| entry::decode(record).ok());
+        let batch = record.and_then(|record| entry::decode_queued(record).ok());
         let mut state = shared.state.lock();
         state.reading = false;
         match batch {

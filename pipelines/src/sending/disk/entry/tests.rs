@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{Signal, TenantId};
 
-use super::{EntryError, decode, encode};
+use super::{EntryError, decode_queued, encode_queued};
 use crate::{Batch, ClientMetadata};
 
 fn batch() -> Batch {
@@ -25,8 +25,8 @@ const GOLDEN: &[u8] = b"\x01\x02\x02\x01\0\0\0\0\0\0\x04\0shop\x03\0::1\x01\0\x0
 
 #[test]
 fn a_batch_is_written_as_version_1_and_read_back() {
-    assert_eq!(encode(&batch()), GOLDEN);
-    let read = decode(Bytes::from_static(GOLDEN)).expect("whole");
+    assert_eq!(encode_queued(&batch()), GOLDEN);
+    let read = decode_queued(Bytes::from_static(GOLDEN)).expect("whole");
     let want = batch();
     assert_eq!(
         (read.signal, &read.tenant, &read.payload, read.items, &read.client),
@@ -38,12 +38,16 @@ fn a_batch_is_written_as_version_1_and_read_back() {
 fn a_record_that_is_cut_or_of_another_version_is_refused() {
     let head = GOLDEN.len() - b"PAYLOAD".len();
     for len in 0..head {
-        assert_eq!(decode(Bytes::from_static(&GOLDEN[..len])).err(), Some(EntryError::Malformed), "{len}");
+        assert_eq!(
+            decode_queued(Bytes::from_static(&GOLDEN[..len])).err(),
+            Some(EntryError::Malformed),
+            "{len}"
+        );
     }
     let mut newer = GOLDEN.to_vec();
     newer[0] = 2;
-    assert_eq!(decode(Bytes::from(newer)).err(), Some(EntryError::Version(2)));
+    assert_eq!(decode_queued(Bytes::from(newer)).err(), Some(EntryError::Version(2)));
     let mut strange = GOLDEN.to_vec();
     strange[1] = 9;
-    assert_eq!(decode(Bytes::from(strange)).err(), Some(EntryError::Malformed));
+    assert_eq!(decode_queued(Bytes::from(strange)).err(), Some(EntryError::Malformed));
 }
