@@ -29,8 +29,8 @@ pub struct TsdbSettings {
     pub out_of_order_window_ms: i64,
     /// Exemplars that are kept of a tenant; 0 for none.
     pub exemplars_max: usize,
-    /// Bytes of the log from which on a checkpoint is written, so that a start has not more to read; 0 for one at every
-    /// look.
+    /// Bytes of the log from which on a checkpoint is written, so that a start has not much more to read; 0 for one at
+    /// every look. A checkpoint that is large already waits for half its size.
     pub checkpoint_log_bytes: u64,
 }
 
@@ -53,7 +53,8 @@ impl Default for TsdbSettings {
             future_max: Duration::from_secs(600),
             out_of_order_window_ms: 30 * 60 * 1000,
             exemplars_max: 100_000,
-            checkpoint_log_bytes: 128 << 20,
+            // Some 8 million samples, which a start puts into the head in 0.2 s or so.
+            checkpoint_log_bytes: 40 << 20,
         }
     }
 }

@@ -1,16 +1,26 @@
 //! Fills the head from the records of its checkpoint and its log, one worker per group of shards.
+//!
+//! A log has one sample of each series in turn, so that every sample would wait for its series to come from memory.
+//! Floats are therefore gathered (`gather.rs`) and put into the head series by series: some 35 ns a sample instead of 200.
 
-use format::FormatError;
 use format::head_record::{
-    CHUNKS, DELETIONS, END, EXEMPLARS, HISTOGRAMS, ItemPlace, SAMPLES, SERIES, SampleSection, SeriesItem,
-    read_chunks, read_deletions, read_end, read_exemplars, read_histogram_items, read_sections, read_series,
+    CHUNKS, DELETIONS, END, EXEMPLARS, HISTOGRAMS, ItemPlace, SAMPLES, SERIES, SeriesItem, read_chunks,
+    read_deletions, read_end, read_exemplars, read_histogram_items, read_sections, read_series,
 };
+use format::{ENCODING_XOR, FormatError};
 use model::{Exemplar, Labels, TimeRange};
 
 use super::series::Series;
 use super::symbols::Symbol;
 use super::value::Value;
 use super::{Head, Index, Place, SHARDS, append};
+
+mod gather;
+
+use gather::Gathered;
+
+/// Floats that a worker gathers: some 20 of each of 100,000 series, and 16 bytes each of memory, twice for a moment.
+const GATHERED_MAX: usize = 1 << 20;
 
 /// Series numbers that may be missing in a row (their records were lost to damage) before a number is taken for
 /// nonsense: it would make the head allocate. A checkpoint says where its numbers end.
@@ -33,12 +43,170 @@ struct Changes {
     restored: Restored,
 }
 
+/// Puts records into some shards of a head, in order. Gathered samples are there once [`Restorer::finish`] returned.
+pub(crate) struct Restorer<'a, F> {
+    head: &'a Head,
+    mine: F,
+    /// By shard.
+    gathered: Vec<Gathered>,
+    /// Floats in `gathered`.
+    waiting: usize,
+    total: Restored,
+}
+
+impl<'a, F: Fn(u32) -> bool> Restorer<'a, F> {
+    /// Restores the shards for which `mine` says so.
+    pub(crate) fn new(head: &'a Head, mine: F) -> Self {
+        let gathered = (0..SHARDS).map(|_| Gathered::default()).collect();
+        Self { head, mine, gathered, waiting: 0, total: Restored::default() }
+    }
+
+    /// Applies a record, kind byte first. Items of impossible places are left out: the samples that need them are
+    /// counted as unknown.
+    pub(crate) fn apply(&mut self, record: &[u8]) -> Result<(), FormatError> {
+        match record.split_first() {
+            Some((&SAMPLES, items)) => {
+                let gathered = self.gather(items);
+                if self.waiting >= GATHERED_MAX {
+                    self.settle();
+                }
+                gathered
+            }
+            Some((&HISTOGRAMS, items)) => self.restore_histograms(items),
+            Some((&CHUNKS, items)) => self.restore_chunks(items),
+            Some((&kind, items)) => {
+                if kind == DELETIONS {
+                    self.settle();
+                }
+                let mine = |shard: u32| shard < SHARDS && (self.mine)(shard);
+                self.head.restore_names(kind, items, mine)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Puts what waits into the head; tells what came of all records.
+    pub(crate) fn finish(mut self) -> Restored {
+        self.settle();
+        self.total
+    }
+
+    fn is_mine(&self, shard: u32) -> bool {
+        shard < SHARDS && (self.mine)(shard)
+    }
+
+    fn add(&mut self, restored: Restored) {
+        self.total.samples += restored.samples;
+        self.total.unknown += restored.unknown;
+    }
+
+    fn gather(&mut self, items: &[u8]) -> Result<(), FormatError> {
+        let mut damage = None;
+        let Self { head, mine, gathered, waiting, total } = self;
+        read_sections(items, |section| {
+            if section.shard >= SHARDS || !mine(section.shard) {
+                return;
+            }
+            let of_shard = &mut gathered[section.shard as usize];
+            let before = of_shard.len();
+            let mut at_once = Vec::new();
+            let read = section.read(|local, time_ms, value| {
+                if of_shard.is_mixed(local) {
+                    at_once.push((local, time_ms, value));
+                } else {
+                    of_shard.push(local, time_ms, value);
+                }
+            });
+            *waiting += of_shard.len() - before;
+            if !at_once.is_empty() {
+                let restored = head.restore_floats(section.shard, &at_once);
+                total.samples += restored.samples;
+                total.unknown += restored.unknown;
+            }
+            damage = damage.take().or(read.err());
+        })?;
+        damage.map_or(Ok(()), Err)
+    }
+
+    /// Puts the gathered floats into the head.
+    fn settle(&mut self) {
+        let block_ms = self.head.settings.block_duration_ms;
+        for shard in 0..SHARDS {
+            let gathered = &mut self.gathered[shard as usize];
+            if gathered.len() == 0 {
+                continue;
+            }
+            let restored = self.head.restore_in(shard, |data, changes| {
+                let known = u32::try_from(data.series.len()).expect("numbers have 32 bits");
+                gathered.drain_by_series(known, |local, samples| {
+                    let Some(series) = data.series.get_mut(local) else {
+                        changes.restored.unknown += samples.len() as u64;
+                        changes.unknown_max = changes.unknown_max.max(Some(local));
+                        return;
+                    };
+                    changes.push_all(series, samples, block_ms);
+                });
+            });
+            self.total.samples += restored.samples;
+            self.total.unknown += restored.unknown;
+        }
+        self.waiting = 0;
+    }
+
+    fn restore_histograms(&mut self, items: &[u8]) -> Result<(), FormatError> {
+        let block_ms = self.head.settings.block_duration_ms;
+        read_histogram_items(items, |place, histogram| {
+            let ItemPlace { shard, local, timestamp_ms } = place;
+            if !self.is_mine(shard) {
+                return;
+            }
+            // Only sound ones are written; chunks cannot be made of others.
+            if histogram.validate().is_err() {
+                self.total.unknown += 1;
+                return;
+            }
+            let mut is_known = false;
+            let restored = self.head.restore_in(shard, |data, changes| {
+                let Some(series) = changes.known(data, local) else { return };
+                is_known = true;
+                changes.insert(series, timestamp_ms, &Value::Histogram(histogram.clone()), block_ms);
+                changes.add_time(timestamp_ms);
+            });
+            if is_known {
+                self.gathered[shard as usize].mark_mixed(local);
+            }
+            self.add(restored);
+        })
+    }
+
+    fn restore_chunks(&mut self, items: &[u8]) -> Result<(), FormatError> {
+        let block_ms = self.head.settings.block_duration_ms;
+        read_chunks(items, |item| {
+            if !self.is_mine(item.shard) {
+                return;
+            }
+            let mut is_known = false;
+            let restored = self.head.restore_in(item.shard, |data, changes| {
+                let Some(series) = changes.known(data, item.local) else { return };
+                is_known = true;
+                let range = TimeRange::new(item.min_ms, item.max_ms);
+                let before = (series.memory_bytes(), series.chunks());
+                series.restore_chunk(range, item.encoding, item.data, block_ms);
+                changes.add_difference(series, before);
+                changes.add_time(range.min);
+                changes.add_time(range.max);
+            });
+            if is_known && item.encoding != ENCODING_XOR {
+                self.gathered[item.shard as usize].mark_mixed(item.local);
+            }
+            self.add(restored);
+        })
+    }
+}
+
 impl Head {
-    /// Applies a record, kind byte first, to the shards for which `mine` says so. Items of impossible places are left
-    /// out: the samples that need them are counted as unknown.
-    pub(crate) fn restore(&self, record: &[u8], mine: impl Fn(u32) -> bool) -> Result<Restored, FormatError> {
-        let mine = |shard: u32| shard < SHARDS && mine(shard);
-        let Some((&kind, items)) = record.split_first() else { return Ok(Restored::default()) };
+    /// Applies a record that holds no samples.
+    fn restore_names(&self, kind: u8, items: &[u8], mine: impl Fn(u32) -> bool) -> Result<(), FormatError> {
         match kind {
             SERIES => {
                 let each = |item: SeriesItem<'_>| {
@@ -46,11 +214,9 @@ impl Head {
                         self.restore_one_series(&item);
                     }
                 };
-                read_series(items, each).map(|()| Restored::default())
+                read_series(items, each)
             }
-            SAMPLES => self.restore_samples(items, mine),
-            HISTOGRAMS => self.restore_histograms(items, mine),
-            EXEMPLARS => self.restore_exemplars(items, mine).map(|()| Restored::default()),
+            EXEMPLARS => self.restore_exemplars(items, mine),
             DELETIONS => {
                 let each = |item: format::head_record::DeletionItem| {
                     let ItemPlace { shard, local, timestamp_ms } = item.place;
@@ -58,13 +224,12 @@ impl Head {
                         self.delete_in(Place { shard, local }, TimeRange::new(timestamp_ms, item.last_ms), 0);
                     }
                 };
-                read_deletions(items, each).map(|()| Restored::default())
+                read_deletions(items, each)
             }
-            CHUNKS => self.restore_chunks(items, mine),
-            END => self.restore_end(items, mine).map(|()| Restored::default()),
+            END => self.restore_end(items, mine),
             kind => {
                 tracing::error!(kind, "a record in the log is of an unknown kind and is left out");
-                Ok(Restored::default())
+                Ok(())
             }
         }
     }
@@ -95,64 +260,15 @@ impl Head {
         self.series_count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 
-    fn restore_samples(&self, items: &[u8], mine: impl Fn(u32) -> bool) -> Result<Restored, FormatError> {
-        let mut restored = Restored::default();
-        let mut damage = None;
-        read_sections(items, |section| {
-            if mine(section.shard) {
-                let of_section = self.restore_section(&section, &mut damage);
-                restored.samples += of_section.samples;
-                restored.unknown += of_section.unknown;
-            }
-        })?;
-        damage.map_or(Ok(restored), Err)
-    }
-
-    fn restore_section(&self, section: &SampleSection<'_>, damage: &mut Option<FormatError>) -> Restored {
+    /// Puts floats into their series one by one.
+    fn restore_floats(&self, shard: u32, samples: &[(u32, i64, f64)]) -> Restored {
         let block_ms = self.settings.block_duration_ms;
-        let mut walked = Ok(());
-        let restored = self.restore_in(section.shard, |data, changes| {
-            walked = section.read(|local, time_ms, value| {
-                let Some(series) = changes.known(data, local) else { return };
-                if series.last_ms().is_none_or(|last| time_ms > last) {
-                    let before = series.open_capacity();
-                    let cut = series.push(time_ms, value, 0, block_ms);
-                    let closed = if cut { series.last_closed_bytes() } else { 0 };
-                    changes.bytes += append::size(series.open_capacity() + closed) - append::size(before);
-                    changes.chunks += i64::from(cut);
-                    changes.restored.samples += 1;
-                } else {
-                    changes.insert(series, time_ms, &Value::Float(value), block_ms);
-                }
-                changes.add_time(time_ms);
-            });
-        });
-        *damage = damage.take().or(walked.err());
-        restored
-    }
-
-    fn restore_histograms(&self, items: &[u8], mine: impl Fn(u32) -> bool) -> Result<Restored, FormatError> {
-        let block_ms = self.settings.block_duration_ms;
-        let mut total = Restored::default();
-        read_histogram_items(items, |place, histogram| {
-            let ItemPlace { shard, local, timestamp_ms } = place;
-            if !mine(shard) {
-                return;
+        self.restore_in(shard, |data, changes| {
+            for (local, time_ms, value) in samples {
+                let Some(series) = changes.known(data, *local) else { continue };
+                changes.push_all(series, &[(*time_ms, *value)], block_ms);
             }
-            // Only sound ones are written; chunks cannot be made of others.
-            if histogram.validate().is_err() {
-                total.unknown += 1;
-                return;
-            }
-            let restored = self.restore_in(shard, |data, changes| {
-                let Some(series) = changes.known(data, local) else { return };
-                changes.insert(series, timestamp_ms, &Value::Histogram(histogram.clone()), block_ms);
-                changes.add_time(timestamp_ms);
-            });
-            total.samples += restored.samples;
-            total.unknown += restored.unknown;
-        })?;
-        Ok(total)
+        })
     }
 
     fn restore_exemplars(&self, items: &[u8], mine: impl Fn(u32) -> bool) -> Result<(), FormatError> {
@@ -168,27 +284,6 @@ impl Head {
             // One that is refused now was so when it came.
             let _ = self.exemplars.lock().offer(place, || labels, &exemplar, i64::MAX);
         })
-    }
-
-    fn restore_chunks(&self, items: &[u8], mine: impl Fn(u32) -> bool) -> Result<Restored, FormatError> {
-        let block_ms = self.settings.block_duration_ms;
-        let mut total = Restored::default();
-        read_chunks(items, |item| {
-            if !mine(item.shard) {
-                return;
-            }
-            let restored = self.restore_in(item.shard, |data, changes| {
-                let Some(series) = changes.known(data, item.local) else { return };
-                let range = TimeRange::new(item.min_ms, item.max_ms);
-                let before = (series.memory_bytes(), series.chunks());
-                series.restore_chunk(range, item.encoding, item.data, block_ms);
-                changes.add_difference(series, before);
-                changes.add_time(range.min);
-                changes.add_time(range.max);
-            });
-            total.unknown += restored.unknown;
-        })?;
-        Ok(total)
     }
 
     /// The end of a checkpoint: numbers go on where they ended, and newest chunks grow again.
@@ -247,6 +342,22 @@ impl Changes {
             self.unknown_max = self.unknown_max.max(Some(local));
         }
         series
+    }
+
+    /// Adds floats to a series: as a rule they ascend and are newer than what it has.
+    fn push_all(&mut self, series: &mut Series, samples: &[(i64, f64)], block_ms: i64) {
+        let before = (series.memory_bytes(), series.chunks());
+        for (time_ms, value) in samples {
+            if series.last_ms().is_none_or(|last| *time_ms > last) {
+                series.push(*time_ms, *value, 0, block_ms);
+                self.restored.samples += 1;
+            } else {
+                let verdict = series.insert(*time_ms, &Value::Float(*value), 0, block_ms);
+                self.restored.samples += u64::from(verdict == super::series::Verdict::Stored);
+            }
+            self.add_time(*time_ms);
+        }
+        self.add_difference(series, before);
     }
 
     fn insert(&mut self, series: &mut Series, time_ms: i64, value: &Value, block_ms: i64) {

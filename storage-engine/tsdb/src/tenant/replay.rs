@@ -11,14 +11,37 @@ use parking_lot::Mutex;
 
 use super::metadata::restore_metadata;
 use crate::error::TsdbError;
-use crate::head::replay::Restored;
+use crate::head::replay::{Restored, Restorer};
 use crate::head::{Head, SHARDS};
 
-/// Records that wait for a replay worker: enough to keep it busy, little memory.
-const REPLAY_QUEUE: usize = 64;
+/// Records are handed to the workers in bundles of about this size: a wake-up for each record would cost more than it.
+const BUNDLE_BYTES: usize = 256 << 10;
+
+/// Bundles that wait for a replay worker: enough to keep it busy, little memory.
+const REPLAY_QUEUE: usize = 8;
 
 /// More workers than this only wait for the reader.
 const REPLAY_WORKERS_MAX: u32 = 4;
+
+/// Records one after the other.
+#[derive(Default)]
+struct Bundle {
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Bundle {
+    fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+    }
+}
 
 /// Runs `open`, which reads checkpoint and log, with workers that fill the head: each owns some shards and gets every
 /// record, so the records of a shard are applied in order.
@@ -32,23 +55,22 @@ pub(super) fn replay<T>(
     // Scoped threads: they are joined before this returns, so no task set needs to own them.
     std::thread::scope(|scope| {
         let start = |worker: u32| {
-            let (sender, records) = sync_channel::<Arc<[u8]>>(REPLAY_QUEUE);
-            (sender, scope.spawn(move || restore_all(head, &records, |shard| shard % workers == worker)))
+            let (sender, bundles) = sync_channel::<Arc<Bundle>>(REPLAY_QUEUE);
+            let restorer = Restorer::new(head, move |shard| shard % workers == worker);
+            (sender, scope.spawn(move || restore_all(restorer, &bundles)))
         };
         let (senders, threads): (Vec<SyncSender<_>>, Vec<_>) = (0..workers).map(start).unzip();
+        let mut bundle = Bundle::default();
         let opened = open(&mut |record| match record.split_first() {
             Some((&METADATA, items)) => restore_metadata(items, metadata),
-            Some(_) => {
-                let record: Arc<[u8]> = record.into();
-                for sender in &senders {
-                    // A worker ends only when its channel does.
-                    sender
-                        .send(Arc::clone(&record))
-                        .expect("the worker is there until the sender is dropped");
+            _ => {
+                bundle.push(record);
+                if bundle.bytes.len() >= BUNDLE_BYTES {
+                    send(std::mem::take(&mut bundle), &senders);
                 }
             }
-            None => {}
         });
+        send(bundle, &senders);
         drop(senders);
         let mut total = Restored::default();
         for thread in threads {
@@ -60,17 +82,25 @@ pub(super) fn replay<T>(
     })
 }
 
-fn restore_all(head: &Head, records: &Receiver<Arc<[u8]>>, mine: impl Fn(u32) -> bool) -> Restored {
-    let mut total = Restored::default();
-    for record in records {
-        match head.restore(&record, &mine) {
-            Ok(restored) => {
-                total.samples += restored.samples;
-                total.unknown += restored.unknown;
+fn send(bundle: Bundle, workers: &[SyncSender<Arc<Bundle>>]) {
+    let bundle = Arc::new(bundle);
+    for worker in workers {
+        // A worker ends only when its channel does.
+        worker.send(Arc::clone(&bundle)).expect("the worker is there until the sender is dropped");
+    }
+}
+
+fn restore_all<F: Fn(u32) -> bool>(
+    mut restorer: Restorer<'_, F>,
+    bundles: &Receiver<Arc<Bundle>>,
+) -> Restored {
+    for bundle in bundles {
+        for record in bundle.records() {
+            if let Err(error) = restorer.apply(record) {
+                // Its checksum was right, so it was written like that: a defect of ours, or another version's record.
+                tracing::error!(%error, "a record in the log cannot be read to its end");
             }
-            // Its checksum was right, so it was written like that: a defect of ours, or another version's record.
-            Err(error) => tracing::error!(%error, "a record in the log cannot be read to its end"),
         }
     }
-    total
+    restorer.finish()
 }
