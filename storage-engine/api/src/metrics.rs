@@ -168,6 +168,17 @@ pub trait MetricsQuerier: Send + Sync {
     ) -> BoxFuture<'a, StorageResult<Vec<SeriesExemplars>>> {
         Box::pin(async { Ok(Vec::new()) })
     }
+
+    /// Tenants with data, in order. A store that does not know its tenants names none.
+    fn tenants(&self) -> Vec<TenantId> {
+        Vec::new()
+    }
+
+    /// Times between which all samples of a tenant lie, ms; the bounds may be wider than the samples. `None` when there
+    /// is no sample or the store does not know.
+    fn bounds(&self, _tenant: &TenantId) -> Option<TimeRange> {
+        None
+    }
 }
 
 /// The exemplars of one series.

@@ -18,6 +18,7 @@ mod log_error;
 mod log_index;
 mod log_manifest;
 mod log_signatures;
+mod recode;
 mod start_time;
 mod tombstones;
 mod varbit;
@@ -57,6 +58,7 @@ pub use log_index::{
 };
 pub use log_manifest::{LogManifest, LogManifestFile};
 pub use log_signatures::{PageSignatures, SignatureBuilder};
+pub use recode::{Recoded, Recoder};
 pub use tombstones::{Intervals, Tombstones};
 pub use varint::{VARINT_BYTES_MAX, put_uvarint, put_varint, take_uvarint, take_varint};
 pub use xor::{XOR_SAMPLES_MAX, XorAppender, decode_xor, xor_samples};

@@ -263,6 +263,14 @@ impl MetricsQuerier for Tsdb {
             self.read(tenant, move |tenant| Ok(tenant.head.exemplars(&selectors, range))).await
         })
     }
+
+    fn tenants(&self) -> Vec<TenantId> {
+        Tsdb::tenants(self)
+    }
+
+    fn bounds(&self, tenant: &TenantId) -> Option<TimeRange> {
+        self.0.find(tenant)?.bounds()
+    }
 }
 
 #[cfg(test)]

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use format::{
-    CHUNK_FRAME_BYTES_MAX, ChunkMeta, FormatError, Intervals, SEGMENT_HEADER_BYTES, chunk_frame_bytes,
-    decode_chunk, take_chunk,
+    CHUNK_FRAME_BYTES_MAX, ChunkMeta, FormatError, Intervals, Recoder, SEGMENT_HEADER_BYTES,
+    chunk_frame_bytes, decode_chunk, take_chunk,
 };
 use model::{SampleColumns, TimeRange};
 use storage_api::{ChunkEncoding, EncodedChunk, SeriesChunks, StorageResult};
 
 use super::reader::BlockReader;
-use super::recode::Recoder;
 use super::spans::SpanReader;
 use super::{damaged, failed};
 

@@ -8,11 +8,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use format::{ChunkMeta, ChunkSample, FormatError, Symbols, read_chunk_samples};
+use format::{ChunkMeta, ChunkSample, FormatError, Recoder, Symbols, read_chunk_samples};
 use model::{Labels, TimeRange};
 use storage_api::StorageResult;
 
-use crate::block::{BlockChunk, BlockReader, BlockSeries, BlockWriter, Recoder, damaged};
+use crate::block::{BlockChunk, BlockReader, BlockSeries, BlockWriter, damaged};
 
 /// Series that are read from a block at once.
 const BATCH_SERIES: usize = 256;

@@ -50,6 +50,15 @@ impl Tenant {
         Ok(merge_sorted(sources))
     }
 
+    /// Times between which the samples of the head and of the blocks lie.
+    pub(crate) fn bounds(&self) -> Option<TimeRange> {
+        // The head first, as for every read: what leaves it is in a block before.
+        let head = self.head.stats().range;
+        let blocks = self.blocks.readers();
+        let ranges = head.into_iter().chain(blocks.iter().map(|block| block.range()));
+        ranges.reduce(|all, range| TimeRange::new(all.min.min(range.min), all.max.max(range.max)))
+    }
+
     fn of_blocks<T>(
         &self,
         range: TimeRange,

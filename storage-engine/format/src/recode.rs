@@ -1,21 +1,20 @@
 //! Samples of any kind into new chunks, cut as Prometheus' compaction cuts them (`seriesToChunkEncoder` in
 //! storage/series.go): after 120 samples, where the kind changes, and where a histogram cannot follow.
 
-use format::{
-    ChunkHistogram, ChunkSample, ENCODING_XOR, FormatError, HistogramAppender, HistogramOffer, XorAppender,
-    read_chunk_samples,
-};
 use model::{FloatHistogram, IntegerHistogram, NativeHistogram, TimeRange};
+
+use crate::chunk::{ChunkSample, ENCODING_XOR, read_chunk_samples};
+use crate::{ChunkHistogram, FormatError, HistogramAppender, HistogramOffer, XorAppender};
 
 /// Samples of a chunk (`seriesToChunkEncoderSplit`).
 const SAMPLES_MAX: u16 = 120;
 
-/// A chunk: times of its first and last sample, encoding, bytes.
-pub(crate) type Recoded = (TimeRange, u8, Vec<u8>);
+/// A chunk: times of its first and last sample (ms), number of its encoding, bytes.
+pub type Recoded = (TimeRange, u8, Vec<u8>);
 
 /// Collects samples, which must ascend in time, into chunks.
 #[derive(Default)]
-pub(crate) struct Recoder {
+pub struct Recoder {
     done: Vec<Recoded>,
     open: Option<Open>,
 }
@@ -53,12 +52,7 @@ impl Appender {
 
 impl Recoder {
     /// Adds the samples of a chunk whose times `keep` likes.
-    pub(crate) fn read(
-        &mut self,
-        encoding: u8,
-        data: &[u8],
-        keep: impl Fn(i64) -> bool,
-    ) -> Result<(), FormatError> {
+    pub fn read(&mut self, encoding: u8, data: &[u8], keep: impl Fn(i64) -> bool) -> Result<(), FormatError> {
         read_chunk_samples(encoding, data, |time, sample| {
             if keep(time) {
                 self.push(time, &sample);
@@ -67,7 +61,7 @@ impl Recoder {
     }
 
     /// Adds a sample.
-    pub(crate) fn push(&mut self, timestamp_ms: i64, sample: &ChunkSample) {
+    pub fn push(&mut self, timestamp_ms: i64, sample: &ChunkSample) {
         if self.open.as_ref().is_some_and(|open| open.appender.samples() >= SAMPLES_MAX) {
             self.cut();
         }
@@ -95,7 +89,7 @@ impl Recoder {
     }
 
     /// The chunks.
-    pub(crate) fn finish(mut self) -> Vec<Recoded> {
+    pub fn finish(mut self) -> Vec<Recoded> {
         self.cut();
         self.done
     }
