@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("format", &["model"]),
     ("wal", &["model", "format", "runtime"]),
     ("tsdb", &["model", "runtime", "storage-api", "format", "wal"]),
+    ("bucket", &["model", "runtime", "format"]),
     ("logstore", &["model", "runtime", "storage-api", "format", "wal"]),
     ("promql", &["model", "runtime", "storage-api"]),
     ("logql", &["model", "runtime", "storage-api"]),

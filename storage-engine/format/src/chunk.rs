@@ -6,7 +6,7 @@ use model::{FloatHistogram, IntegerHistogram, NativeHistogram, SampleColumns, Ti
 
 use crate::histogram_chunk::{decode_histograms, read_histograms, read_histograms_st};
 use crate::xor2::decode_xor2;
-use crate::{FormatError, decode_xor};
+use crate::{Aggregate, AggregateChunk, ENCODING_AGGREGATE, FormatError, decode_xor};
 
 /// Floats.
 pub const ENCODING_XOR: u8 = 1;
@@ -24,8 +24,15 @@ pub const ENCODING_FLOAT_HISTOGRAM_ST: u8 = 6;
 /// Low bits of the first two bytes that count the samples where the high two hold the counter reset.
 const SAMPLES_MASK_ST: u16 = 0x3fff;
 
-/// Number of samples that a chunk says it has.
+/// Number of samples that a chunk says it has; of aggregates, number of windows.
 pub fn chunk_samples(encoding: u8, chunk: &[u8]) -> Result<u16, FormatError> {
+    if encoding == ENCODING_AGGREGATE {
+        return match AggregateChunk::decode(chunk)?.get(Aggregate::Count) {
+            Some((encoding, _)) if encoding == ENCODING_AGGREGATE => Err(unknown()),
+            Some((encoding, count)) => chunk_samples(encoding, count),
+            None => Ok(0),
+        };
+    }
     let header = chunk.first_chunk::<2>().ok_or_else(|| FormatError::chunk("it has no header"))?;
     let samples = u16::from_be_bytes(*header);
     match encoding {

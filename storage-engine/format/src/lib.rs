@@ -3,6 +3,7 @@
 //! Invariant FORMAT-1: every decoder takes any bytes, never panics, and allocates no more than a small multiple of what
 //! it was given.
 
+mod aggregate_chunk;
 mod bits;
 mod block_index;
 mod block_meta;
@@ -27,6 +28,7 @@ mod xor;
 mod xor2;
 mod xor_window;
 
+pub use aggregate_chunk::{Aggregate, AggregateChunk, ENCODING_AGGREGATE};
 pub use block_index::{
     ChunkMeta, INDEX_HEADER_BYTES, INDEX_TOC_BYTES, IndexBuilder, IndexToc, PostingsEntry, SERIES_ALIGN,
     Symbols, check_index_header, decode_postings, decode_series, frame_bytes, section_bytes,

@@ -1,0 +1,234 @@
+//! A bucket behind the few operations that blocks need.
+//!
+//! Methods are async; [`Bucket::wait`] runs them from threads that may block, which is where blocks are read and written.
+//! Names are relative to the prefix of the configuration. Requests that fail for a while are tried again below, by the
+//! object store's client.
+
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use runtime::ReadFile;
+use tokio::runtime::Handle;
+
+use crate::error::{BucketError, BucketResult};
+
+/// Files larger than this are uploaded in parts of this size, one after the other, so that an upload holds one part.
+/// S3 takes 10,000 parts of 5 MiB and more: 160 GB are enough for the largest index.
+const PART_BYTES: u64 = 16 << 20;
+
+/// An object in a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, ms since 1970.
+    pub modified_ms: i64,
+    /// What changes with the content, if the store has such a thing.
+    pub tag: Option<String>,
+}
+
+/// An object store. Clones share it.
+#[derive(Clone)]
+pub struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    shown: Arc<str>,
+    handle: Handle,
+}
+
+impl Bucket {
+    /// Makes a bucket of a store; `shown` is what errors and logs call it. Requests run on the runtime of `handle`.
+    pub fn new(store: Arc<dyn ObjectStore>, shown: &str, handle: Handle) -> Self {
+        Self { store, shown: shown.into(), handle }
+    }
+
+    /// What it is called in errors and logs.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Waits for a future. Only on threads that may block: a task of the runtime must await it instead.
+    pub fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.handle.block_on(future)
+    }
+
+    /// All objects whose names begin with the folder `prefix`, or all, in no order.
+    pub async fn list(&self, prefix: Option<&str>) -> BucketResult<Vec<Object>> {
+        let path = prefix.map(Path::from);
+        let listed = async {
+            let mut stream = self.store.list(path.as_ref());
+            let mut found = Vec::new();
+            while let Some(meta) = stream.try_next().await? {
+                found.push(Object {
+                    name: meta.location.to_string(),
+                    bytes: meta.size,
+                    modified_ms: meta.last_modified.timestamp_millis(),
+                    tag: meta.e_tag,
+                });
+            }
+            Ok(found)
+        };
+        self.count("iter", prefix.unwrap_or_default(), listed).await
+    }
+
+    /// The whole of an object of at most `bytes_max`.
+    pub async fn get(&self, name: &str, bytes_max: u64) -> BucketResult<Bytes> {
+        let got = async {
+            let result = self.store.get(&Path::from(name)).await?;
+            if result.meta.size > bytes_max {
+                return Ok(None);
+            }
+            result.bytes().await.map(Some)
+        };
+        let too_large = || BucketError::corrupt(name, format!("it has more than {bytes_max} bytes"));
+        self.count("get", name, got).await?.ok_or_else(too_large)
+    }
+
+    /// The same; `None` when there is no such object.
+    pub async fn get_if_there(&self, name: &str, bytes_max: u64) -> BucketResult<Option<Bytes>> {
+        match self.get(name, bytes_max).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == model::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Some bytes of an object; fewer than asked for is an error.
+    pub async fn get_range(&self, name: &str, range: Range<u64>) -> BucketResult<Bytes> {
+        let wanted = range.end.saturating_sub(range.start);
+        if wanted == 0 {
+            return Ok(Bytes::new());
+        }
+        let bytes =
+            self.count("get_range", name, self.store.get_range(&Path::from(name), range.clone())).await?;
+        if bytes.len() as u64 != wanted {
+            return Err(BucketError::corrupt(name, format!("it ends before byte {}", range.end)));
+        }
+        Ok(bytes)
+    }
+
+    /// Size of an object.
+    pub async fn size(&self, name: &str) -> BucketResult<u64> {
+        let options = GetOptions::new().with_head(true);
+        Ok(self.count("attributes", name, self.store.get_opts(&Path::from(name), options)).await?.meta.size)
+    }
+
+    /// Whether there is such an object.
+    pub async fn exists(&self, name: &str) -> BucketResult<bool> {
+        match self.size(name).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == model::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes an object, whole or not at all; one that is there is replaced.
+    pub async fn put(&self, name: &str, bytes: Vec<u8>) -> BucketResult<()> {
+        self.count("upload", name, self.store.put(&Path::from(name), PutPayload::from(bytes))).await?;
+        Ok(())
+    }
+
+    /// Writes an object if there is none of this name; of several who try at once one does. Says whether it did.
+    pub async fn put_if_absent(&self, name: &str, bytes: Vec<u8>) -> BucketResult<bool> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let location = Path::from(name);
+        let put = self.store.put_opts(&location, PutPayload::from(bytes), options);
+        match self.count("upload", name, put).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == model::ErrorKind::Conflict => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes an object; that there is none is no error.
+    pub async fn delete(&self, name: &str) -> BucketResult<()> {
+        match self.count("delete", name, self.store.delete(&Path::from(name))).await {
+            Err(error) if error.kind() != model::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Uploads a file, in parts if it is large, and tells `progress` about the bytes of each. Blocks.
+    pub fn put_file(
+        &self,
+        name: &str,
+        path: &std::path::Path,
+        file: &dyn ReadFile,
+        progress: &mut dyn FnMut(u64),
+    ) -> BucketResult<u64> {
+        let failed = |error| BucketError::disk(path, error);
+        let bytes = file.len().map_err(failed)?;
+        let read = |at: u64| {
+            let len = usize::try_from(PART_BYTES.min(bytes - at)).expect("a part fits into memory");
+            let mut part = vec![0; len];
+            file.read_exact_at(at, &mut part).map_err(failed).map(|()| part)
+        };
+        if bytes <= PART_BYTES {
+            self.wait(self.put(name, read(0)?))?;
+            progress(bytes);
+            return Ok(bytes);
+        }
+        let location = Path::from(name);
+        let mut upload = self.wait(self.count("upload", name, self.store.put_multipart(&location)))?;
+        let mut send = || {
+            let mut at = 0;
+            while at < bytes {
+                let part = read(at)?;
+                let len = part.len() as u64;
+                self.wait(self.count("upload", name, upload.put_part(PutPayload::from(part))))?;
+                at += len;
+                progress(len);
+            }
+            self.wait(self.count("upload", name, upload.complete())).map(|_| ())
+        };
+        if let Err(error) = send() {
+            // What stays of an upload that was given up is not listed; stores remove it by their own rules.
+            let _ = self.wait(upload.abort());
+            return Err(error);
+        }
+        Ok(bytes)
+    }
+
+    /// Counts an operation under Thanos' names and gives its error the object's name.
+    async fn count<T>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        run: impl Future<Output = object_store::Result<T>>,
+    ) -> BucketResult<T> {
+        let start = Instant::now();
+        metrics::counter!("thanos_objstore_bucket_operations_total", "operation" => operation).increment(1);
+        let result = run.await;
+        match &result {
+            Ok(_) => {
+                let elapsed = start.elapsed();
+                metrics::histogram!("thanos_objstore_bucket_operation_duration_seconds", "operation" => operation)
+                    .record(elapsed);
+            }
+            // That a thing is not there, or already is, is an answer.
+            Err(
+                object_store::Error::NotFound { .. }
+                | object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => {}
+            Err(_) => {
+                metrics::counter!("thanos_objstore_bucket_operation_failures_total", "operation" => operation)
+                    .increment(1);
+            }
+        }
+        result.map_err(|source| BucketError::store(&format!("{}: {name}", self.shown), source))
+    }
+}
+
+impl std::fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Bucket").field(&self.shown).finish()
+    }
+}
