@@ -26,6 +26,8 @@ pub const DELETIONS: u8 = 6;
 pub const CHUNKS: u8 = 7;
 /// Kind byte of the last record of a checkpoint.
 pub const END: u8 = 8;
+/// Kind byte of a record that says how many numbers were given out; in front of the series of a checkpoint.
+pub const NUMBERS: u8 = 9;
 
 pub use checkpoint::{ChunkItem, put_chunk, put_end, read_chunks, read_end};
 pub use histograms::{

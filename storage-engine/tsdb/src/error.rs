@@ -41,6 +41,11 @@ pub(crate) enum TsdbError {
     HistogramPositions,
     #[error("{path} has version {version}, this program reads 1")]
     Version { path: String, version: u8 },
+    #[error(
+        "a record of the log or of the checkpoint cannot be read although its checksum is right: {error}; another \
+         version wrote it, start that one"
+    )]
+    Record { error: FormatError },
     #[error("series {labels}: {error}")]
     Chunk { labels: String, error: FormatError },
     #[error("a task of the metrics store ended early: {0}")]
@@ -70,7 +75,7 @@ impl TsdbError {
             | Self::UnequalColumns { .. }
             | Self::HistogramPositions => ErrorKind::Invalid,
             Self::Chunk { error, .. } => error.kind(),
-            Self::Version { .. } => ErrorKind::Corrupt,
+            Self::Version { .. } | Self::Record { .. } => ErrorKind::Corrupt,
             Self::Task(_) => ErrorKind::Internal,
         }
     }

@@ -33,7 +33,7 @@ mod replay;
 /// Samples of one record, so that it stays far below the log's limit (26 bytes a sample at worst).
 const RECORD_SAMPLES_MAX: usize = 1 << 20;
 
-/// Native histograms of one record, which are a kilobyte or so each, and exemplars.
+/// Native histograms and exemplars of one part of a batch, which are a kilobyte or so each.
 const RECORD_ITEMS_MAX: usize = 1 << 13;
 
 /// Larger batches leave the async threads: at 0.1 µs a sample they would hold one for over half a millisecond.

@@ -47,7 +47,7 @@ pub fn read_chunks(mut items: &[u8], mut visit: impl FnMut(ChunkItem<'_>)) -> Re
     Ok(())
 }
 
-/// Appends an [`super::END`] record's body: for each shard the number that its next new series gets.
+/// Appends the body of an [`super::END`] or [`super::NUMBERS`] record: for each shard the number that its next new series gets.
 pub fn put_end(out: &mut Vec<u8>, next_locals: &[u32]) {
     next_locals.iter().for_each(|next| put_uvarint(out, u64::from(*next)));
 }

@@ -13,6 +13,13 @@ use super::series::{Series, Verdict};
 use super::value::Value;
 use super::{Data, Head, Place, SHARDS};
 
+/// Records of histograms and of exemplars are cut at this size.
+const RECORD_BYTES: usize = 1 << 20;
+
+/// Largest native histogram that is taken, as its record's bytes: some 100,000 buckets. A chunk of 120 such ones fits a
+/// record of a checkpoint.
+const HISTOGRAM_BYTES_MAX: usize = 256 << 10;
+
 /// Result of putting a batch into the head.
 #[derive(Default)]
 pub(crate) struct Applied {
@@ -102,7 +109,7 @@ impl Head {
             split_by_shard(batch, &mut scratch.positions, &mut applied.stale_refs);
             scratch.record.clear();
             scratch.record.push(SAMPLES);
-            let mut histograms = vec![HISTOGRAMS];
+            let mut histograms = Vec::new();
             let range = TimeRange::new(i64::MAX, i64::MIN);
             let mut counts =
                 Counts { floats: 0, histograms: 0, late: 0, duplicates: 0, chunks: 0, bytes: 0, range };
@@ -125,9 +132,7 @@ impl Head {
             if counts.floats > 0 {
                 record(&scratch.record);
             }
-            if counts.histograms > 0 {
-                record(&histograms);
-            }
+            histograms.iter().for_each(|histograms| record(histograms));
             // Positions come shard by shard.
             applied.stale_refs.sort_unstable();
             applied.report.stored = counts.floats + counts.histograms + counts.duplicates;
@@ -171,7 +176,7 @@ impl Head {
         record: &mut dyn FnMut(&[u8]),
         applied: &mut Applied,
     ) {
-        let mut log = vec![EXEMPLARS];
+        let mut log = Vec::new();
         for (position, (series, exemplar)) in (0u32..).zip(&batch.exemplars) {
             let place = Place::of(*series).filter(|place| self.has(*place));
             let Some(place) = place else {
@@ -185,7 +190,12 @@ impl Head {
                     if is_new {
                         let Place { shard, local } = place;
                         let place = ItemPlace { shard, local, timestamp_ms: exemplar.timestamp_ms };
-                        put_exemplar(&mut log, place, exemplar.value, exemplar.labels.iter());
+                        put_exemplar(
+                            with_room(&mut log, EXEMPLARS),
+                            place,
+                            exemplar.value,
+                            exemplar.labels.iter(),
+                        );
                     }
                 }
                 Err((reason, message)) => {
@@ -196,9 +206,7 @@ impl Head {
             }
         }
         self.metrics.exemplars_appended.increment(applied.exemplars.stored);
-        if log.len() > 1 {
-            record(&log);
-        }
+        log.iter().for_each(|exemplars| record(exemplars));
     }
 }
 
@@ -228,7 +236,8 @@ struct Part<'a> {
     refused: &'a mut Refusals,
     stale_refs: &'a mut Vec<u32>,
     encoder: &'a mut SampleEncoder,
-    histograms: &'a mut Vec<u8>,
+    /// Records, each with its kind byte.
+    histograms: &'a mut Vec<Vec<u8>>,
 }
 
 impl Part<'_> {
@@ -276,10 +285,19 @@ impl Part<'_> {
     fn apply_rare(&mut self, series: &mut Series, at: (u32, Place, i64), value: Value) {
         let (position, place, time_ms) = at;
         let Rules { epoch, bounds, block_ms, .. } = self.rules;
-        if let Value::Histogram(histogram) = &value
-            && let Err(error) = histogram.validate()
-        {
-            return self.refused.add_invalid(position, place, &error);
+        let mut encoded = Vec::new();
+        if let Value::Histogram(histogram) = &value {
+            if let Err(error) = histogram.validate() {
+                return self.refused.add_invalid(position, place, &error);
+            }
+            let item = ItemPlace { shard: place.shard, local: place.local, timestamp_ms: time_ms };
+            put_histogram(&mut encoded, item, histogram);
+            if encoded.len() > HISTOGRAM_BYTES_MAX {
+                let bytes = encoded.len();
+                let fault =
+                    format!("a histogram of {bytes} bytes, at most {HISTOGRAM_BYTES_MAX} are allowed");
+                return self.refused.add_invalid(position, place, &fault);
+            }
         }
         let last = series.last_ms();
         let in_order = time_ms >= bounds.in_order_min_ms && last.is_none_or(|last| time_ms > last);
@@ -307,13 +325,20 @@ impl Part<'_> {
                 self.encoder.push(place.local, time_ms, *value);
                 self.counts.floats += 1;
             }
-            Value::Histogram(histogram) => {
-                let place = ItemPlace { shard: place.shard, local: place.local, timestamp_ms: time_ms };
-                put_histogram(self.histograms, place, histogram);
+            Value::Histogram(_) => {
+                with_room(self.histograms, HISTOGRAMS).extend_from_slice(&encoded);
                 self.counts.histograms += 1;
             }
         }
     }
+}
+
+/// The last of some records of a kind when it has room, else a new one.
+fn with_room(records: &mut Vec<Vec<u8>>, kind: u8) -> &mut Vec<u8> {
+    if records.last().is_none_or(|record| record.len() >= RECORD_BYTES) {
+        records.push(vec![kind]);
+    }
+    records.last_mut().expect("pushed above when there was none")
 }
 
 impl Bounds {

@@ -4,7 +4,8 @@
 //! place and may be in the checkpoint as well, which the reader takes for the same sample.
 
 use format::head_record::{
-    CHUNKS, ChunkItem, END, EXEMPLARS, ItemPlace, SERIES, put_chunk, put_end, put_exemplar, put_series,
+    CHUNKS, ChunkItem, END, EXEMPLARS, ItemPlace, NUMBERS, SERIES, put_chunk, put_end, put_exemplar,
+    put_series,
 };
 
 use super::{Head, resolve};
@@ -24,6 +25,10 @@ impl Head {
 
     /// Hands all series, exemplars and chunks to `write`, as records with their kind byte, and the end.
     pub(crate) fn write_checkpoint<E>(&self, mut write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let given = self.shards.iter().map(|shard| number(shard.index.read().labels.len()));
+        let mut numbers = vec![NUMBERS];
+        put_end(&mut numbers, &given.collect::<Vec<_>>());
+        write(&numbers)?;
         let next_locals = self.write_series(&mut write)?;
         self.write_exemplars(&mut write)?;
         self.write_chunks(&next_locals, &mut write)?;
@@ -40,7 +45,7 @@ impl Head {
             let mut local = 0;
             loop {
                 let index = shard.index.read();
-                let next = u32::try_from(index.labels.len()).expect("numbers have 32 bits");
+                let next = self::number(index.labels.len());
                 while local < next && record.len() < RECORD_BYTES {
                     if let Some(symbols) = index.labels.get(local) {
                         let labels = resolve(symbols, &self.symbols.read());
@@ -64,17 +69,17 @@ impl Head {
     }
 
     fn write_exemplars<E>(&self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let mut record = vec![EXEMPLARS];
+        let mut records = Records::new(EXEMPLARS);
         {
-            // At most 100,000 by default, of some 100 bytes: one record, one hold.
+            // 100,000 by default, of some 100 bytes: one hold.
             let exemplars = self.exemplars.lock();
             for (place, exemplar) in exemplars.iter().filter(|(place, _)| self.has(*place)) {
                 let place =
                     ItemPlace { shard: place.shard, local: place.local, timestamp_ms: exemplar.timestamp_ms };
-                put_exemplar(&mut record, place, exemplar.value, exemplar.labels.iter());
+                put_exemplar(records.last(), place, exemplar.value, exemplar.labels.iter());
             }
         }
-        if record.len() > 1 { write(&record) } else { Ok(()) }
+        records.write(write)
     }
 
     fn write_chunks<E>(
@@ -82,7 +87,7 @@ impl Head {
         next_locals: &[u32],
         write: &mut impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut record = vec![CHUNKS];
+        let mut records = Records::new(CHUNKS);
         for ((number, shard), &next) in (0..).zip(&self.shards).zip(next_locals) {
             for first in (0..next).step_by(PIECE_SERIES) {
                 let data = shard.data.lock();
@@ -91,16 +96,47 @@ impl Head {
                     series.for_each_chunk(|range, encoding, data| {
                         let (min_ms, max_ms) = (range.min, range.max);
                         let item = ChunkItem { shard: number, local, encoding, min_ms, max_ms, data };
-                        put_chunk(&mut record, &item);
+                        put_chunk(records.last(), &item);
                     });
                 }
                 drop(data);
-                if record.len() >= RECORD_BYTES {
-                    write(&record)?;
-                    record.truncate(1);
+                if records.bytes() >= RECORD_BYTES {
+                    std::mem::replace(&mut records, Records::new(CHUNKS)).write(write)?;
                 }
             }
         }
-        if record.len() > 1 { write(&record) } else { Ok(()) }
+        records.write(write)
+    }
+}
+
+fn number(len: usize) -> u32 {
+    u32::try_from(len).expect("numbers have 32 bits")
+}
+
+/// Records of one kind that are gathered under a lock and written without it.
+struct Records {
+    kind: u8,
+    list: Vec<Vec<u8>>,
+}
+
+impl Records {
+    fn new(kind: u8) -> Self {
+        Self { kind, list: Vec::new() }
+    }
+
+    /// The record that takes the next item: one with room.
+    fn last(&mut self) -> &mut Vec<u8> {
+        if self.list.last().is_none_or(|record| record.len() >= RECORD_BYTES) {
+            self.list.push(vec![self.kind]);
+        }
+        self.list.last_mut().expect("pushed above when there was none")
+    }
+
+    fn bytes(&self) -> usize {
+        self.list.iter().map(Vec::len).sum()
+    }
+
+    fn write<E>(self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.list.iter().try_for_each(|record| write(record))
     }
 }

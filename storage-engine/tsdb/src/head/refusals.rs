@@ -1,6 +1,8 @@
 //! Samples of a batch that were refused: counted by reason, each reason with one example for the sender.
 
-use model::{AppendReport, InvalidHistogram};
+use std::fmt::Display;
+
+use model::AppendReport;
 use storage_api::reject_reason;
 
 use super::{Head, Place};
@@ -56,7 +58,7 @@ impl Refusals {
 
     /// Refuses a histogram that is not sound.
     #[cold]
-    pub(super) fn add_invalid(&mut self, position: u32, place: Place, error: &InvalidHistogram) {
+    pub(super) fn add_invalid(&mut self, position: u32, place: Place, error: &dyn Display) {
         let refusal = &mut self.0[Why::InvalidHistogram as usize];
         refusal.positions.push(position);
         let fault = || error.to_string();

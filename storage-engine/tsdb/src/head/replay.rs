@@ -4,8 +4,8 @@
 //! Floats are therefore gathered (`gather.rs`) and put into the head series by series: some 35 ns a sample instead of 200.
 
 use format::head_record::{
-    CHUNKS, DELETIONS, END, EXEMPLARS, HISTOGRAMS, ItemPlace, SAMPLES, SERIES, SeriesItem, read_chunks,
-    read_deletions, read_end, read_exemplars, read_histogram_items, read_sections, read_series,
+    CHUNKS, DELETIONS, END, EXEMPLARS, HISTOGRAMS, ItemPlace, NUMBERS, SAMPLES, SERIES, SeriesItem,
+    read_chunks, read_deletions, read_end, read_exemplars, read_histogram_items, read_sections, read_series,
 };
 use format::{ENCODING_XOR, FormatError};
 use model::{Exemplar, Labels, TimeRange};
@@ -23,7 +23,7 @@ use gather::Gathered;
 const GATHERED_MAX: usize = 1 << 20;
 
 /// Series numbers that may be missing in a row (their records were lost to damage) before a number is taken for
-/// nonsense: it would make the head allocate. A checkpoint says where its numbers end.
+/// nonsense: it would make the head allocate. A checkpoint says up to where there are numbers.
 const GAP_MAX: u32 = 1 << 20;
 
 /// What came of a record.
@@ -49,6 +49,8 @@ pub(crate) struct Restorer<'a, F> {
     mine: F,
     /// By shard.
     gathered: Vec<Gathered>,
+    /// By shard: numbers below this were given out.
+    given: Vec<u32>,
     /// Floats in `gathered`.
     waiting: usize,
     total: Restored,
@@ -58,7 +60,7 @@ impl<'a, F: Fn(u32) -> bool> Restorer<'a, F> {
     /// Restores the shards for which `mine` says so.
     pub(crate) fn new(head: &'a Head, mine: F) -> Self {
         let gathered = (0..SHARDS).map(|_| Gathered::default()).collect();
-        Self { head, mine, gathered, waiting: 0, total: Restored::default() }
+        Self { head, mine, gathered, given: vec![0; SHARDS as usize], waiting: 0, total: Restored::default() }
     }
 
     /// Applies a record, kind byte first. Items of impossible places are left out: the samples that need them are
@@ -74,12 +76,17 @@ impl<'a, F: Fn(u32) -> bool> Restorer<'a, F> {
             }
             Some((&HISTOGRAMS, items)) => self.restore_histograms(items),
             Some((&CHUNKS, items)) => self.restore_chunks(items),
+            Some((&NUMBERS, items)) => {
+                let numbers = read_end(items)?;
+                self.given.iter_mut().zip(numbers).for_each(|(given, number)| *given = number);
+                Ok(())
+            }
             Some((&kind, items)) => {
                 if kind == DELETIONS {
                     self.settle();
                 }
                 let mine = |shard: u32| shard < SHARDS && (self.mine)(shard);
-                self.head.restore_names(kind, items, mine)
+                self.head.restore_names(kind, items, mine, &self.given)
             }
             None => Ok(()),
         }
@@ -102,7 +109,7 @@ impl<'a, F: Fn(u32) -> bool> Restorer<'a, F> {
 
     fn gather(&mut self, items: &[u8]) -> Result<(), FormatError> {
         let mut damage = None;
-        let Self { head, mine, gathered, waiting, total } = self;
+        let Self { head, mine, gathered, waiting, total, .. } = self;
         read_sections(items, |section| {
             if section.shard >= SHARDS || !mine(section.shard) {
                 return;
@@ -205,13 +212,19 @@ impl<'a, F: Fn(u32) -> bool> Restorer<'a, F> {
 }
 
 impl Head {
-    /// Applies a record that holds no samples.
-    fn restore_names(&self, kind: u8, items: &[u8], mine: impl Fn(u32) -> bool) -> Result<(), FormatError> {
+    /// Applies a record that holds no samples; `given` numbers of each shard are known to exist.
+    fn restore_names(
+        &self,
+        kind: u8,
+        items: &[u8],
+        mine: impl Fn(u32) -> bool,
+        given: &[u32],
+    ) -> Result<(), FormatError> {
         match kind {
             SERIES => {
                 let each = |item: SeriesItem<'_>| {
                     if mine(item.shard) {
-                        self.restore_one_series(&item);
+                        self.restore_one_series(&item, given[item.shard as usize]);
                     }
                 };
                 read_series(items, each)
@@ -227,14 +240,11 @@ impl Head {
                 read_deletions(items, each)
             }
             END => self.restore_end(items, mine),
-            kind => {
-                tracing::error!(kind, "a record in the log is of an unknown kind and is left out");
-                Ok(())
-            }
+            _ => Err(FormatError::new("record", "its kind is not known")),
         }
     }
 
-    fn restore_one_series(&self, item: &SeriesItem<'_>) {
+    fn restore_one_series(&self, item: &SeriesItem<'_>, given: u32) {
         let mut symbols: Vec<Symbol> = Vec::with_capacity(2 * item.labels.len());
         self.symbols.intern(item.labels.iter().copied(), &mut symbols);
         let shard = &self.shards[item.shard as usize];
@@ -244,7 +254,7 @@ impl Head {
             // The checkpoint has it already.
             return;
         }
-        if item.local < next || item.local - next > GAP_MAX {
+        if item.local < next || item.local - next > GAP_MAX.max(given.saturating_sub(next)) {
             tracing::warn!(
                 shard = item.shard,
                 number = item.local,

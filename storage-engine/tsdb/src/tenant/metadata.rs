@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use format::FormatError;
 use format::head_record::{METADATA, MetadataItem, put_metadata, read_metadata};
 use model::{MetricMetadata, MetricType};
 use parking_lot::Mutex;
@@ -94,19 +95,19 @@ fn cut(text: &str) -> &str {
 }
 
 /// Takes what a record of the log knows.
-pub(super) fn restore_metadata(items: &[u8], metadata: &Mutex<BTreeMap<String, MetricMetadata>>) {
+pub(super) fn restore_metadata(
+    items: &[u8],
+    metadata: &Mutex<BTreeMap<String, MetricMetadata>>,
+) -> Result<(), FormatError> {
     let mut families = metadata.lock();
-    let read = read_metadata(items, |item| {
+    read_metadata(items, |item| {
         let known = MetricMetadata {
             metric_type: type_of_number(item.metric_type),
             help: item.help.to_owned(),
             unit: item.unit.to_owned(),
         };
         families.insert(item.metric.to_owned(), known);
-    });
-    if let Err(error) = read {
-        tracing::error!(%error, "a metadata record in the log cannot be read to its end");
-    }
+    })
 }
 
 /// Numbers of metric types in Prometheus' log (tsdb/record/record.go).

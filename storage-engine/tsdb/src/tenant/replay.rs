@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use format::FormatError;
 use format::head_record::METADATA;
 use model::MetricMetadata;
 use parking_lot::Mutex;
@@ -45,6 +46,9 @@ impl Bundle {
 
 /// Runs `open`, which reads checkpoint and log, with workers that fill the head: each owns some shards and gets every
 /// record, so the records of a shard are applied in order.
+///
+/// Fails with what `open` fails with, and when a record cannot be read: its checksum was right, so it was written like
+/// that, by another version.
 pub(super) fn replay<T>(
     head: &Head,
     metadata: &Mutex<BTreeMap<String, MetricMetadata>>,
@@ -60,9 +64,13 @@ pub(super) fn replay<T>(
             (sender, scope.spawn(move || restore_all(restorer, &bundles)))
         };
         let (senders, threads): (Vec<SyncSender<_>>, Vec<_>) = (0..workers).map(start).unzip();
-        let mut bundle = Bundle::default();
+        let (mut bundle, mut unreadable) = (Bundle::default(), None);
         let opened = open(&mut |record| match record.split_first() {
-            Some((&METADATA, items)) => restore_metadata(items, metadata),
+            Some((&METADATA, items)) => {
+                if let Err(error) = restore_metadata(items, metadata) {
+                    unreadable.get_or_insert(error);
+                }
+            }
             _ => {
                 bundle.push(record);
                 if bundle.bytes.len() >= BUNDLE_BYTES {
@@ -74,11 +82,17 @@ pub(super) fn replay<T>(
         drop(senders);
         let mut total = Restored::default();
         for thread in threads {
-            let restored = thread.join().expect("a replay worker does not panic");
-            total.samples += restored.samples;
-            total.unknown += restored.unknown;
+            match thread.join().expect("a replay worker does not panic") {
+                Ok(restored) => {
+                    total.samples += restored.samples;
+                    total.unknown += restored.unknown;
+                }
+                Err(error) => _ = unreadable.get_or_insert(error),
+            }
         }
-        opened.map(|opened| (opened, total))
+        let opened = opened?;
+        // The next checkpoint would leave it out for good.
+        unreadable.map_or(Ok((opened, total)), |error| Err(TsdbError::Record { error }))
     })
 }
 
@@ -93,14 +107,14 @@ fn send(bundle: Bundle, workers: &[SyncSender<Arc<Bundle>>]) {
 fn restore_all<F: Fn(u32) -> bool>(
     mut restorer: Restorer<'_, F>,
     bundles: &Receiver<Arc<Bundle>>,
-) -> Restored {
+) -> Result<Restored, FormatError> {
+    let mut unreadable = None;
     for bundle in bundles {
         for record in bundle.records() {
             if let Err(error) = restorer.apply(record) {
-                // Its checksum was right, so it was written like that: a defect of ours, or another version's record.
-                tracing::error!(%error, "a record in the log cannot be read to its end");
+                unreadable.get_or_insert(error);
             }
         }
     }
-    restorer.finish()
+    unreadable.map_or_else(|| Ok(restorer.finish()), Err)
 }

@@ -1,20 +1,23 @@
 //! Native histograms, exemplars and checkpoints: kept, read, and over restarts.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use format::XorAppender;
+use format::head_record::{CHUNKS, ChunkItem, END, NUMBERS, SERIES, put_chunk, put_end, put_series};
 use model::{
     BucketSpan, Buckets, Exemplar, FloatHistogram, IntegerBuckets, IntegerHistogram, Labels, Matcher,
     NativeHistogram, SampleColumns, TimeRange, stale_nan,
 };
-use runtime::{Disk, SimulatedDisk};
+use runtime::{Disk, ManualClock, SimulatedDisk, Tasks};
 use storage_api::{
     ChunkEncoding, MetricsAppender, MetricsQuerier, MetricsSelect, SampleBatch, SeriesExemplars, SeriesRef,
     reject_reason,
 };
 
 use super::{NOW_MS, batch, open, open_with, read_all, select_all, series, settings, tenant};
+use crate::checkpoint::CheckpointWriter;
 use crate::{Tsdb, TsdbSettings};
 
 /// Every call of `maintain` writes a checkpoint.
@@ -202,4 +205,130 @@ async fn a_checkpoint_takes_the_place_of_the_log_and_numbers_go_on() {
         }
         assert_eq!(read_all(&store).await, expected, "round {round}");
     }
+}
+
+/// Records of a checkpoint with series `m<number>` of these numbers in the first shard, each with a sample.
+fn checkpoint_of(series_numbers: &[u32]) -> Vec<Vec<u8>> {
+    let next = series_numbers.last().map_or(0, |last| last + 1);
+    let shards = [next; 8];
+    let mut numbers = vec![NUMBERS];
+    put_end(&mut numbers, &shards);
+    let (mut names, mut chunks, mut end) = (vec![SERIES], vec![CHUNKS], vec![END]);
+    for local in series_numbers {
+        let name = format!("m{local}");
+        put_series(&mut names, 0, *local, [("__name__", name.as_str())].into_iter());
+        let (mut appender, mut data) = (XorAppender::EMPTY, Vec::new());
+        appender.append(&mut data, 1000, f64::from(*local));
+        let item =
+            ChunkItem { shard: 0, local: *local, encoding: 1, min_ms: 1000, max_ms: 1000, data: &data };
+        put_chunk(&mut chunks, &item);
+    }
+    put_end(&mut end, &shards);
+    vec![numbers, names, chunks, end]
+}
+
+fn write_checkpoint(disk: &SimulatedDisk, records: &[Vec<u8>]) {
+    let dir = Path::new("/data/metrics/default");
+    disk.create_dir_all(dir).expect("made");
+    let mut writer = CheckpointWriter::begin(disk, dir, 0).expect("begins");
+    records.iter().for_each(|record| writer.add(record).expect("written"));
+    writer.finish().expect("durable");
+}
+
+#[tokio::test]
+async fn series_are_kept_however_many_were_forgotten_between_them() {
+    let disk = SimulatedDisk::new(0);
+    write_checkpoint(&disk, &checkpoint_of(&[0, 1_100_000, 5_000_000]));
+    let found = read_all(&open(&disk)).await;
+    let expected =
+        [0, 1_100_000, 5_000_000].map(|local| (format!("m{local}"), vec![(1000, f64::from(local))]));
+    assert_eq!(found, BTreeMap::from(expected));
+}
+
+#[tokio::test]
+async fn a_record_of_an_unknown_kind_refuses_the_start_and_is_kept() {
+    let disk = SimulatedDisk::new(0);
+    let mut records = checkpoint_of(&[0]);
+    records.insert(3, b"\x63of a newer version".to_vec());
+    write_checkpoint(&disk, &records);
+    let clock = Arc::new(ManualClock::at_ns(NOW_MS * 1_000_000));
+    let dir = PathBuf::from("/data/metrics");
+    let opened = Tsdb::open(Arc::new(disk.clone()), dir, settings(), Tasks::new(), clock);
+    let error = opened.err().expect("another version's record").to_string();
+    assert!(error.contains("its kind is not known") && error.contains("another version"), "{error}");
+}
+
+#[tokio::test]
+async fn an_append_with_histograms_above_the_size_of_a_record_survives_a_kill() {
+    let disk = SimulatedDisk::new(0);
+    let store = open(&disk);
+    // 12 kB each, 84 MB in all.
+    let wide = |count: u64| {
+        let buckets = 6000;
+        let deltas = (0..buckets).map(|i| if i % 2 == 0 { 8000 } else { -8000 }).collect();
+        NativeHistogram::Integer(Arc::new(IntegerHistogram {
+            schema: 2,
+            count,
+            positive: IntegerBuckets { spans: vec![BucketSpan { offset: 0, length: buckets }], deltas },
+            ..IntegerHistogram::default()
+        }))
+    };
+    let count = 3000 * 8000;
+    let all: Vec<_> = (0..7000).map(|i| (1000 + i, wide(count))).collect();
+    let up = series(&store, "up");
+    let outcome = store.append(&tenant(), histograms(up, &all)).await.expect("durable");
+    assert_eq!((outcome.report.stored, outcome.report.rejected_count()), (7000, 0));
+    drop(store);
+    disk.power_loss();
+    let store = open_with(&disk, eager());
+    let expected: Vec<_> = (0..7000).map(|i| (1000 + i, count as f64)).collect();
+    assert!(read_counts(&store).await == expected);
+    // And through a checkpoint.
+    store.maintain();
+    drop(store);
+    assert!(read_counts(&open(&disk)).await == expected);
+}
+
+#[tokio::test]
+async fn a_histogram_too_large_for_a_chunk_is_refused_with_its_size() {
+    let store = open(&SimulatedDisk::new(0));
+    let buckets = 300_000;
+    let huge = NativeHistogram::Integer(Arc::new(IntegerHistogram {
+        schema: 2,
+        count: 1,
+        positive: IntegerBuckets {
+            spans: vec![BucketSpan { offset: 0, length: buckets }],
+            deltas: (0..buckets).map(|i| i64::from(i == 299_999)).collect(),
+        },
+        ..IntegerHistogram::default()
+    }));
+    let up = series(&store, "up");
+    let report = store.append(&tenant(), histograms(up, &[(1000, huge)])).await.expect("answers").report;
+    assert_eq!((report.stored, report.rejected_count()), (0, 1));
+    let rejection = &report.rejected[0];
+    assert_eq!(rejection.reason, reject_reason::INVALID_HISTOGRAM);
+    assert!(rejection.message.contains("at most 262144 are allowed"), "{}", rejection.message);
+}
+
+#[tokio::test]
+async fn a_checkpoint_holds_any_number_of_exemplars() {
+    let disk = SimulatedDisk::new(0);
+    let plenty = || TsdbSettings { exemplars_max: 1 << 20, ..eager() };
+    let store = open_with(&disk, plenty());
+    let up = series(&store, "up");
+    // 64 MiB of labels and more.
+    let mut batch = SampleBatch::default();
+    batch.push(up, 1000, 1.0);
+    for i in 0..600_000 {
+        let labels = Labels::from_pairs([("trace_id", format!("{i:0120}"))]);
+        batch.exemplars.push((up, Exemplar { labels, value: 1.0, timestamp_ms: 1000 + i }));
+    }
+    let outcome = store.append(&tenant(), batch).await.expect("durable");
+    assert_eq!((outcome.exemplars.stored, outcome.exemplars.rejected_count()), (600_000, 0));
+    store.maintain();
+    drop(store);
+    let store = open_with(&disk, plenty());
+    let found = store.exemplars(&tenant(), &[vec![Matcher::equal("__name__", "up")]], TimeRange::ALL).await;
+    let found = found.expect("reads");
+    assert_eq!(found.iter().map(|series| series.exemplars.len()).sum::<usize>(), 600_000);
 }
