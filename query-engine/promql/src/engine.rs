@@ -34,6 +34,8 @@ pub struct EngineSettings {
     pub concurrency_max: usize,
     /// Threads that one query may use. Default: all cores.
     pub threads: usize,
+    /// Below this many values (series times steps) a further thread costs more than it gains. Default 20,000; tests set 1.
+    pub cells_per_thread_min: usize,
     /// Metric names are dropped at the end of a query only (`promql-delayed-name-removal`). Default off.
     pub delayed_name_removal: bool,
     /// `__type__` and `__unit__` are part of the data model (`type-and-unit-labels`). Default off.
@@ -52,6 +54,7 @@ impl Default for EngineSettings {
             subquery_step: Duration::from_secs(60),
             concurrency_max: 20,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            cells_per_thread_min: 20_000,
             delayed_name_removal: false,
             type_and_unit_labels: false,
             parse: ParseOptions::default(),
@@ -183,6 +186,7 @@ impl Engine {
                 .map_or(settings.samples_max, |max| max.min(settings.samples_max)),
             memory_bytes_max: settings.memory_bytes_max,
             threads: settings.threads,
+            cells_per_thread_min: settings.cells_per_thread_min,
             lookback_ms: plan_context.lookback_ms,
             subquery_step_ms: plan_context.subquery_step_ms,
             delayed_name_removal: settings.delayed_name_removal,

@@ -5,6 +5,8 @@
 
 #[path = "promqltest/memory_storage.rs"]
 mod memory_storage;
+#[path = "promqltest/mutate.rs"]
+mod mutate;
 #[path = "promqltest/nhcb.rs"]
 mod nhcb;
 #[path = "promqltest/runner.rs"]
@@ -13,63 +15,87 @@ mod runner;
 mod script;
 #[path = "promqltest/series.rs"]
 mod series;
+#[path = "promqltest/storage.rs"]
+mod storage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use runner::{Report, run_script, settings};
+use mutate::Mutation;
+use runner::{Report, run_mutated, run_script, settings};
+use storage::Kind;
 
-/// Evaluations of the upstream scripts that are not there yet: file, line, reason.
-const ALLOWED_FAILURES: &[(&str, &[usize], &str)] = &[
-    ("aggregators", &[481], "a string literal with a byte that is not UTF-8 is refused by the parser"),
-    (
-        "start_timestamps",
-        &[
-            8, 13, 18, 24, 42, 66, 74, 82, 144, 169, 189, 207, 210, 213, 217, 234, 240, 246, 259, 276, 284,
-            289, 305, 310,
-        ],
-        "start timestamps are not kept by the storage seam",
-    ),
+/// Every store with one thread and with more than the machine may have.
+const FORMS: [(Kind, usize); 6] = [
+    (Kind::Memory, 1),
+    (Kind::Memory, 3),
+    (Kind::Head, 1),
+    (Kind::Head, 3),
+    (Kind::Blocks, 1),
+    (Kind::Blocks, 3),
 ];
 
-async fn run_file(path: &Path, threads: usize) -> Report {
+/// Evaluations of the upstream scripts that are not there yet: file, line, reason.
+const ALLOWED_FAILURES: &[(&str, &[usize], &str)] = &[(
+    "start_timestamps",
+    &[
+        8, 13, 18, 24, 42, 66, 74, 82, 144, 169, 189, 207, 210, 213, 217, 234, 240, 246, 259, 276, 284, 289,
+        305, 310,
+    ],
+    "start timestamps are not kept by the storage seam",
+)];
+
+async fn run_file(path: &Path, kind: Kind, threads: usize) -> Report {
     let text = std::fs::read_to_string(path).expect("a readable script");
-    run_script(&text, settings(threads)).await.unwrap_or_else(|error| Report {
-        failures: vec![(0, format!("the script does not parse: {error}"))],
+    run_script(&text, kind, settings(threads)).await.unwrap_or_else(|error| Report {
+        failures: vec![(0, format!("the script does not run: {error}"))],
         ..Report::default()
     })
 }
 
-fn scripts(folder: &Path) -> Vec<std::path::PathBuf> {
+fn scripts(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a readable folder");
     let paths = entries.map(|entry| entry.expect("a readable entry").path());
     let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|e| e == "test")).collect();
     paths.sort();
+    assert!(!paths.is_empty(), "no scripts in {}", folder.display());
     paths
 }
 
-#[tokio::test]
-async fn own_scripts_pass() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    let paths = scripts(&folder);
-    assert!(!paths.is_empty(), "no scripts in {}", folder.display());
-    for path in paths {
-        let report = run_file(&path, 2).await;
-        assert!(report.evals > 0, "{} has no evaluation", path.display());
-        assert!(report.failures.is_empty(), "{}: {:#?}", path.display(), report.failures);
-    }
+fn own_scripts() -> Vec<PathBuf> {
+    scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data"))
+}
+
+fn upstream_scripts() -> Vec<PathBuf> {
+    std::env::var("PROMQLTEST_DIR").map_or_else(|_| Vec::new(), |folder| scripts(Path::new(&folder)))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_stem().expect("a file with an ending").to_string_lossy().into_owned()
+}
+
+fn may_fail(name: &str, line: usize) -> bool {
+    ALLOWED_FAILURES.iter().any(|(file, lines, _)| *file == name && lines.contains(&line))
 }
 
 #[tokio::test]
-async fn upstream_scripts_pass() {
-    let Ok(folder) = std::env::var("PROMQLTEST_DIR") else { return };
+async fn own_scripts_pass_over_every_store_with_any_number_of_threads() {
+    for (kind, threads) in FORMS {
+        for path in own_scripts() {
+            let report = run_file(&path, kind, threads).await;
+            assert!(report.evals > 0, "{} has no evaluation", path.display());
+            assert!(report.failures.is_empty(), "{} over {kind:?}: {:#?}", path.display(), report.failures);
+        }
+    }
+}
+
+/// Runs the upstream scripts; what fails must be on the list, and what is on the list must fail.
+async fn upstream_scripts_pass(kind: Kind, threads: usize) {
     let verbose = std::env::var("PROMQLTEST_VERBOSE").is_ok();
     let mut unexpected = Vec::new();
     let (mut evals, mut checks, mut failed) = (0, 0, 0);
-    for path in scripts(Path::new(&folder)) {
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let report = run_file(&path, 1).await;
-        let passed = report.evals - report.failures.len().min(report.evals);
-        println!("{name}: {passed} of {} evaluations pass ({} checks)", report.evals, report.checks);
+    for path in upstream_scripts() {
+        let name = name_of(&path);
+        let report = run_file(&path, kind, threads).await;
         evals += report.evals;
         checks += report.checks;
         failed += report.failures.len();
@@ -80,31 +106,52 @@ async fn upstream_scripts_pass() {
             }
         }
         for (line, reason) in &report.failures {
-            let is_allowed =
-                ALLOWED_FAILURES.iter().any(|(file, lines, _)| *file == name && lines.contains(line));
             if verbose {
-                println!("    line {line}: {reason}");
+                println!("    {name} line {line}: {reason}");
             }
-            if !is_allowed {
-                unexpected.push(format!("{name}:{line}"));
+            if !may_fail(&name, *line) {
+                unexpected.push(format!("{name}:{line}: {reason}"));
             }
         }
     }
-    println!("total: {} of {evals} evaluations pass ({checks} checks)", evals - failed);
-    assert!(unexpected.is_empty(), "{} evaluations fail: {unexpected:?}", unexpected.len());
+    if evals > 0 {
+        let passed = evals - failed;
+        println!("{kind:?}, threads: {threads}: {passed} of {evals} evaluations pass ({checks} checks)");
+    }
+    assert!(unexpected.is_empty(), "{} evaluations fail: {unexpected:#?}", unexpected.len());
 }
 
 #[tokio::test]
-async fn a_wrong_expectation_fails() {
-    let script = |expected: &str| {
-        format!(
-            "load 1m\n  counter_total{{job=\"a\"}} 0+60x10\n\neval instant at 10m rate(counter_total[5m])\n  {expected}\n"
-        )
-    };
-    let right = run_script(&script("{job=\"a\"} 1"), settings(1)).await.unwrap();
-    assert!(right.failures.is_empty(), "{:?}", right.failures);
-    for wrong in ["{job=\"a\"} 1.1", "{job=\"b\"} 1", "{} 1"] {
-        let report = run_script(&script(wrong), settings(1)).await.unwrap();
-        assert_eq!(report.failures.len(), 1, "{wrong} passes");
+async fn upstream_scripts_pass_over_memory() {
+    upstream_scripts_pass(Kind::Memory, 1).await;
+    upstream_scripts_pass(Kind::Memory, 3).await;
+}
+
+#[tokio::test]
+async fn upstream_scripts_pass_over_the_head() {
+    upstream_scripts_pass(Kind::Head, 1).await;
+    upstream_scripts_pass(Kind::Head, 3).await;
+}
+
+#[tokio::test]
+async fn upstream_scripts_pass_over_blocks() {
+    upstream_scripts_pass(Kind::Blocks, 1).await;
+    upstream_scripts_pass(Kind::Blocks, 3).await;
+}
+
+#[tokio::test]
+async fn every_wrong_expectation_fails() {
+    for mutation in Mutation::ALL {
+        let mut mutated = 0;
+        for path in own_scripts().into_iter().chain(upstream_scripts()) {
+            let text = std::fs::read_to_string(&path).expect("a readable script");
+            let (mut passed, count) = run_mutated(&text, mutation).await.expect("the script runs");
+            let name = name_of(&path);
+            passed.retain(|line| !may_fail(&name, *line));
+            assert!(passed.is_empty(), "{}: wrong {mutation:?} passes in lines {passed:?}", path.display());
+            mutated += count;
+        }
+        assert!(mutated > 0, "no script has a {mutation:?}");
+        println!("{mutation:?}: {mutated} wrong expectations fail");
     }
 }

@@ -14,6 +14,7 @@ pub(super) fn tree(expr: &Expr) -> Value {
     match &expr.kind {
         ExprKind::Number { value, .. } => json!({"type": "numberLiteral", "val": number(*value)}),
         ExprKind::String(text) => json!({"type": "stringLiteral", "val": text}),
+        ExprKind::Bytes(bytes) => json!({"type": "stringLiteral", "val": String::from_utf8_lossy(bytes)}),
         ExprKind::Vector(selector) => vector(selector, "vectorSelector"),
         ExprKind::Matrix(selector) => matrix(selector),
         ExprKind::Subquery(subquery) => self::subquery(subquery),
@@ -187,7 +188,7 @@ pub(super) fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
 
 fn collect(expr: &Expr, found: &mut Vec<Vec<Matcher>>) {
     match &expr.kind {
-        ExprKind::Number { .. } | ExprKind::String(_) => {}
+        ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Bytes(_) => {}
         ExprKind::Vector(selector) => found.push(selector.matchers.clone()),
         ExprKind::Matrix(selector) => found.push(selector.vector.matchers.clone()),
         ExprKind::Subquery(subquery) => collect(&subquery.expr, found),

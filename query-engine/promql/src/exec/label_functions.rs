@@ -13,7 +13,6 @@ use crate::syntax::Expr;
 
 impl<'q> Evaluator<'q> {
     pub(super) fn label_replace(&self, args: &'q [Expr], grid: Grid) -> PromqlResult<Source<'q>> {
-        let target = string_of(&args[1])?;
         let replacement = string_of(&args[2])?;
         let from = string_of(&args[3])?;
         let pattern = string_of(&args[4])?;
@@ -21,10 +20,7 @@ impl<'q> Evaluator<'q> {
             let text = format!("invalid regular expression in label_replace(): {pattern}");
             PromqlError::execution(text)
         })?;
-        if target.is_empty() {
-            let text = format!("invalid destination label name in label_replace(): {target}");
-            return Err(PromqlError::execution(text));
-        }
+        let target = destination(&args[1], "label_replace")?;
         let series = self.vector(&args[0], grid)?;
         self.relabel(series, target, |series| {
             let value = series.key.labels.get(from).unwrap_or("");
@@ -36,16 +32,13 @@ impl<'q> Evaluator<'q> {
     }
 
     pub(super) fn label_join(&self, args: &'q [Expr], grid: Grid) -> PromqlResult<Source<'q>> {
-        let target = string_of(&args[1])?;
         let separator = string_of(&args[2])?;
         let from: PromqlResult<Vec<&str>> = args[3..].iter().map(string_of).collect();
         let from = from?;
         if from.iter().any(|name| name.is_empty()) {
             return Err(PromqlError::execution("invalid source label name in label_join(): "));
         }
-        if target.is_empty() {
-            return Err(PromqlError::execution("invalid destination label name in label_join(): "));
-        }
+        let target = destination(&args[1], "label_join")?;
         let series = self.vector(&args[0], grid)?;
         self.relabel(series, target, |series| {
             let values: Vec<&str> = from.iter().map(|n| series.key.labels.get(n).unwrap_or("")).collect();
@@ -68,6 +61,14 @@ impl<'q> Evaluator<'q> {
         }
         Ok(Source::ready(merge(series, Duplicates::Merge)?))
     }
+}
+
+/// The name of the label that is set: any text but the empty one.
+fn destination<'e>(expr: &'e Expr, function: &str) -> PromqlResult<&'e str> {
+    string_of(expr).ok().filter(|name| !name.is_empty()).ok_or_else(|| {
+        let shown = super::shown_string_of(expr).unwrap_or_default();
+        PromqlError::execution(format!("invalid destination label name in {function}(): {shown}"))
+    })
 }
 
 /// Expands `$1`, `$name` and `${name}` as Go's `regexp.Expand` does: a name is the longest run of letters, digits and

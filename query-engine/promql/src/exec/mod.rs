@@ -73,7 +73,7 @@ impl<'q> Evaluator<'q> {
     fn value(&self, expr: &'q Expr, grid: Grid) -> PromqlResult<Value> {
         Ok(match expr.value_type() {
             ValueType::Scalar => Value::Scalar(self.scalar(expr, grid)?),
-            ValueType::String => Value::String(string_of(expr)?.to_owned()),
+            ValueType::String => Value::String(shown_string_of(expr)?),
             ValueType::Vector | ValueType::Matrix => Value::Vector(self.vector(expr, grid)?),
         })
     }
@@ -104,7 +104,7 @@ impl<'q> Evaluator<'q> {
                 let inner = self.subquery_grid(subquery, grid);
                 self.source(&subquery.expr, inner)
             }
-            ExprKind::Matrix(_) | ExprKind::Number { .. } | ExprKind::String(_) => {
+            ExprKind::Matrix(_) | ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Bytes(_) => {
                 Err(PromqlError::execution(format!("{expr} is no instant vector")))
             }
         }
@@ -200,6 +200,16 @@ fn string_of(expr: &Expr) -> PromqlResult<&str> {
     match &expr.kind {
         ExprKind::String(text) => Ok(text),
         ExprKind::Paren(inner) | ExprKind::StepInvariant(inner) => string_of(inner),
+        ExprKind::Bytes(_) => Err(PromqlError::execution(format!("string {expr} is not valid UTF-8"))),
         _ => Err(PromqlError::execution(format!("{expr} is no string"))),
+    }
+}
+
+/// The same, where a string that is not UTF-8 can be shown: with replacement characters, as JSON shows it.
+fn shown_string_of(expr: &Expr) -> PromqlResult<String> {
+    match &expr.kind {
+        ExprKind::Bytes(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+        ExprKind::Paren(inner) | ExprKind::StepInvariant(inner) => shown_string_of(inner),
+        _ => string_of(expr).map(str::to_owned),
     }
 }

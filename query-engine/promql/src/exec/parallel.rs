@@ -8,11 +8,8 @@ use super::context::Context;
 use super::scratch::Scratch;
 use crate::error::PromqlResult;
 
-/// Series that one thread takes at a time: enough to make the counter free, few enough to share evenly.
+/// Most series that one thread takes at a time: enough to make the counter free, few enough to share evenly.
 const MORSEL: usize = 32;
-
-/// Below this many cells (series times steps) starting a thread costs more than it gains.
-const CELLS_PER_THREAD_MIN: usize = 20_000;
 
 /// Calls `work` for 0..`count` and collects the results. `cells` is the number of values one call makes.
 pub(crate) fn map<T: Send>(
@@ -21,8 +18,9 @@ pub(crate) fn map<T: Send>(
     cells: usize,
     work: impl Fn(usize, &mut Scratch) -> PromqlResult<T> + Sync,
 ) -> PromqlResult<Vec<T>> {
-    let useful = (count.saturating_mul(cells) / CELLS_PER_THREAD_MIN).min(count.div_ceil(MORSEL));
+    let useful = (count.saturating_mul(cells) / context.cells_per_thread_min.max(1)).min(count);
     let threads = context.threads.min(useful).max(1);
+    let morsel = count.div_ceil(threads * 4).clamp(1, MORSEL);
     if threads == 1 {
         let mut scratch = Scratch::default();
         return (0..count)
@@ -39,12 +37,12 @@ pub(crate) fn map<T: Send>(
         let mut scratch = Scratch::default();
         let mut done = Vec::new();
         loop {
-            let start = next.fetch_add(MORSEL, Ordering::Relaxed);
+            let start = next.fetch_add(morsel, Ordering::Relaxed);
             if start >= count {
                 return Ok(done);
             }
             context.check()?;
-            let end = (start + MORSEL).min(count);
+            let end = (start + morsel).min(count);
             let results: PromqlResult<Vec<T>> = (start..end).map(|i| work(i, &mut scratch)).collect();
             done.push((start, results?));
         }

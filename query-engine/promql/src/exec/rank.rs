@@ -12,7 +12,7 @@ use super::source::Source;
 use super::{Evaluator, parallel, string_of};
 use crate::annotations::Annotation;
 use crate::error::{PromqlError, PromqlResult};
-use crate::syntax::{Aggregate, AggregateOp, Expr, Span, format_float, quote};
+use crate::syntax::{Aggregate, AggregateOp, Expr, Span, format_float};
 
 /// The series of each group, in their order.
 fn members(groups: &Groups) -> Vec<Vec<usize>> {
@@ -196,9 +196,11 @@ impl<'q> Evaluator<'q> {
     }
 
     pub(super) fn count_values(&self, aggregate: &'q Aggregate, grid: Grid) -> PromqlResult<Source<'q>> {
-        let label = string_of(param(aggregate)?)?;
+        let param = param(aggregate)?;
+        let invalid = || PromqlError::execution(format!("invalid label name {param}"));
+        let label = string_of(param).map_err(|_| invalid())?;
         if label.is_empty() {
-            return Err(PromqlError::execution(format!("invalid label name {}", quote(label))));
+            return Err(invalid());
         }
         let series = self.vector(&aggregate.expr, grid)?;
         let mut grouping = aggregate.clone();

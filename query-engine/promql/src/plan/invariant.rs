@@ -63,7 +63,9 @@ fn resolve(at: &mut Option<At>, context: &PlanContext) -> bool {
 fn visit(expr: &mut Expr, context: &PlanContext) -> Invariance {
     let both = |invariant| Invariance { invariant, wrap: invariant };
     match &mut expr.kind {
-        ExprKind::Number { .. } | ExprKind::String(_) => Invariance { invariant: true, wrap: false },
+        ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Bytes(_) => {
+            Invariance { invariant: true, wrap: false }
+        }
         ExprKind::Vector(selector) => both(resolve(&mut selector.at, context)),
         ExprKind::Matrix(matrix) => {
             Invariance { invariant: resolve(&mut matrix.vector.at, context), wrap: false }

@@ -26,6 +26,8 @@ pub enum ExprKind {
     },
     /// A string.
     String(String),
+    /// A string whose escapes make it not UTF-8. It can only be an answer or part of an error.
+    Bytes(Vec<u8>),
     /// `metric{label="value"}`
     Vector(VectorSelector),
     /// `metric[5m]`
@@ -457,7 +459,7 @@ impl Expr {
     pub fn value_type(&self) -> ValueType {
         match &self.kind {
             ExprKind::Number { .. } => ValueType::Scalar,
-            ExprKind::String(_) => ValueType::String,
+            ExprKind::String(_) | ExprKind::Bytes(_) => ValueType::String,
             ExprKind::Vector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
             ExprKind::Call(call) => call.function.returns,
@@ -479,9 +481,11 @@ impl Expr {
     /// The expressions directly inside, in order.
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {
-            ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => {
-                Vec::new()
-            }
+            ExprKind::Number { .. }
+            | ExprKind::String(_)
+            | ExprKind::Bytes(_)
+            | ExprKind::Vector(_)
+            | ExprKind::Matrix(_) => Vec::new(),
             ExprKind::Subquery(subquery) => vec![&subquery.expr],
             ExprKind::Call(call) => call.args.iter().collect(),
             ExprKind::Aggregate(aggregate) => {
@@ -497,9 +501,11 @@ impl Expr {
     /// The same, to change them.
     pub fn children_mut(&mut self) -> Vec<&mut Expr> {
         match &mut self.kind {
-            ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => {
-                Vec::new()
-            }
+            ExprKind::Number { .. }
+            | ExprKind::String(_)
+            | ExprKind::Bytes(_)
+            | ExprKind::Vector(_)
+            | ExprKind::Matrix(_) => Vec::new(),
             ExprKind::Subquery(subquery) => vec![&mut subquery.expr],
             ExprKind::Call(call) => call.args.iter_mut().collect(),
             ExprKind::Aggregate(aggregate) => {

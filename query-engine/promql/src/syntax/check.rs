@@ -25,7 +25,7 @@ impl Checker<'_> {
 
     fn expr(&self, expr: &Expr) -> PromqlResult<ValueType> {
         match &expr.kind {
-            ExprKind::Number { .. } | ExprKind::String(_) => {}
+            ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Bytes(_) => {}
             ExprKind::Vector(selector) => self.selector(selector, expr.span, false)?,
             ExprKind::Matrix(matrix) => self.selector(&matrix.vector, expr.span, false)?,
             ExprKind::Subquery(subquery) => {

@@ -13,7 +13,7 @@ use super::check::check;
 use super::functions::function;
 use super::lexer::tokenize;
 use super::number::{parse_duration, parse_number};
-use super::quote::{quote, unquote};
+use super::quote::{quote, unquote, unquote_bytes};
 use super::span::Span;
 use super::token::{Token, TokenKind};
 use crate::error::{PromqlError, PromqlResult};
@@ -92,6 +92,8 @@ struct Parser<'q> {
     lexical_error: Option<PromqlError>,
     /// What an error inside a duration says: where, and what was expected.
     duration_context: Option<(String, String)>,
+    /// In the arguments of how many aggregations the next token stands. An error there that has no nearer context says so.
+    aggregations: u32,
 }
 
 /// An expression and the depth of its tree.
@@ -103,7 +105,7 @@ struct Node {
 impl<'q> Parser<'q> {
     fn new(query: &'q str, options: ParseOptions) -> Self {
         let (tokens, lexical_error) = tokenize(query);
-        Self { query, options, tokens, next: 0, lexical_error, duration_context: None }
+        Self { query, options, tokens, next: 0, lexical_error, duration_context: None, aggregations: 0 }
     }
 
     fn peek(&self) -> Token<'q> {
@@ -156,6 +158,7 @@ impl<'q> Parser<'q> {
         {
             return error.clone();
         }
+        let context = if context.is_empty() && self.aggregations > 0 { "aggregation" } else { context };
         let mut text = format!("unexpected {}", token.description());
         if !context.is_empty() {
             text.push_str(&format!(" in {context}"));
@@ -259,8 +262,11 @@ impl<'q> Parser<'q> {
             }
             K::String => {
                 self.advance();
-                let text = self.unquote(token)?;
-                self.node(ExprKind::String(text), token.span, 1)
+                let kind = match String::from_utf8(self.unquote_bytes(token)?) {
+                    Ok(text) => ExprKind::String(text),
+                    Err(error) => ExprKind::Bytes(error.into_bytes()),
+                };
+                self.node(kind, token.span, 1)
             }
             K::LeftParen => {
                 self.advance();
@@ -319,10 +325,16 @@ impl<'q> Parser<'q> {
     }
 
     fn unquote(&self, token: Token<'_>) -> PromqlResult<String> {
-        unquote(token.text).ok_or_else(|| {
-            let text = format!("error unquoting string {}: invalid syntax", quote(token.text));
-            self.error(token.span, text)
-        })
+        unquote(token.text).ok_or_else(|| self.bad_string(token))
+    }
+
+    fn unquote_bytes(&self, token: Token<'_>) -> PromqlResult<Vec<u8>> {
+        unquote_bytes(token.text).ok_or_else(|| self.bad_string(token))
+    }
+
+    fn bad_string(&self, token: Token<'_>) -> PromqlError {
+        let text = format!("error unquoting string {}: invalid syntax", quote(token.text));
+        self.error(token.span, text)
     }
 
     fn arguments(&mut self, level: u32) -> PromqlResult<(Vec<Expr>, u32)> {
@@ -369,7 +381,9 @@ impl<'q> Parser<'q> {
         if self.peek().kind != K::LeftParen {
             return Err(self.unexpected("aggregation", ""));
         }
+        self.aggregations += 1;
         let (mut args, depth) = self.arguments(level)?;
+        self.aggregations -= 1;
         if modifier.is_none() {
             modifier = self.aggregate_modifier()?;
         }

@@ -42,8 +42,10 @@ fn pretty(expr: &Expr, level: usize) -> String {
         }
         ExprKind::Paren(inside) => format!("{here}(\n{}\n{here})", pretty(inside, inner)),
         ExprKind::Subquery(subquery) => format!("{}{}", pretty(&subquery.expr, level), subquery.suffix()),
-        ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => {
-            here + &text
-        }
+        ExprKind::Number { .. }
+        | ExprKind::String(_)
+        | ExprKind::Bytes(_)
+        | ExprKind::Vector(_)
+        | ExprKind::Matrix(_) => here + &text,
     }
 }

@@ -9,13 +9,14 @@ use super::ast::{
     ExprKind, Extension, Matching, MatrixSelector, Subquery, VectorSelector,
 };
 use super::number::{format_duration, format_float, format_float_g};
-use super::quote::quote;
+use super::quote::{quote, quote_bytes};
 
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             ExprKind::Number { value, is_duration } => f.write_str(&number(*value, *is_duration)),
             ExprKind::String(text) => f.write_str(&quote(text)),
+            ExprKind::Bytes(bytes) => f.write_str(&quote_bytes(bytes)),
             ExprKind::Vector(selector) => {
                 write!(f, "{}", Series(selector))?;
                 write!(f, "{}", AtModifier(selector.at))?;

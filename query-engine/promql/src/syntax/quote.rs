@@ -44,17 +44,35 @@ fn is_printable(c: char) -> bool {
         && !matches!(c as u32, 0xad | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xe000..=0xf8ff | 0xfeff | 0xfff0..=0xfffb | 0xe0000..)
 }
 
+/// Bytes as Go's `strconv.Quote` prints a string that is not UTF-8.
+pub(crate) fn quote_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() + 2);
+    out.push('"');
+    for chunk in bytes.utf8_chunks() {
+        let quoted = quote(chunk.valid());
+        out.push_str(&quoted[1..quoted.len() - 1]);
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out.push('"');
+    out
+}
+
 /// The text of a literal with its quotes; `None` when an escape makes it not valid UTF-8 or it is not well formed.
 pub(crate) fn unquote(literal: &str) -> Option<String> {
+    String::from_utf8(unquote_bytes(literal)?).ok()
+}
+
+/// The bytes of a literal with its quotes; `None` when it is not well formed.
+pub(crate) fn unquote_bytes(literal: &str) -> Option<Vec<u8>> {
     let quote = literal.chars().next()?;
     let inner = literal.strip_prefix(quote)?.strip_suffix(quote)?;
     match quote {
-        '`' => return Some(inner.to_owned()),
+        '`' => return Some(inner.as_bytes().to_vec()),
         '"' | '\'' => {}
         _ => return None,
     }
     if !inner.contains('\\') {
-        return Some(inner.to_owned());
+        return Some(inner.as_bytes().to_vec());
     }
     let mut out: Vec<u8> = Vec::with_capacity(inner.len());
     let mut rest = inner;
@@ -66,7 +84,7 @@ pub(crate) fn unquote(literal: &str) -> Option<String> {
         }
         rest = unescape(rest, quote, &mut out)?;
     }
-    String::from_utf8(out).ok()
+    Some(out)
 }
 
 /// Decodes one escape (its backslash already taken) and returns what follows.

@@ -54,6 +54,8 @@ pub fn convert(series: &[(Labels, SampleColumns)]) -> Result<Vec<(Labels, Sample
 
 fn native(mut classic: Classic) -> FloatHistogram {
     classic.buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    // A bound that is written in two ways counts once, the first time.
+    classic.buckets.dedup_by(|(a, _), (b, _)| a == b);
     let count = classic.count.or(classic.buckets.last().map(|(_, count)| *count)).unwrap_or(0.0);
     if classic.buckets.last().is_none_or(|(upper, _)| *upper != f64::INFINITY) {
         classic.buckets.push((f64::INFINITY, count));

@@ -7,10 +7,12 @@ use promql::{
     QueryOutput, QueryValue, SampleValue, VectorSample, parse_expr,
 };
 use runtime::Tasks;
+use storage_api::MetricsQuerier;
 
-use super::memory_storage::MemoryStorage;
+use super::mutate::Mutation;
 use super::script::{Command, Eval, Pattern, Times, parse_script};
 use super::series::Item;
+use super::storage::{Kind, Storage};
 
 const EPSILON: f64 = 0.000001;
 
@@ -24,38 +26,65 @@ pub struct Report {
     pub failures: Vec<(usize, String)>,
 }
 
-/// Settings with which Prometheus runs its scripts.
+/// Settings with which Prometheus runs its scripts; with more than one thread even two series are shared out.
 pub fn settings(threads: usize) -> EngineSettings {
     EngineSettings {
         samples_max: 10_000,
         delayed_name_removal: true,
         parse: ParseOptions::ALL,
         threads,
+        cells_per_thread_min: 1,
         ..EngineSettings::default()
     }
 }
 
-/// Runs a whole script.
-pub async fn run_script(text: &str, settings: EngineSettings) -> Result<Report, String> {
+/// Runs a whole script over a store of a kind.
+pub async fn run_script(text: &str, kind: Kind, settings: EngineSettings) -> Result<Report, String> {
+    run_commands(parse_script(text)?, kind, settings).await
+}
+
+/// Runs a script whose expectations are made wrong in one way, as far as each has something to make wrong; the lines of
+/// those that passed, and how many there were.
+pub async fn run_mutated(text: &str, mutation: Mutation) -> Result<(Vec<usize>, usize), String> {
+    let mut commands = parse_script(text)?;
+    commands.retain_mut(|command| match command {
+        Command::Eval(eval) => mutation.apply(eval),
+        Command::Clear | Command::Load(_) => true,
+    });
+    let lines: Vec<usize> = commands
+        .iter()
+        .filter_map(|command| match command {
+            Command::Eval(eval) => Some(eval.line),
+            Command::Clear | Command::Load(_) => None,
+        })
+        .collect();
+    let report = run_commands(commands, Kind::Memory, settings(1)).await?;
+    let has_failed = |line: &usize| report.failures.iter().any(|(failed, _)| failed == line);
+    let passed = lines.iter().copied().filter(|line| !has_failed(line)).collect();
+    Ok((passed, lines.len()))
+}
+
+async fn run_commands(
+    commands: Vec<Command>,
+    kind: Kind,
+    settings: EngineSettings,
+) -> Result<Report, String> {
     let engine = Engine::new(settings, Tasks::new());
-    let mut storage = MemoryStorage::default();
+    let mut storage = Storage::new(kind);
     let mut report = Report::default();
-    for command in parse_script(text)? {
+    for command in commands {
         match command {
-            Command::Clear => storage = MemoryStorage::default(),
+            Command::Clear => storage = Storage::new(kind),
             Command::Load(load) => {
-                for (labels, samples) in &load.series {
-                    storage.append(labels.clone(), samples);
-                }
+                storage.load(&load.series).await?;
                 if load.with_nhcb {
-                    for (labels, samples) in super::nhcb::convert(&load.series)? {
-                        storage.append(labels, &samples);
-                    }
+                    storage.load(&super::nhcb::convert(&load.series)?).await?;
                 }
             }
             Command::Eval(eval) => {
                 report.evals += 1;
-                let mut run = Run { engine: &engine, storage: &storage, eval: &eval, checks: 0 };
+                storage.settle().await?;
+                let mut run = Run { engine: &engine, storage: storage.querier(), eval: &eval, checks: 0 };
                 if let Err(reason) = run.all().await {
                     report.failures.push((eval.line, format!("{}: {reason}", eval.query)));
                 }
@@ -68,7 +97,7 @@ pub async fn run_script(text: &str, settings: EngineSettings) -> Result<Report, 
 
 struct Run<'r> {
     engine: &'r Engine,
-    storage: &'r MemoryStorage,
+    storage: &'r dyn MetricsQuerier,
     eval: &'r Eval,
     checks: usize,
 }
