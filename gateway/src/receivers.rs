@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod loki;
 pub mod otlp;
 pub mod prometheusremotewrite;
+mod push;
 
 use std::sync::Arc;
 

@@ -7,8 +7,8 @@
 //!
 //! - RW2O-1: every sample and histogram is in the payload or counted as refused. OTLP has no float counts: a histogram
 //!   whose float counts are whole numbers is carried, another one is refused. The reset hint is lost but for gauges.
-//! - RW2O-2: the payload is at most a small multiple of the request: dense buckets of a histogram whose spans lie far
-//!   apart are refused.
+//! - RW2O-2: labels are repeated with each sample, so a payload may be far larger than its request: room is claimed
+//!   before it is written. Dense buckets of a histogram whose spans lie far apart are refused.
 
 use model::{
     AppendReport, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, Exemplar, Labels, METRIC_NAME, MetricMetadata,
@@ -44,14 +44,22 @@ pub const EMPTY_SERIES: &str = "empty_series";
 /// Empty buckets that one histogram may gain besides as many as it has.
 const DENSE_BUCKETS_SLACK: usize = 512;
 
+/// Numbers, lengths and type of a point or an exemplar; a little more than they are.
+const POINT_BYTES: usize = 160;
+
 /// The flag "no recorded value".
 const NO_RECORDED_VALUE: u64 = 1;
 const CUMULATIVE: u64 = 2;
 
-/// Translates a request. Malformed bytes are an error.
-pub fn translate(version: Version, bytes: &[u8]) -> Result<Translated, DecodeError> {
+/// Translates a request. Malformed bytes are an error. Before the payload grows, `claim` is asked whether it may have so
+/// many bytes in all; after a no the translation ends with what it has.
+pub fn translate(
+    version: Version,
+    bytes: &[u8],
+    claim: impl FnMut(usize) -> bool,
+) -> Result<Translated, DecodeError> {
     let request = Request::new(version, bytes, 0)?;
-    let mut writer = Writer::default();
+    let mut writer = Writer { metrics: Vec::new(), out: Translated::default(), claimed: 0, claim };
     let mut series = Series::default();
     for encoded in request.series() {
         request.read(encoded?, &mut series)?;
@@ -64,31 +72,51 @@ pub fn translate(version: Version, bytes: &[u8]) -> Result<Translated, DecodeErr
             }
         };
         let metadata = request.series_metadata(&series)?.unwrap_or_default();
-        writer.series(&request, &series, &labels, &metadata)?;
+        if !writer.series(&request, &series, &labels, &metadata)? {
+            break;
+        }
     }
     Ok(writer.finish())
 }
 
-#[derive(Default)]
-struct Writer {
+struct Writer<C> {
     /// The metrics, as fields of the one scope.
     metrics: Vec<u8>,
     out: Translated,
+    /// Bytes that `claim` allowed.
+    claimed: usize,
+    claim: C,
 }
 
-impl Writer {
+impl<C: FnMut(usize) -> bool> Writer<C> {
+    /// Whether the metrics may grow by `bytes`.
+    fn may_grow(&mut self, bytes: usize) -> bool {
+        // The payload is written beside them in the end.
+        let wanted = 2 * (self.metrics.len() + bytes);
+        if wanted > self.claimed {
+            // Some in advance: claims cost more than a series.
+            let ahead = wanted + wanted / 4;
+            if !(self.claim)(ahead) {
+                return false;
+            }
+            self.claimed = ahead;
+        }
+        true
+    }
+
+    /// `false` when there is no room for the series.
     fn series(
         &mut self,
         request: &Request<'_>,
         series: &Series<'_>,
         labels: &Labels,
         metadata: &MetricMetadata,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<bool, DecodeError> {
         if series.points() == 0 && request.version() == Version::V2 {
             self.out.report.reject(EMPTY_SERIES, 0, || {
                 format!("TimeSeries must contain at least one sample or histogram for series {labels}")
             });
-            return Ok(());
+            return Ok(true);
         }
         let exemplars =
             series.exemplars.iter().map(|bytes| request.exemplar(bytes)).collect::<Result<Vec<_>, _>>()?;
@@ -98,6 +126,11 @@ impl Writer {
             out
         };
         let mut exemplars = exemplars.as_slice();
+        let label_bytes = attributes(7).len() + metadata.help.len() + metadata.unit.len() + POINT_BYTES;
+        let exemplar_bytes: usize = series.exemplars.iter().map(|bytes| 4 * bytes.len() + POINT_BYTES).sum();
+        if !self.may_grow(series.samples.len() * label_bytes + label_bytes + exemplar_bytes) {
+            return Ok(false);
+        }
         if !series.samples.is_empty() {
             let attributes = attributes(7);
             let number = if metadata.metric_type == MetricType::Counter { 7 } else { 5 };
@@ -117,6 +150,11 @@ impl Writer {
             self.out.exemplars += series.exemplars.len() as u64;
         }
         for bytes in &series.histograms {
+            // Each bucket of a span is a byte at least, and has ten at most.
+            let buckets = 10 * (2 * bytes.len() + 2 * DENSE_BUCKETS_SLACK);
+            if !self.may_grow(2 * label_bytes + exemplar_bytes + buckets) {
+                return Ok(false);
+            }
             let timed = read_histogram(bytes)?;
             let written = timed.histogram.map_err(|error| error.to_string()).and_then(|histogram| {
                 let point = Point { timestamp_ms: timed.timestamp_ms, start_ms: timed.start_ms, exemplars };
@@ -134,7 +172,7 @@ impl Writer {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn finish(mut self) -> Translated {

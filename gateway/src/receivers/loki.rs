@@ -7,24 +7,21 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::post;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{Request, StatusCode, request};
-use model::{AppendReport, ErrorKind, Signal};
-use pipelines::{Batch, ComponentConfig, ConfigError, Consumer, ReceiverMetrics, Stability};
-use runtime::{MemoryBudget, Reservation};
+use model::{AppendReport, Signal};
+use pipelines::{ComponentConfig, ConfigError, PipelineError, Stability};
+use runtime::Reservation;
 use serde::Deserialize;
 use wire::compression::{CompressionError, Encoding};
 use wire::loki_push::{self, PushRequest};
 use wire::loki_to_otlp;
 
 use super::decoding::{self, DecodeError};
-use super::{
-    ApiServer, Listener, Mount, NotSupported, Receiver, ReceiverContext, ReceiverFactory, client, otlp,
-    tenant,
-};
-use crate::server::body::{self, Announced, BodyError, ReadBody};
+use super::push::{Door, Refused};
+use super::{ApiServer, Listener, Mount, NotSupported, Receiver, ReceiverContext, ReceiverFactory, otlp};
 use crate::server::{ServeSettings, router_handler};
 
 pub(super) const FACTORY: ReceiverFactory =
@@ -34,6 +31,8 @@ pub(super) const FACTORY: ReceiverFactory =
 const BODY_BYTES_MAX: u64 = 100 << 20;
 /// Cap on a body after decompression, bytes. Loki allows 5000 MiB, which one request could take from everybody else.
 const DECODED_BYTES_MAX: usize = 256 << 20;
+/// Status for a tenant's own limit.
+const THROTTLED: StatusCode = StatusCode::TOO_MANY_REQUESTS;
 const PUSH_PATHS: [&str; 2] = ["/loki/api/v1/push", "/api/prom/push"];
 const OTLP_PATH: &str = "/otlp/v1/logs";
 
@@ -85,13 +84,8 @@ fn create(config: &ComponentConfig<'_>, context: &ReceiverContext) -> Result<Rec
             "only true is supported: entries keep their time",
         ));
     }
-    let push = Push {
-        entry: context.entries.get(Signal::Logs).cloned(),
-        metrics: ReceiverMetrics::new(config.id, "http"),
-        budget: Arc::clone(&context.budget),
-        context: context.clone(),
-    };
-    let routes = push_routes(Arc::new(push)).merge(otlp::loki_routes(config.id, context, OTLP_PATH));
+    let door = Door::new(Signal::Logs, config.id, context, BODY_BYTES_MAX, THROTTLED);
+    let routes = push_routes(&Arc::new(door)).merge(otlp::loki_routes(config.id, context, OTLP_PATH));
     let mut receiver = Receiver::default();
     match protocols {
         None => receiver.mounts.push(Mount {
@@ -109,53 +103,18 @@ fn create(config: &ComponentConfig<'_>, context: &ReceiverContext) -> Result<Rec
     Ok(receiver)
 }
 
-/// What the push handler needs.
-struct Push {
-    entry: Option<Arc<dyn Consumer>>,
-    metrics: ReceiverMetrics,
-    budget: Arc<MemoryBudget>,
-    context: ReceiverContext,
-}
-
-/// A refused push: a status and a text.
-struct Refused {
-    status: StatusCode,
-    message: String,
-    retry_after_seconds: Option<u64>,
-}
-
-impl Refused {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after_seconds: None }
-    }
-
-    fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, message)
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let mut response = (self.status, self.message + "\n").into_response();
-        if let Some(seconds) = self.retry_after_seconds {
-            response.headers_mut().insert(RETRY_AFTER, seconds.into());
-        }
-        response
-    }
-}
-
-fn push_routes(push: Arc<Push>) -> Router {
+fn push_routes(door: &Arc<Door>) -> Router {
     let mut routes = Router::new();
     for path in PUSH_PATHS {
-        let push = Arc::clone(&push);
+        let door = Arc::clone(door);
         let handler = move |request: Request<Body>| {
-            let push = Arc::clone(&push);
+            let door = Arc::clone(&door);
             async move {
                 let (head, mut body) = request.into_parts();
-                match handle(&push, &head, &mut body).await {
+                match handle(&door, &head, &mut body).await {
                     Ok(()) => StatusCode::NO_CONTENT.into_response(),
                     Err(refused) => {
-                        body::discard(&head, &mut body, BODY_BYTES_MAX).await;
+                        door.discard(&head, &mut body).await;
                         refused.into_response()
                     }
                 }
@@ -166,42 +125,19 @@ fn push_routes(push: Arc<Push>) -> Router {
     routes
 }
 
-async fn handle(push: &Push, head: &request::Parts, body: &mut Body) -> Result<(), Refused> {
-    let Some(entry) = &push.entry else {
-        return Err(Refused::new(StatusCode::NOT_FOUND, "no pipeline takes logs from this receiver"));
-    };
-    let tenant = tenant(&head.headers).map_err(Refused::bad_request)?;
+async fn handle(door: &Door, head: &request::Parts, body: &mut Body) -> Result<(), Refused> {
+    let address = door.address(head)?;
     let form = PushForm::of(head)?;
-    let read = body::read(&head.headers, body, Announced::Header, BODY_BYTES_MAX, &push.budget).await;
-    let ReadBody { bytes, mut reservation } = read.map_err(from_body)?;
-    // The reservation goes with the work, which may outlive a request whose client has left.
-    let decode = move || {
-        let request = form.decode(bytes, &mut reservation)?;
-        Ok((loki_to_otlp::translate(&request, &Default::default()), reservation))
+    // Compressed bodies may grow a lot: none is decoded on the async threads.
+    let decode = move |bytes, reservation: &mut Reservation| {
+        Ok(loki_to_otlp::translate(&form.decode(bytes, reservation)?, &Default::default()))
     };
-    let decoded = push.context.tasks.spawn_blocking("loki_push_decode", decode).await;
-    let (translated, mut reservation) =
-        decoded.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
+    let (translated, reservation) = door.decoded(head, body, 0, decode).await?;
     let mut report = translated.report;
     let items = std::mem::take(&mut report.stored);
-    push.metrics.count_refused(Signal::Logs, report.rejected_count());
+    door.count_refused(report.rejected_count());
     if items > 0 {
-        let payload = bytes::Bytes::from(translated.payload);
-        if let Err(error) = pipelines::resize(&mut reservation, payload.len() as u64) {
-            push.metrics.count_refused(Signal::Logs, items);
-            return Err(from_pipeline(&error));
-        }
-        let batch = Batch {
-            signal: Signal::Logs,
-            tenant,
-            payload,
-            items,
-            client: client(head, false),
-            reservation: Some(Arc::new(reservation)),
-        };
-        let outcome = entry.consume(batch).await;
-        push.metrics.count(Signal::Logs, items, &outcome);
-        report.merge(outcome.map_err(|error| from_pipeline(&error))?);
+        report.merge(door.deliver(address, head, translated.payload.into(), items, reservation).await?);
     }
     answer(&report)
 }
@@ -268,15 +204,6 @@ fn answer(report: &AppendReport) -> Result<(), Refused> {
     Err(Refused::bad_request(reasons.join("\n")))
 }
 
-fn from_body(error: BodyError) -> Refused {
-    match error {
-        BodyError::OutOfMemory => from_pipeline(&pipelines::refusal()),
-        BodyError::TooLarge { .. } => Refused::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
-        BodyError::Idle | BodyError::Slow => Refused::new(StatusCode::REQUEST_TIMEOUT, error.to_string()),
-        BodyError::Broken(_) => Refused::bad_request(error.to_string()),
-    }
-}
-
 fn from_compression(error: &CompressionError) -> Refused {
     let status = match error {
         CompressionError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -286,17 +213,8 @@ fn from_compression(error: &CompressionError) -> Refused {
 }
 
 /// Loki's clients send again after 429 and 5xx.
-fn from_pipeline(error: &pipelines::PipelineError) -> Refused {
-    let status = match error.kind() {
-        ErrorKind::Throttled => StatusCode::TOO_MANY_REQUESTS,
-        kind if kind.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Closed | ErrorKind::Canceled => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let hint = error.retry_after().map(|after| after.as_secs().max(1));
-    let retry_after_seconds = hint.or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(1));
-    Refused { retry_after_seconds, ..Refused::new(status, error.to_string()) }
+fn from_pipeline(error: &PipelineError) -> Refused {
+    Refused::of_pipeline(error, THROTTLED)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use pipelines::{ComponentConfig, ComponentId, ConfigDuration, ConfigError, Stabi
 use self::config::{Config, GrpcConfig, HttpConfig};
 use self::http::{Dialect, HttpSettings};
 use self::ingest::Ingest;
-use super::{ApiServer, Listener, Mount, Receiver, ReceiverContext, ReceiverFactory};
+use super::{Listener, Receiver, ReceiverContext, ReceiverFactory};
 use crate::server::auth::protect;
 use crate::server::{
     CONCURRENT_STREAMS_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT, IDLE_TIMEOUT_DEFAULT, ServeSettings,
@@ -60,16 +60,6 @@ fn create(config: &ComponentConfig<'_>, context: &ReceiverContext) -> Result<Rec
     if let Some(http) = protocols.http {
         let ingest = Arc::new(Ingest::new(config.id, "http", http.include_metadata, context));
         let settings = http_settings(&http)?;
-        // Prometheus takes OTLP metrics on its own port; one receiver can own that path.
-        if config.id.name.is_empty() {
-            const PATH: &str = "/api/v1/otlp/v1/metrics";
-            let mounted = settings.with_paths([(Signal::Metrics, PATH.to_owned())]);
-            receiver.mounts.push(Mount {
-                server: ApiServer::Prometheus,
-                paths: vec![PATH],
-                routes: http::router(&Arc::clone(&ingest), mounted),
-            });
-        }
         let listener = http_listener(http, settings, &ingest, context);
         receiver.listeners.push(listener.map_err(|error| error.under(&["protocols", "http"]))?);
     }

@@ -16,21 +16,19 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, request};
-use model::{AppendReport, ErrorKind, Signal};
-use pipelines::{Batch, ComponentConfig, ConfigError, Consumer, PipelineError, ReceiverMetrics, Stability};
-use runtime::{MemoryBudget, Reservation, Tasks};
+use model::Signal;
+use pipelines::{ComponentConfig, ConfigError, PipelineError, Stability};
+use runtime::Reservation;
 use serde::Deserialize;
 use wire::compression::{CompressionError, Encoding};
 use wire::remote_write::{MEDIA_TYPE, Version, WRITTEN_HEADERS};
 use wire::remote_write_to_otlp::{self, Translated};
 
 use super::decoding::{self, DecodeError};
-use super::{
-    ApiServer, Listener, Mount, NotSupported, Receiver, ReceiverContext, ReceiverFactory, client, tenant,
-};
-use crate::server::body::{self, Announced, BodyError};
+use super::push::{Door, Refused};
+use super::{ApiServer, Listener, Mount, NotSupported, Receiver, ReceiverContext, ReceiverFactory};
 use crate::server::{ServeSettings, router_handler};
 
 pub(super) const FACTORY: ReceiverFactory = ReceiverFactory {
@@ -42,8 +40,12 @@ pub(super) const FACTORY: ReceiverFactory = ReceiverFactory {
 
 /// Cap on a body, as sent and after decompression, bytes (`maxDecodedSize`, `decodeReadLimit`).
 const BODY_BYTES_MAX: usize = 32 << 20;
-/// Bodies above this are decoded off the async threads: about 500 series, 300 µs.
-const INLINE_BYTES_MAX: usize = 16 << 10;
+/// Bodies above this are decoded off the async threads: snappy expands at most 21 times, so about 500 series, 300 µs.
+const INLINE_BYTES_MAX: usize = 2 << 10;
+/// Bytes of OTLP that a request may become, which repeats a series' labels with each of its samples.
+const PAYLOAD_BYTES_MAX: usize = 256 << 20;
+/// Status for a tenant's own limit: senders try again after 5xx; 429 makes many of them drop the request.
+const THROTTLED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 const WRITE_PATHS: [&str; 2] = ["/api/v1/write", "/api/v1/receive"];
 
 #[derive(Default, Deserialize)]
@@ -59,12 +61,7 @@ struct Config {
 
 fn create(config: &ComponentConfig<'_>, context: &ReceiverContext) -> Result<Receiver, ConfigError> {
     let Config { endpoint, .. } = config.parse()?;
-    let door = Arc::new(Door {
-        entry: context.entries.get(Signal::Metrics).cloned(),
-        metrics: ReceiverMetrics::new(config.id, "http"),
-        budget: Arc::clone(&context.budget),
-        tasks: context.tasks.clone(),
-    });
+    let door = Arc::new(Door::new(Signal::Metrics, config.id, context, BODY_BYTES_MAX as u64, THROTTLED));
     let routes = write_routes(&door).merge(otlp::routes(&door));
     let mut receiver = Receiver::default();
     match endpoint {
@@ -83,93 +80,6 @@ fn create(config: &ComponentConfig<'_>, context: &ReceiverContext) -> Result<Rec
     Ok(receiver)
 }
 
-/// What the handlers need.
-struct Door {
-    entry: Option<Arc<dyn Consumer>>,
-    metrics: ReceiverMetrics,
-    budget: Arc<MemoryBudget>,
-    tasks: Tasks,
-}
-
-/// A refused request: a status and a text.
-#[derive(Debug)]
-struct Refused {
-    status: StatusCode,
-    message: String,
-    retry_after_seconds: Option<u64>,
-}
-
-impl Refused {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after_seconds: None }
-    }
-
-    fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, message)
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let mut response = (self.status, self.message + "\n").into_response();
-        if let Some(seconds) = self.retry_after_seconds {
-            response.headers_mut().insert(RETRY_AFTER, seconds.into());
-        }
-        response
-    }
-}
-
-impl Door {
-    /// Reads a body and runs `work` on it, away from the async threads if there is much to do. The reservation goes with
-    /// the work, which may outlive a request whose client has left.
-    async fn decoded<T: Send + 'static>(
-        &self,
-        head: &request::Parts,
-        body: &mut Body,
-        work: impl FnOnce(bytes::Bytes, &mut Reservation) -> Result<T, Refused> + Send + 'static,
-    ) -> Result<(T, Reservation), Refused> {
-        let limit = BODY_BYTES_MAX as u64;
-        let read = body::read(&head.headers, body, Announced::Header, limit, &self.budget).await;
-        let body::ReadBody { bytes, mut reservation } = read.map_err(from_body)?;
-        let is_small = bytes.len() <= INLINE_BYTES_MAX;
-        let work = move || work(bytes, &mut reservation).map(|done| (done, reservation));
-        if is_small {
-            return work();
-        }
-        let done = self.tasks.spawn_blocking("remote_write_decode", work).await;
-        done.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?
-    }
-
-    /// Sends a payload through the pipelines.
-    async fn deliver(
-        &self,
-        head: &request::Parts,
-        payload: bytes::Bytes,
-        items: u64,
-        mut reservation: Reservation,
-    ) -> Result<AppendReport, Refused> {
-        let Some(entry) = &self.entry else {
-            return Err(Refused::new(StatusCode::NOT_FOUND, "no pipeline takes metrics from this receiver"));
-        };
-        let tenant = tenant(&head.headers).map_err(Refused::bad_request)?;
-        if let Err(error) = pipelines::resize(&mut reservation, payload.len() as u64) {
-            self.metrics.count_refused(Signal::Metrics, items);
-            return Err(from_pipeline(&error));
-        }
-        let batch = Batch {
-            signal: Signal::Metrics,
-            tenant,
-            payload,
-            items,
-            client: client(head, false),
-            reservation: Some(Arc::new(reservation)),
-        };
-        let outcome = entry.consume(batch).await;
-        self.metrics.count(Signal::Metrics, items, &outcome);
-        outcome.map_err(|error| from_pipeline(&error))
-    }
-}
-
 fn write_routes(door: &Arc<Door>) -> Router {
     let mut routes = Router::new();
     for path in WRITE_PATHS {
@@ -180,7 +90,7 @@ fn write_routes(door: &Arc<Door>) -> Router {
                 let (head, mut body) = request.into_parts();
                 let answer = write(&door, &head, &mut body).await;
                 if answer.status() != StatusCode::NO_CONTENT {
-                    body::discard(&head, &mut body, BODY_BYTES_MAX as u64).await;
+                    door.discard(&head, &mut body).await;
                 }
                 answer
             }
@@ -233,20 +143,31 @@ async fn store(
     let decode = move |bytes: bytes::Bytes, reservation: &mut Reservation| {
         let plain =
             decoding::decode(Encoding::Snappy, &bytes, BODY_BYTES_MAX, reservation).map_err(from_decoding)?;
-        Ok(remote_write_to_otlp::translate(version, &plain))
+        let mut refusal = None;
+        let translated = remote_write_to_otlp::translate(version, &plain, |bytes| {
+            refusal = match bytes {
+                bytes if bytes > PAYLOAD_BYTES_MAX => Some(too_many_labels()),
+                bytes => pipelines::resize(reservation, (plain.len() + bytes) as u64)
+                    .err()
+                    .map(|error| from_pipeline(&error)),
+            };
+            refusal.is_none()
+        });
+        refusal.map_or(Ok(translated), Err)
     };
-    let (translated, reservation) = door.decoded(head, body, decode).await?;
+    let address = door.address(head)?;
+    let (translated, reservation) = door.decoded(head, body, INLINE_BYTES_MAX, decode).await?;
     // From here on a sender of version 2 is told what was written, be it nothing.
     let written = written.insert(Written::default());
     let translated = translated.map_err(|error| Refused::bad_request(error.to_string()))?;
     let Translated { payload, items, histograms, exemplars, report: mut refused } = translated;
-    door.metrics.count_refused(Signal::Metrics, refused.rejected_count());
+    door.count_refused(refused.rejected_count());
     if version == Version::V1 {
         // As in Prometheus: such series are counted and left out, and the others tell what the answer is.
         refused.rejected.retain(|rejection| rejection.reason != "invalid_labels");
     }
     if items > 0 {
-        let report = door.deliver(head, payload.into(), items, reservation).await?;
+        let report = door.deliver(address, head, payload.into(), items, reservation).await?;
         // The report does not tell samples from histograms; requests that mix them are rare.
         let lost = report.rejected_count().min(items);
         let samples = items - histograms;
@@ -284,16 +205,11 @@ fn version(headers: &HeaderMap) -> Result<Version, Refused> {
     Version::from_content_type(content_type).map_err(unsupported)
 }
 
-fn from_body(error: BodyError) -> Refused {
-    match error {
-        BodyError::OutOfMemory => from_pipeline(&pipelines::refusal()),
-        BodyError::TooLarge { .. } => Refused::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("request body exceeds the {BODY_BYTES_MAX} bytes limit"),
-        ),
-        BodyError::Idle | BodyError::Slow => Refused::new(StatusCode::REQUEST_TIMEOUT, error.to_string()),
-        BodyError::Broken(_) => Refused::bad_request(error.to_string()),
-    }
+fn too_many_labels() -> Refused {
+    Refused::bad_request(format!(
+        "the samples of the request with their labels have more than {PAYLOAD_BYTES_MAX} bytes; send fewer samples of a \
+         series at a time"
+    ))
 }
 
 fn from_decoding(error: DecodeError) -> Refused {
@@ -306,17 +222,8 @@ fn from_decoding(error: DecodeError) -> Refused {
     }
 }
 
-/// Senders try again after 5xx; 429 makes many of them drop the request.
 fn from_pipeline(error: &PipelineError) -> Refused {
-    let status = match error.kind() {
-        kind if kind.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Closed | ErrorKind::Canceled => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let hint = error.retry_after().map(|after| after.as_secs().max(1));
-    let retry_after_seconds = hint.or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(1));
-    Refused { retry_after_seconds, ..Refused::new(status, error.to_string()) }
+    Refused::of_pipeline(error, THROTTLED)
 }
 
 #[cfg(test)]

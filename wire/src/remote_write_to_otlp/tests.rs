@@ -72,7 +72,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn there_and_back(version: Version, request: &[u8]) -> (Table, Arrived, Vec<(&'static str, u64)>) {
-    let translated = translate(version, request).expect("well-formed");
+    let translated = translate(version, request, |_| true).expect("well-formed");
     let payload = Bytes::from(translated.payload);
     let checked = otlp::check(Signal::Metrics, payload.clone()).expect("well-formed OTLP");
     assert_eq!((checked.items, &checked.payload), (translated.items, &payload), "nothing was cut out");
@@ -203,4 +203,34 @@ fn series_with_bad_labels_are_refused_alone() {
         (table.labels.len(), arrived.samples.len(), refused.as_slice()),
         (1, 1, [("invalid_labels", 1)].as_slice())
     );
+}
+
+#[test]
+fn room_is_claimed_before_a_payload_grows_and_a_no_ends_it() {
+    let long = labels(&[("__name__", "up"), ("text", &"x".repeat(1000))]);
+    let samples: Vec<Sample> = (0..5000).map(|timestamp_ms| Sample { timestamp_ms, value: 0.5 }).collect();
+    let exemplars: Vec<Exemplar> = (0..100)
+        .map(|timestamp_ms| Exemplar { labels: labels(&[("trace", "a")]), value: 1.0, timestamp_ms })
+        .collect();
+    let mut request = Vec::new();
+    put_series(
+        &mut request,
+        &long,
+        SeriesParts { samples: &samples, exemplars: &exemplars, histograms: &[] },
+    );
+    put_series(
+        &mut request,
+        &labels(&[("__name__", "few")]),
+        SeriesParts { samples: &samples[..2], ..SeriesParts::default() },
+    );
+    let mut claimed = 0;
+    let whole = translate(Version::V1, &request, |bytes| {
+        claimed = bytes;
+        true
+    });
+    let whole = whole.expect("well-formed");
+    assert_eq!(whole.items, 5002);
+    assert!(whole.payload.len() > 5_000_000 && whole.payload.len() <= claimed, "{claimed}");
+    let cut = translate(Version::V1, &request, |bytes| bytes < 1_000_000).expect("well-formed");
+    assert_eq!((cut.items, cut.payload.len()), (0, 0));
 }

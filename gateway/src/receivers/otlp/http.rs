@@ -46,13 +46,6 @@ pub(super) enum Dialect {
     Loki,
 }
 
-impl HttpSettings {
-    /// The same on other paths.
-    pub(super) fn with_paths(&self, paths: impl IntoIterator<Item = (Signal, String)>) -> Self {
-        Self { paths: paths.into_iter().collect(), ..self.clone() }
-    }
-}
-
 /// The routes of those signals that a pipeline takes.
 pub(super) fn router(ingest: &Arc<Ingest>, settings: HttpSettings) -> Router {
     let settings = Arc::new(settings);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use model::{AppendReport, Signal, TenantId};
 use pipelines::{Batch, ClientMetadata, ComponentId, PipelineError, ReceiverMetrics};
 use runtime::{Reservation, Tasks};
-use wire::compression::Encoding;
+use wire::compression::{CompressionError, Encoding};
 use wire::otlp;
 
 use super::answer::Refusal;
@@ -44,6 +44,9 @@ pub(crate) enum Payload {
 
 /// Bytes of a payload from which on its check leaves the async threads: it takes about a millisecond then.
 const CHECK_INLINE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a body from which on decoding leaves the async threads, before and after.
+const DECODE_INLINE_BYTES_MAX: usize = 64 << 10;
 
 impl Ingest {
     pub(crate) fn new(
@@ -111,15 +114,23 @@ impl Ingest {
         mut reservation: Reservation,
     ) -> Result<ReadBody, Refusal> {
         let encoding = Encoding::from_name(encoding).map_err(|error| Refusal::from_compression(&error))?;
-        let body_bytes = body.len();
+        let refused = |error| match error {
+            DecodeError::NoMemory(error) => Refusal::from_pipeline(&error),
+            DecodeError::Wrong(error) => Refusal::from_compression(&error),
+        };
+        // Small bodies may grow a thousand times: only what stays small is decoded here.
+        if body.len() <= DECODE_INLINE_BYTES_MAX {
+            let room = cap.min(DECODE_INLINE_BYTES_MAX);
+            match decoding::decode(encoding, &body, room, &mut reservation) {
+                Err(DecodeError::Wrong(CompressionError::TooLarge { .. })) if room < cap => {}
+                decoded => return Ok(ReadBody { bytes: decoded.map_err(refused)?, reservation }),
+            }
+        }
         let work = move || {
             let bytes = decoding::decode(encoding, &body, cap, &mut reservation)?;
             Ok(ReadBody { bytes, reservation })
         };
-        self.off_thread(body_bytes, work).await?.map_err(|error| match error {
-            DecodeError::NoMemory(error) => Refusal::from_pipeline(&error),
-            DecodeError::Wrong(error) => Refusal::from_compression(&error),
-        })
+        self.off_thread(usize::MAX, work).await?.map_err(refused)
     }
 
     /// Runs `work` here or, if it handles many bytes, on a thread that may be busy for a while.

@@ -17,13 +17,16 @@ use runtime::Reservation;
 use wire::compression::Encoding;
 use wire::otlp;
 
-use super::{BODY_BYTES_MAX, Door, Refused, from_decoding};
+use super::{BODY_BYTES_MAX, from_decoding};
 use crate::receivers::decoding;
-use crate::server::body;
+use crate::receivers::push::{Door, Refused};
 
 pub(super) const PATH: &str = "/api/v1/otlp/v1/metrics";
 
 const JSON: &str = "application/json";
+/// Plain bodies above this are checked off the async threads.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+
 const PROTOBUF: &str = "application/x-protobuf";
 
 pub(super) fn routes(door: &Arc<Door>) -> Router {
@@ -35,7 +38,7 @@ pub(super) fn routes(door: &Arc<Door>) -> Router {
             match export(&door, &head, &mut body).await {
                 Ok(()) => StatusCode::OK.into_response(),
                 Err(refused) => {
-                    body::discard(&head, &mut body, BODY_BYTES_MAX as u64).await;
+                    door.discard(&head, &mut body).await;
                     refused.into_response() as Response
                 }
             }
@@ -72,11 +75,14 @@ async fn export(door: &Door, head: &request::Parts, body: &mut Body) -> Result<(
         let checked = protobuf.and_then(|protobuf| otlp::check(Signal::Metrics, protobuf));
         checked.map_err(|error| Refused::bad_request(error.to_string()))
     };
-    let (checked, reservation) = door.decoded(head, body, decode).await?;
+    // What is compressed may grow a thousand times.
+    let inline_bytes_max = if encoding == Encoding::Identity { INLINE_BYTES_MAX } else { 0 };
+    let address = door.address(head)?;
+    let (checked, reservation) = door.decoded(head, body, inline_bytes_max, decode).await?;
     let mut report = checked.report;
-    door.metrics.count_refused(Signal::Metrics, report.rejected_count());
+    door.count_refused(report.rejected_count());
     if checked.items > 0 {
-        report.merge(door.deliver(head, checked.payload, checked.items, reservation).await?);
+        report.merge(door.deliver(address, head, checked.payload, checked.items, reservation).await?);
     }
     let reasons = report.rejected.iter().filter(|rejection| rejection.count > 0);
     let reasons: Vec<&str> = reasons.map(|rejection| rejection.message.as_str()).collect();

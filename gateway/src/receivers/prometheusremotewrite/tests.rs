@@ -41,10 +41,14 @@ impl Consumer for Sink {
 }
 
 fn rig() -> (Arc<Sink>, Handler) {
+    rig_within(u64::MAX)
+}
+
+fn rig_within(budget_bytes: u64) -> (Arc<Sink>, Handler) {
     let sink = Arc::new(Sink::default());
     let entries =
         Entries::new(|signal| (signal == Signal::Metrics).then(|| Arc::clone(&sink) as Arc<dyn Consumer>));
-    let budget = MemoryBudget::new(u64::MAX);
+    let budget = MemoryBudget::new(budget_bytes);
     let context = ReceiverContext { entries, budget, tasks: Tasks::new(), auths: Default::default() };
     let id = ComponentId::parse("prometheusremotewrite").expect("a valid id");
     let mut receiver =
@@ -198,4 +202,26 @@ async fn otlp_is_taken_where_prometheus_takes_it() {
 #[test]
 fn versions_name_themselves() {
     assert_eq!(V2[0].1, Version::V2.content_type());
+}
+
+#[tokio::test]
+async fn labels_that_are_repeated_with_each_sample_stay_inside_the_memory_budget() {
+    // A request of 300 kB before and 40 kB after compression, and a payload of a gigabyte.
+    let long = Labels::from_pairs([("__name__", "up"), ("text", &"x".repeat(50_000))]);
+    let body = |samples: i64| {
+        let samples: Vec<_> = (0..samples).map(|timestamp_ms| Sample { timestamp_ms, value: 0.5 }).collect();
+        let mut body = Vec::new();
+        put_series(&mut body, &long, SeriesParts { samples: &samples, ..SeriesParts::default() });
+        snappy(&body)
+    };
+    let (sink, handler) = rig();
+    let (status, _, text) = send(&handler, "/api/v1/write", &[], body(20_000)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(text.contains("send fewer samples of a series at a time"), "{text}");
+    let (status, ..) = send(&handler, "/api/v1/write", &[], body(500)).await;
+    assert_eq!((status, sink.batches.lock().len()), (StatusCode::NO_CONTENT, 1));
+    let (sink, handler) = rig_within(10 << 20);
+    let (status, headers, _) = send(&handler, "/api/v1/write", &[], body(500)).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(headers.contains_key("retry-after") && sink.batches.lock().is_empty());
 }
