@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use crate::ast::Comparison;
 use crate::error::Eval;
-use crate::value::{Map, Value};
+use crate::value::{Filling, Map, Value};
 
 /// Compares two values.
 pub(crate) fn compare(a: &Value<'_>, comparison: Comparison, b: &Value<'_>) -> Eval<bool> {
@@ -75,6 +75,7 @@ fn is_equal_map(a: &Map<'_>, b: &Map<'_>) -> Eval<bool> {
     if a.0.len() != b.0.len() {
         return Ok(false);
     }
+    let b = Filling::of(b.clone());
     for (key, value) in &a.0 {
         match b.get(key) {
             Some(other) if is_equal(value, other)? => {}

@@ -61,6 +61,7 @@ fn hex_id(text: &str, len: usize, what: &str) -> Eval<Vec<u8>> {
 impl Path {
     /// Sets the value. A nil value is the caller's to leave out.
     pub(crate) fn set<'p>(&'p self, frame: &mut Frame<'p>, value: Value<'p>) -> Eval<()> {
+        value.check_size()?;
         let data = frame.data_number;
         match self.access {
             Access::Pairs(_) | Access::Cache | Access::Body | Access::Point(Point::Attributes) => {

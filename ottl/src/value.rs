@@ -4,6 +4,7 @@
 //! ([`Value::Raw`]) until somebody asks for them; what nobody asks for is copied as it came.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use wire::otlp::edit::put_key_value;
 use wire::otlp::{AnyValue, Attributes, View};
@@ -11,6 +12,12 @@ use wire::protobuf::{self, Fields};
 
 use crate::error::{Eval, RunError};
 use crate::time::Time;
+
+/// Largest value that a statement may make, bytes: many times a record, and little beside the memory of a process.
+pub(crate) const VALUE_BYTES_MAX: usize = 16 << 20;
+
+/// Entries from which on a map that grows finds its keys by hash.
+const HASHED_MIN: usize = 32;
 
 /// A value.
 #[derive(Clone, Debug)]
@@ -186,6 +193,39 @@ impl<'p> Value<'p> {
         Ok(out)
     }
 
+    /// Refuses a value that is larger than [`VALUE_BYTES_MAX`]: statements that double one could take all memory.
+    pub(crate) fn check_size(&self) -> Eval<()> {
+        let mut left = VALUE_BYTES_MAX;
+        match self.take_from(&mut left) {
+            true => Ok(()),
+            false => Err(too_large()),
+        }
+    }
+
+    /// Takes its size from `left`; `false` when that is not enough.
+    fn take_from(&self, left: &mut usize) -> bool {
+        let own = match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Raw(raw) => raw.len(),
+            Self::Messages(messages) => messages.items.iter().map(|item| item.len()).sum(),
+            _ => size_of::<Self>(),
+        };
+        if own > *left {
+            return false;
+        }
+        *left -= own;
+        match self {
+            Self::List(list) => list.iter().all(|value| value.take_from(left)),
+            Self::Map(map) => map.0.iter().all(|(key, value)| {
+                let fits = key.len() <= *left;
+                *left = left.saturating_sub(key.len());
+                fits && value.take_from(left)
+            }),
+            _ => true,
+        }
+    }
+
     /// Whether attributes can hold it.
     pub(crate) fn is_storable(&self) -> bool {
         match self {
@@ -259,5 +299,63 @@ impl<'p> Map<'p> {
         if let Some(index) = self.position(key) {
             self.0.swap_remove(index);
         }
+    }
+}
+
+/// The error of a value that is larger than [`VALUE_BYTES_MAX`].
+pub(crate) fn too_large() -> RunError {
+    RunError::new(format!(
+        "the value would have more than {VALUE_BYTES_MAX} bytes, the most that a statement may make"
+    ))
+}
+
+/// A map that takes many entries: a large one finds its keys by hash, where [`Map::put`] looks at each.
+#[derive(Default)]
+pub(crate) struct Filling<'p> {
+    map: Map<'p>,
+    /// Where each key is; empty while the map is small.
+    places: HashMap<Cow<'p, str>, usize>,
+}
+
+impl<'p> Filling<'p> {
+    pub(crate) fn of(map: Map<'p>) -> Self {
+        let mut filling = Self { map, places: HashMap::new() };
+        filling.hash_if_large();
+        filling
+    }
+
+    fn hash_if_large(&mut self) {
+        if self.places.is_empty() && self.map.0.len() >= HASHED_MIN {
+            for (place, (key, _)) in self.map.0.iter().enumerate() {
+                // Of equal keys the first is the one that counts.
+                self.places.entry(key.clone()).or_insert(place);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Value<'p>> {
+        match self.places.is_empty() {
+            true => self.map.get(key),
+            false => self.places.get(key).map(|place| &self.map.0[*place].1),
+        }
+    }
+
+    /// Sets a key, at its place or at the end.
+    pub(crate) fn put(&mut self, key: Cow<'p, str>, value: Value<'p>) {
+        if self.places.is_empty() {
+            self.map.put(key, value);
+            return self.hash_if_large();
+        }
+        match self.places.get(&key) {
+            Some(place) => self.map.0[*place].1 = value,
+            None => {
+                self.places.insert(key.clone(), self.map.0.len());
+                self.map.0.push((key, value));
+            }
+        }
+    }
+
+    pub(crate) fn finish(self) -> Map<'p> {
+        self.map
     }
 }

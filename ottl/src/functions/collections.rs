@@ -8,7 +8,7 @@ use crate::ast::Comparison;
 use crate::compare::compare;
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
-use crate::value::{Map, Value};
+use crate::value::{Filling, Value};
 
 pub(super) const TABLE: &[Function] = &[
     converter("Coalesce", &[need("values", Kind::Values)], |args, frame| {
@@ -87,7 +87,7 @@ fn position(list: &[Value<'_>], wanted: &Value<'_>) -> Eval<Option<usize>> {
 }
 
 fn slice_to_map<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
-    let mut map = Map::default();
+    let mut map = Filling::default();
     for (index, element) in args.list(0, frame)?.into_iter().enumerate() {
         let element = element.resolve()?;
         let has_path = args.is_given(1) || args.is_given(2);
@@ -123,7 +123,7 @@ fn slice_to_map<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
         };
         map.put(Cow::Owned(key), value);
     }
-    Ok(Value::Map(map))
+    Ok(Value::Map(map.finish()))
 }
 
 fn at_path<'p>(value: &Value<'p>, path: &[&str]) -> Eval<Value<'p>> {

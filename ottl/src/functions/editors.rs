@@ -7,7 +7,7 @@ use super::{Args, Function, Kind, Prepared, editor, may, need};
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
 use crate::path::Path;
-use crate::value::{Map, Value};
+use crate::value::{Filling, Map, Value};
 
 pub(super) const TABLE: &[Function] = &[
     editor("set", &[need("target", Kind::Path), need("value", Kind::Value)], set),
@@ -198,17 +198,19 @@ fn merge_maps<'p>(args: &'p Args, frame: &mut Frame<'p>) -> Eval<()> {
     let source = args.map(1, frame)?;
     let strategy = args.literal_text(2).unwrap_or_default();
     args.path(0)?.edit_map(frame, |map| {
+        let mut merged = Filling::of(std::mem::take(map));
         for (key, value) in source.0 {
-            let is_there = map.get(&key).is_some();
+            let is_there = merged.get(&key).is_some();
             let is_put = match strategy {
                 "insert" => !is_there,
                 "update" => is_there,
                 _ => true,
             };
             if is_put {
-                map.put(key, value);
+                merged.put(key, value);
             }
         }
+        *map = merged.finish();
         Ok(())
     })
 }
@@ -235,7 +237,7 @@ fn truncate_all<'p>(args: &'p Args, frame: &mut Frame<'p>) -> Eval<()> {
 fn flatten<'p>(args: &'p Args, frame: &mut Frame<'p>) -> Eval<()> {
     let prefix = args.literal_text(1).unwrap_or_default();
     let mut flat = Flat {
-        out: Map::default(),
+        out: Filling::default(),
         known: HashMap::new(),
         resolves: args.literal_bool(3).unwrap_or(false),
         depth_max: args.literal_int(2).unwrap_or(i64::MAX),
@@ -243,14 +245,14 @@ fn flatten<'p>(args: &'p Args, frame: &mut Frame<'p>) -> Eval<()> {
     args.path(0)?.edit_map(frame, |map| {
         let entries = std::mem::take(&mut map.0);
         flat.map(Map(entries), prefix, 0)?;
-        *map = flat.out;
+        *map = flat.out.finish();
         Ok(())
     })
 }
 
 /// The state of `flatten`.
 struct Flat<'p> {
-    out: Map<'p>,
+    out: Filling<'p>,
     /// How often a key came again.
     known: HashMap<String, usize>,
     resolves: bool,

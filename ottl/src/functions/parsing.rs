@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Args, Function, Kind, Prepared, converter, may, need};
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
-use crate::value::{Map, Value};
+use crate::value::{Filling, Map, Value};
 
 pub(super) const TABLE: &[Function] = &[
     converter("ParseJSON", &[need("target", Kind::Text)], |args, frame| {
@@ -157,7 +157,7 @@ fn parse_key_value<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
     if text.is_empty() {
         return Err(RunError::new("cannot parse from empty target"));
     }
-    let mut map = Map::default();
+    let mut map = Filling::default();
     let mut failures = Vec::new();
     for pair in split_quoted(&text, pair_delimiter)? {
         match pair.split_once(delimiter) {
@@ -168,7 +168,7 @@ fn parse_key_value<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
         }
     }
     match failures.is_empty() {
-        true => Ok(Value::Map(map)),
+        true => Ok(Value::Map(map.finish())),
         false => {
             Err(RunError::new(format!("failed to split pairs into key-values: {}", failures.join("; "))))
         }
@@ -259,11 +259,11 @@ fn parse_csv<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
             fields.len()
         )));
     }
-    let mut map = Map::default();
+    let mut map = Filling::default();
     for (header, field) in headers.into_iter().zip(fields) {
         map.put(Cow::Owned(header.to_owned()), Value::text(field));
     }
-    Ok(Value::Map(map))
+    Ok(Value::Map(map.finish()))
 }
 
 /// One row, whose fields may hold line breaks, quoted or not (encoding/csv of Go and parseutils.ReadCSVRow).

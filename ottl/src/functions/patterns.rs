@@ -10,7 +10,7 @@ use crate::error::{Eval, RunError};
 use crate::expression::Expr;
 use crate::frame::Frame;
 use crate::path::Path;
-use crate::value::{Map, Value};
+use crate::value::{Filling, Map, VALUE_BYTES_MAX, Value, too_large};
 
 pub(super) const TABLE: &[Function] = &[
     converter("IsMatch", &[need("target", Kind::TextLike), need("pattern", Kind::Text)], |args, frame| {
@@ -231,15 +231,23 @@ impl<'p> Replacement<'p> {
         if !pattern.is_match(text) {
             return Ok(None);
         }
-        let Some(function) = self.function else {
-            return Ok(Some(pattern.replace_all(text, &*self.text).into_owned()));
-        };
-        let mut failure = None;
+        let (mut failure, mut made) = (None, 0);
         let replaced = pattern.replace_all(text, |found: &Captures<'_>| {
+            if failure.is_some() {
+                return String::new();
+            }
             let mut expanded = String::new();
             found.expand(&self.text, &mut expanded);
-            apply(function, &expanded, self.format.as_deref(), frame).unwrap_or_else(|error| {
-                failure.get_or_insert(error);
+            let replacement = match self.function {
+                None => Ok(expanded),
+                Some(function) => apply(function, &expanded, self.format.as_deref(), frame),
+            };
+            let sized = replacement.and_then(|replacement| {
+                made += replacement.len();
+                if made > VALUE_BYTES_MAX { Err(too_large()) } else { Ok(replacement) }
+            });
+            sized.unwrap_or_else(|error| {
+                failure = Some(error);
                 String::new()
             })
         });
@@ -299,7 +307,7 @@ fn replace_all_patterns<'p>(args: &'p Args, frame: &mut Frame<'p>) -> Eval<()> {
     let replacement = Replacement::read(args, 3, frame)?;
     let pattern = regex(args, 2, frame)?;
     let mut is_changed = false;
-    let mut renamed = Map::default();
+    let mut renamed = Filling::default();
     for (key, value) in &mut map.0 {
         if of_keys {
             // As upstream, an entry whose new key cannot be made goes.
@@ -314,6 +322,6 @@ fn replace_all_patterns<'p>(args: &'p Args, frame: &mut Frame<'p>) -> Eval<()> {
             *value = Value::text(replaced);
         }
     }
-    let map = if of_keys { renamed } else { map };
+    let map = if of_keys { renamed.finish() } else { map };
     if is_changed { path.set(frame, Value::Map(map)) } else { Ok(()) }
 }

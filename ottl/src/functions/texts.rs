@@ -9,7 +9,7 @@ use crate::convert::to_hex;
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
 use crate::number_format::go_verb_v;
-use crate::value::Value;
+use crate::value::{VALUE_BYTES_MAX, Value, too_large};
 
 pub(super) const TABLE: &[Function] = &[
     converter("Concat", &[need("vals", Kind::TextLikes), need("delimiter", Kind::Text)], concat),
@@ -181,6 +181,9 @@ fn concat<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
         match arg.value(frame)?.into_text_like()? {
             Some(text) => out.push_str(&text),
             None => out.push_str("<nil>"),
+        }
+        if out.len() > VALUE_BYTES_MAX {
+            return Err(too_large());
         }
     }
     Ok(Value::text(out))

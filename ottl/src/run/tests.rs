@@ -295,3 +295,57 @@ fn a_filter_drops_what_conditions_hold_for_and_the_groups_left_empty() {
     assert!(!filtered(Context::Log, "attributes[\"i\"] == \"41\"").is_changed, "a number is not a text");
     assert!(!filtered(Context::Log, "attributes[\"nope\"] != nil").is_changed);
 }
+
+/// Runs statements over one record with this body; the payload, or why there is none.
+fn run_all(statements: &[&str], body: String) -> Result<Bytes, RunError> {
+    let texts: Vec<_> = statements.iter().map(|text| (*text).to_owned()).collect();
+    let program = Statements::new(Signal::Logs, Some(Context::Log), &texts, &[], ErrorMode::Propagate)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let mut request = request();
+    request.resource_logs[0].scope_logs[0].log_records[0].body = Some(text(&body));
+    let payload = Bytes::from(request.encode_to_vec());
+    Ok(program.run(Signal::Logs, &payload, NOW_NS, &quiet)?.payload)
+}
+
+#[test]
+fn a_map_of_a_hundred_thousand_keys_is_merged_flattened_and_compared_without_looking_at_each_for_each() {
+    // 10^10 comparisons of keys would take minutes.
+    let keys: Vec<String> = (0..100_000).map(|key| format!("\"k{key}\":{key}")).collect();
+    let body = format!("{{{}}}", keys.join(","));
+    let merge = r#"merge_maps(attributes, ParseJSON(body), "upsert")"#;
+    let payload = run_all(
+        &[
+            merge,
+            merge,
+            r#"set(attributes["nested"], ParseJSON(body))"#,
+            "flatten(attributes)",
+            r#"set(attributes["same"], true) where ParseJSON(body) == ParseJSON(body)"#,
+        ],
+        body,
+    );
+    let request = ExportLogsServiceRequest::decode(payload.expect("runs")).expect("well-formed");
+    let record = &request.resource_logs[0].scope_logs[0].log_records[0];
+    // Four plain attributes, two from the map `m`, and the keys twice.
+    assert_eq!(record.attributes.len(), 4 + 2 + 2 * 100_000 + 1);
+    let find = |key: &str| record.attributes.iter().find(|pair| pair.key == key).cloned();
+    assert_eq!(find("k99999").and_then(|pair| pair.value), find("nested.k99999").and_then(|pair| pair.value));
+    assert!(find("same").is_some());
+}
+
+#[test]
+fn statements_that_grow_a_value_or_a_payload_without_end_are_refused() {
+    let double = [r#"set(body, Concat([body, body], ""))"#; 30];
+    let error = run_all(&double, "x".repeat(100)).expect_err("a hundred gigabytes");
+    assert!(error.to_string().contains("16777216 bytes"), "{error}");
+    let long = r#"replace_pattern(body, "x", "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy")"#;
+    let error = run_all(&[long], "x".repeat(1 << 20)).expect_err("40 MiB");
+    assert!(error.to_string().contains("16777216 bytes"), "{error}");
+    let append = ["append(attributes[\"list\"], values=[body, body, body, body, body, body, body, body])"; 3];
+    let error = run_all(&append, "x".repeat(1 << 20)).expect_err("24 MiB");
+    assert!(error.to_string().contains("16777216 bytes"), "{error}");
+    let copies: Vec<String> = (0..40).map(|copy| format!("set(attributes[\"c{copy}\"], body)")).collect();
+    let copies: Vec<&str> = copies.iter().map(String::as_str).collect();
+    let error = run_all(&copies, "x".repeat(5 << 20)).expect_err("more than 32 times");
+    assert!(error.to_string().contains("the payload would grow beyond"), "{error}");
+    assert!(run_all(&copies[..20], "x".repeat(5 << 20)).is_ok());
+}

@@ -9,7 +9,7 @@ use wire::protobuf::{Fields, begin_message, put_bytes_field};
 
 use super::Outcome;
 use crate::context::Context;
-use crate::error::Eval;
+use crate::error::{Eval, RunError};
 use crate::frame::Frame;
 use crate::message::Message;
 
@@ -36,7 +36,14 @@ pub(super) struct Walk<'v, 'p, V> {
     /// How deep the visitor wants to look.
     deepest: Depth,
     drops_empty: bool,
+    /// Most that a group may become.
+    out_bytes_max: usize,
 }
+
+/// A group may become this many times as large as the payload, and [`OUTPUT_BYTES_SPARE`]: statements that copy a lot into
+/// each record could take all memory.
+const OUTPUT_RATIO_MAX: usize = 32;
+const OUTPUT_BYTES_SPARE: usize = 32 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Depth {
@@ -61,7 +68,8 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
         let deepest = wanted.map(|(_, depth)| depth).max().unwrap_or(Depth::Resource);
         let drops_empty = visitor.drops_empty();
         let frame = Frame { now_ns, ..Frame::default() };
-        let mut walk = Self { signal, visitor, frame, deepest, drops_empty };
+        let out_bytes_max = payload.len() * OUTPUT_RATIO_MAX + OUTPUT_BYTES_SPARE;
+        let mut walk = Self { signal, visitor, frame, deepest, drops_empty, out_bytes_max };
         let mut out = Vec::with_capacity(payload.len() + payload.len() / 8);
         let fates = edit_children(payload, &mut out, is_group, |_, group, out| walk.group(group, out))?;
         let is_changed = fates.any_change();
@@ -117,7 +125,7 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
         if !self.visit(Context::Log)? {
             return Ok(Fate::Removed);
         }
-        written(&self.frame.record, out)
+        written(&self.frame.record, out, self.out_bytes_max)
     }
 
     fn span(&mut self, span: &'p [u8], out: &mut Vec<u8>) -> Eval<Fate> {
@@ -128,7 +136,7 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
             }
         }
         if self.deepest < Depth::Item {
-            return written(&self.frame.record, out);
+            return written(&self.frame.record, out, self.out_bytes_max);
         }
         self.frame.record.load(span, |number| number == EVENTS)?;
         self.frame.event_index = -1;
@@ -140,7 +148,7 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
                 self.frame.event_index += 1;
                 self.frame.item.load(event, |_| false)?;
                 match self.visit(Context::SpanEvent)? {
-                    true => written(&self.frame.item, out),
+                    true => written(&self.frame.item, out, self.out_bytes_max),
                     false => Ok(Fate::Removed),
                 }
             },
@@ -164,7 +172,7 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
         }
         if number == 0 {
             // A metric without data.
-            return written(&self.frame.record, out);
+            return written(&self.frame.record, out, self.out_bytes_max);
         }
         let open = begin_message(out, number);
         let mut fates = Fates::default();
@@ -173,7 +181,7 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
             fates = edit_children(data, out, is_point, |_, point, out| {
                 self.frame.item.load(point, |_| false)?;
                 match self.visit(Context::DataPoint)? {
-                    true => written(&self.frame.item, out),
+                    true => written(&self.frame.item, out, self.out_bytes_max),
                     false => Ok(Fate::Removed),
                 }
             })?;
@@ -218,11 +226,16 @@ fn envelope(
     Ok(Fate::Replaced)
 }
 
-fn written(message: &Message<'_>, out: &mut Vec<u8>) -> Eval<Fate> {
+fn written(message: &Message<'_>, out: &mut Vec<u8>, out_bytes_max: usize) -> Eval<Fate> {
     if !message.is_changed() {
         return Ok(Fate::Kept);
     }
     message.write(out)?;
+    if out.len() > out_bytes_max {
+        return Err(RunError::new(format!(
+            "the payload would grow beyond {out_bytes_max} bytes, {OUTPUT_RATIO_MAX} times its size and a little"
+        )));
+    }
     Ok(Fate::Replaced)
 }
 
