@@ -87,13 +87,14 @@ impl Folder {
     fn write_rows<R: Rows>(&self, batch: &Batch, now_ns: i64) -> PipelineResult<()> {
         let mut partitions = Partitions::<R> { by_hour: self.by_hour, rows: BTreeMap::new() };
         R::fill(batch, now_ns, &mut partitions)?;
-        // The same batch has the same name, so that a second attempt replaces what the first one left.
+        // The same batch has the same name, so that a second attempt replaces what the first one left; equal bytes of
+        // two tenants are two batches. Every character of a tenant's id may be in a file name.
         let hash = xxh3_64(&batch.payload);
         for (start, rows) in &partitions.rows {
             let folder = self.partition(batch.signal, *start);
             let bytes = self.encode(rows, batch);
             let bytes = bytes.map_err(|error| permanent(format!("cannot write a Parquet file: {error}")))?;
-            let name = format!("{}-{hash:016x}.parquet", start.unwrap_or(0));
+            let name = format!("{}-{}-{hash:016x}.parquet", start.unwrap_or(0), batch.tenant);
             put(&folder, &name, &bytes).map_err(|error| {
                 let text = format!("cannot write {}: {error}", folder.join(&name).display());
                 PipelineError::new(ErrorKind::Unavailable, text)

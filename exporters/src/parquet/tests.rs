@@ -218,6 +218,17 @@ async fn a_second_attempt_replaces_the_file_of_the_first() {
     assert_eq!(files(folder.path()).len(), 1);
 }
 
+#[tokio::test]
+async fn equal_batches_of_two_tenants_are_two_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exporter = start(folder.path()).await;
+    for tenant in ["default", "blue"] {
+        let tenant = model::TenantId::new(tenant).expect("an id");
+        exporter.consume(Batch { tenant, ..logs(&["one"]) }).await.expect("written");
+    }
+    assert_eq!(files(folder.path()).len(), 2);
+}
+
 #[test]
 fn faulty_configs_are_refused_by_path() {
     let check = |value: Value, want: &str| {
