@@ -50,7 +50,8 @@ struct Config {
     format: Format,
     /// zstd, each message by itself; default none.
     compression: String,
-    /// Whether what is in the file stays. Default false: the file is emptied at the start; always so with `rotation`.
+    /// Whether what is in the file stays. Default false: what an earlier process left goes with the
+    /// first write; always true with `rotation`.
     append: bool,
     /// When the file is renamed and a new one begun. Default never.
     rotation: Option<RotationConfig>,

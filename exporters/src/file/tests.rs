@@ -43,8 +43,49 @@ async fn each_batch_is_a_line_of_json_on_the_disk_when_it_is_acknowledged() {
     let again = start(&path, json!({"append": true})).await;
     again.consume(logs(&["more"])).await.expect("written");
     assert_eq!(std::fs::read_to_string(&path).expect("there").lines().count(), 21);
-    start(&path, json!({})).await;
-    assert_eq!(std::fs::read_to_string(&path).expect("there"), "", "without append a start empties the file");
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_left_goes_with_the_first_write_and_not_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.json");
+    std::fs::write(&path, "left\n").expect("written");
+    // As beside a reload that is refused after its exporters started.
+    let refused = start(&path, json!({})).await;
+    refused.shutdown().await.expect("ends");
+    assert_eq!(std::fs::read_to_string(&path).expect("there"), "left\n");
+    let exporter = start(&path, json!({})).await;
+    exporter.consume(logs(&["one"])).await.expect("written");
+    let text = std::fs::read_to_string(&path).expect("there");
+    assert_eq!(text.lines().map(bodies).collect::<Vec<_>>(), [["one"]]);
+}
+
+#[tokio::test]
+async fn what_this_process_acknowledged_stays_when_a_reload_changes_the_section() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.json");
+    let old = start(&path, json!({})).await;
+    old.consume(logs(&["one"])).await.expect("written");
+    let new = start(&path, json!({"flush_interval": "2s"})).await;
+    new.consume(logs(&["two"])).await.expect("written");
+    old.consume(logs(&["three"])).await.expect("written");
+    let text = std::fs::read_to_string(&path).expect("there");
+    assert_eq!(text.lines().map(bodies).collect::<Vec<_>>(), [["one"], ["two"], ["three"]]);
+}
+
+#[tokio::test]
+async fn a_file_that_went_away_is_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.json");
+    let exporter = start(&path, json!({"rotation": {"max_megabytes": 1}})).await;
+    let line = "x".repeat(700_000);
+    exporter.consume(logs(&[&line])).await.expect("written");
+    // As after a rename whose following open failed.
+    std::fs::remove_file(&path).expect("there");
+    for _ in 0..2 {
+        exporter.consume(logs(&[&line])).await.expect("written");
+    }
+    assert_eq!(std::fs::read_to_string(&path).expect("there").lines().count(), 1);
 }
 
 #[tokio::test]

@@ -2,11 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use model::{ErrorKind, Signal};
+use parking_lot::Mutex;
 use pipelines::{PipelineError, PipelineResult};
 use runtime::Clock;
 use tokio::sync::{mpsc, oneshot};
@@ -24,12 +27,26 @@ pub(super) struct Job {
     pub(super) done: oneshot::Sender<PipelineResult<()>>,
 }
 
+/// Files that writers of this process write to, by path. A reload lets an old and a new one write to the same file for
+/// a while.
+static PLACES: LazyLock<Mutex<HashMap<PathBuf, Arc<Mutex<Place>>>>> = LazyLock::new(Mutex::default);
+
+/// A path that this process writes to; held while it is written.
+#[derive(Default)]
+struct Place {
+    /// Whether this process wrote to it. What was there before goes with the first write, unless it is to be kept: not
+    /// at the start, which a reload that is refused later comes to as well, and not twice, for what this process
+    /// acknowledged stays.
+    is_begun: bool,
+}
+
 pub(super) struct Writer {
     path: PathBuf,
     format: Format,
     is_compressed: bool,
+    keeps: bool,
+    place: Arc<Mutex<Place>>,
     file: File,
-    bytes: u64,
     rotation: Option<Rotation>,
     clock: Arc<dyn Clock>,
 }
@@ -44,19 +61,15 @@ impl Writer {
         if let Some(folder) = folder.filter(|_| config.create_directory) {
             std::fs::create_dir_all(folder)?;
         }
-        let keeps = config.append || config.rotation.is_some();
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        if !keeps {
-            file.set_len(0)?;
-        }
-        sync_folder(&path)?;
-        let bytes = file.metadata()?.len();
+        let file = open(&path)?;
+        let place = Arc::clone(PLACES.lock().entry(std::path::absolute(&path)?).or_default());
         Ok(Self {
             path,
             format: config.format,
             is_compressed: config.compression == "zstd",
+            keeps: config.append || config.rotation.is_some(),
+            place,
             file,
-            bytes,
             rotation: config.rotation.clone().map(Rotation::new),
             clock,
         })
@@ -111,28 +124,50 @@ impl Writer {
 
     /// Appends and syncs; after an error the file is as before.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let place = Arc::clone(&self.place);
+        let mut place = place.lock();
+        let mut len = self.len()?;
+        if !place.is_begun && !self.keeps {
+            self.file.set_len(0)?;
+            len = 0;
+        }
         let now_ms = self.clock.now_ms();
         if let Some(rotation) = &self.rotation
-            && self.bytes > 0
-            && rotation.is_due(self.bytes, bytes.len() as u64)
+            && len > 0
+            && rotation.is_due(len, bytes.len() as u64)
         {
             rotation.rename(&self.path, now_ms)?;
-            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-            self.bytes = self.file.metadata()?.len();
-            sync_folder(&self.path)?;
+            self.file = open(&self.path)?;
+            len = 0;
             rotation.clean_up(&self.path, now_ms);
         }
         let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
         match written {
-            Ok(()) => self.bytes += bytes.len() as u64,
+            Ok(()) => place.is_begun = true,
             // Half a line would spoil the next one. What cannot be cut is at least behind a whole file.
-            Err(_) => drop(self.file.set_len(self.bytes)),
+            Err(_) => drop(self.file.set_len(len)),
         }
         written
     }
+
+    /// The length of what is under the path. That is another file when somebody renamed the one that was written so
+    /// far: another writer, another program, or a rotation whose file could not be opened.
+    fn len(&mut self) -> io::Result<u64> {
+        let own = self.file.metadata()?;
+        let is_there = std::fs::metadata(&self.path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino()));
+        if is_there {
+            return Ok(own.len());
+        }
+        self.file = open(&self.path)?;
+        Ok(self.file.metadata()?.len())
+    }
 }
 
-fn sync_folder(path: &std::path::Path) -> io::Result<()> {
+/// Opens the file to append, durably there.
+fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(std::path::Path::new(".")))?.sync_all()
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(file)
 }
