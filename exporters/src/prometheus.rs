@@ -55,6 +55,8 @@ struct Config {
     send_timestamps: bool,
     /// How long a series without a new value stays. Default 5m.
     metric_expiration: ConfigDuration,
+    /// Series that the page holds at most; points of further ones are refused. Default 200000.
+    max_series: usize,
     /// Whether names get unit and type suffixes. Default true.
     add_metric_suffixes: bool,
     /// Whether all resource attributes become labels. Default off.
@@ -83,6 +85,7 @@ impl Default for Config {
             const_labels: BTreeMap::new(),
             send_timestamps: false,
             metric_expiration: ConfigDuration::from_secs(300),
+            max_series: 200_000,
             add_metric_suffixes: true,
             resource_to_telemetry_conversion: Switch::default(),
             enable_open_metrics: false,
@@ -101,6 +104,9 @@ impl Config {
         if port.parse::<u16>().is_err() {
             let message = format!("{:?}: want host:port to listen on", self.endpoint);
             return Err(ConfigError::at("endpoint", message));
+        }
+        if self.max_series == 0 {
+            return Err(ConfigError::at("max_series", "must be greater than zero"));
         }
         unsupported(&[
             ("enable_open_metrics", self.enable_open_metrics),
@@ -133,7 +139,10 @@ fn create(
     let config: Config = config.parse()?;
     config.validate()?;
     let shared = Shared {
-        state: Mutex::new(State { translator: Translator::new(config.translation()), page: Page::default() }),
+        state: Mutex::new(State {
+            translator: Translator::new(config.translation()),
+            page: Page::new(config.max_series),
+        }),
         expiration_ms: i64::try_from(config.metric_expiration.0.as_millis()).unwrap_or(i64::MAX),
         send_timestamps: config.send_timestamps,
         clock: Arc::clone(&context.clock),
@@ -179,6 +188,7 @@ impl Shared {
     fn take(&self, payload: &[u8]) -> PipelineResult<AppendReport> {
         let now_ms = self.clock.now_ms();
         let State { translator, page } = &mut *self.state.lock();
+        page.expire_when_due(now_ms, self.expiration_ms);
         let mut values = Values::default();
         let mut report = translator.translate(payload, page, &mut values)?;
         let natives = values.natives.min(report.stored);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use model::{Exemplar, Labels, MetricMetadata, MetricType, NativeHistogram, is_stale_nan};
 use pipelines::PipelineError;
 use smallvec::SmallVec;
@@ -14,12 +14,14 @@ use wire::remote_write::family_of;
 type SeriesNumber = u32;
 
 /// Series and what is known about their families.
-#[derive(Default)]
 pub(super) struct Page {
     runs: HashMap<SeriesKey, SmallVec<[SeriesNumber; 2]>>,
     numbers: HashMap<Labels, SeriesNumber>,
     series: Vec<Series>,
     families: BTreeMap<String, MetricMetadata>,
+    series_max: usize,
+    /// When series were last looked through for those that have expired, ms.
+    looked_ms: i64,
 }
 
 struct Series {
@@ -67,6 +69,14 @@ impl SeriesResolver for Page {
         key: SeriesKey,
         series: &[Labels],
     ) -> Result<Resolved<'_, SeriesNumber>, PipelineError> {
+        let new = series.iter().filter(|labels| !self.numbers.contains_key(*labels)).count();
+        if self.series.len() + new > self.series_max {
+            let message = format!(
+                "the page holds {} series, max_series of the exporter allows no more",
+                self.series_max
+            );
+            return Ok(Resolved::Refused { reason: "max_series", message });
+        }
         let mut run = SmallVec::with_capacity(series.len());
         for labels in series {
             let next = SeriesNumber::try_from(self.series.len()).expect("memory holds fewer series");
@@ -87,6 +97,26 @@ impl SeriesResolver for Page {
 }
 
 impl Page {
+    pub(super) fn new(series_max: usize) -> Self {
+        Self {
+            runs: HashMap::new(),
+            numbers: HashMap::new(),
+            series: Vec::new(),
+            families: BTreeMap::new(),
+            series_max,
+            looked_ms: i64::MIN,
+        }
+    }
+
+    /// Forgets series that have expired, for pages that nobody scrapes: a few times in the life of a series, as every
+    /// series is looked at.
+    pub(super) fn expire_when_due(&mut self, now_ms: i64, expiration_ms: i64) {
+        if now_ms.saturating_sub(self.looked_ms) >= expiration_ms / 4 {
+            self.looked_ms = now_ms;
+            self.expire(now_ms.saturating_sub(expiration_ms));
+        }
+    }
+
     /// Takes the values of a batch; of each series the newest counts.
     pub(super) fn put(&mut self, values: Values, now_ms: i64) {
         for (number, timestamp_ms, value) in values.list {
@@ -111,13 +141,19 @@ impl Page {
             let number = SeriesNumber::try_from(number).expect("fewer than before");
             self.numbers.insert(series.labels.clone(), number);
         }
+        let mut families = std::mem::take(&mut self.families);
+        let left: HashSet<&str> =
+            self.series.iter().map(|series| family(&families, &series.labels)).collect();
+        let left: HashSet<String> = left.into_iter().map(str::to_owned).collect();
+        families.retain(|name, _| left.contains(name));
+        self.families = families;
     }
 
     /// The page: families by name, series in the order in which they came.
     pub(super) fn render(&self, with_times: bool) -> String {
         let mut by_family: BTreeMap<&str, Vec<&Series>> = BTreeMap::new();
         for series in self.series.iter().filter(|series| series.last.is_some()) {
-            by_family.entry(self.family(&series.labels)).or_default().push(series);
+            by_family.entry(family(&self.families, &series.labels)).or_default().push(series);
         }
         let unknown =
             MetricMetadata { metric_type: MetricType::Unknown, help: String::new(), unit: String::new() };
@@ -131,17 +167,17 @@ impl Page {
         }
         out
     }
+}
 
-    /// The family of a series: its name, or for parts of a histogram or summary the name without its suffix.
-    fn family<'a>(&self, labels: &'a Labels) -> &'a str {
-        let name = labels.metric_name().unwrap_or_default();
-        if self.families.contains_key(name) {
-            return name;
-        }
-        let Some((stem, _)) = name.rsplit_once('_') else { return name };
-        match self.families.get(stem) {
-            Some(known) if family_of(labels, known.metric_type) == stem => stem,
-            _ => name,
-        }
+/// The family of a series: its name, or for parts of a histogram or summary the name without its suffix.
+fn family<'a>(families: &BTreeMap<String, MetricMetadata>, labels: &'a Labels) -> &'a str {
+    let name = labels.metric_name().unwrap_or_default();
+    if families.contains_key(name) {
+        return name;
+    }
+    let Some((stem, _)) = name.rsplit_once('_') else { return name };
+    match families.get(stem) {
+        Some(known) if family_of(labels, known.metric_type) == stem => stem,
+        _ => name,
     }
 }

@@ -99,6 +99,21 @@ async fn a_series_without_new_values_leaves_the_page() {
     exporter.shutdown().await.expect("ends");
 }
 
+#[tokio::test]
+async fn series_above_the_limit_are_refused_until_others_have_expired_even_if_nobody_scrapes() {
+    let clock = Arc::new(ManualClock::at_ns(0));
+    let context = ExporterContext { clock: Arc::clone(&clock) as _, ..context() };
+    let (exporter, url) = start(json!({"metric_expiration": "1m", "max_series": 2}), &context).await;
+    let three = exporter.consume(gauge(&[("a", 1, 1.0), ("b", 1, 1.0), ("c", 1, 1.0)])).await.expect("taken");
+    assert_eq!((three.stored, three.rejected_count()), (2, 1));
+    assert!(three.rejected[0].message.contains("max_series"), "{}", three.rejected[0].message);
+    clock.set_ns(61_000_000_000);
+    let later = exporter.consume(gauge(&[("c", 2, 1.0)])).await.expect("taken");
+    assert_eq!((later.stored, later.rejected_count()), (1, 0));
+    assert!(scrape(&url).await.contains("n=\"c\""));
+    exporter.shutdown().await.expect("ends");
+}
+
 #[test]
 fn faulty_configs_are_refused_by_path() {
     let check = |value: Value, want: &str| {
