@@ -13,8 +13,10 @@ mod error;
 mod extensions;
 mod fan_out;
 mod graph;
+mod off_thread;
 mod processors;
 mod sending;
+mod settled;
 mod telemetry;
 #[cfg(test)]
 mod testing;

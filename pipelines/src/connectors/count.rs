@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use ottl::{Conditions, Context, ErrorMode, Paths, RunError};
-use runtime::Clock;
+use runtime::{Clock, Tasks};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use wire::otlp::edit::put_key_value;
@@ -18,6 +18,7 @@ use wire::protobuf::{begin_message, put_bytes_field, put_fixed64_field, put_mess
 
 use crate::attributes::encoded;
 use crate::connectors::{ConnectorFactory, Outputs};
+use crate::off_thread::off_thread;
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineError, PipelineResult, ProcessorContext, Stability,
 };
@@ -130,7 +131,8 @@ fn create(
         };
         of == signal
     });
-    Ok(Arc::new(Count { counts, clock: Arc::clone(&context.clock), next: outputs.all() }))
+    let counting = Counting { counts, clock: Arc::clone(&context.clock) };
+    Ok(Arc::new(Count { counting: Arc::new(counting), tasks: context.tasks.clone(), next: outputs.all() }))
 }
 
 fn counted(context: Context, name: String, metric: &MetricConfig) -> Result<Counted, ConfigError> {
@@ -167,9 +169,14 @@ fn names_its_context(context: Context, text: &str) -> bool {
 }
 
 struct Count {
+    counting: Arc<Counting>,
+    tasks: Tasks,
+    next: Arc<dyn Consumer>,
+}
+
+struct Counting {
     counts: Vec<Counted>,
     clock: Arc<dyn Clock>,
-    next: Arc<dyn Consumer>,
 }
 
 /// The counts of one resource.
@@ -198,7 +205,7 @@ impl Counts {
     }
 }
 
-impl Count {
+impl Counting {
     fn count(&self, batch: &Batch) -> Result<(Bytes, u64), RunError> {
         let now_ns = self.clock.now_ns();
         let mut all: Vec<Counts> = Vec::new();
@@ -269,11 +276,16 @@ impl Count {
             });
         });
     }
+}
 
+impl Count {
     async fn pass_on(&self, batch: Batch) -> PipelineResult<AppendReport> {
-        let (payload, items) = self
-            .count(&batch)
-            .map_err(|error| PipelineError::new(error.kind(), format!("count connector: {error}")))?;
+        let (counting, counted) = (Arc::clone(&self.counting), batch.clone());
+        let work = move || {
+            let counts = counting.count(&counted);
+            counts.map_err(|error| PipelineError::new(error.kind(), format!("count connector: {error}")))
+        };
+        let (payload, items) = off_thread(&self.tasks, batch.payload.len(), "count connector", work).await?;
         if items > 0 {
             let counts = Batch { signal: Signal::Metrics, payload, items, ..batch.clone() };
             self.next.consume(counts).await?;

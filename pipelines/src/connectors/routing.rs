@@ -1,7 +1,9 @@
 //! `routing`: sends records to pipelines by OTTL conditions.
 //!
 //! The table is asked row by row: what a row matches goes to its pipelines and to no later row (unless it is copied),
-//! the rest to `default_pipelines`. Config and semantics: connector/routingconnector of the collector's contrib
+//! the rest to `default_pipelines`. Parts are delivered side by side, each whatever becomes of the others: a part that is
+//! refused for good is told as refused items, and of one that is to come again only the missing parts are delivered
+//! (SETTLED-1). Config and semantics: connector/routingconnector of the collector's contrib
 //! repository; its `request` context and the `action` of newer versions are refused by name.
 
 use std::sync::Arc;
@@ -10,13 +12,15 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use ottl::{Conditions, Context, Filter, Paths, RunError};
-use runtime::Clock;
+use runtime::{Clock, Tasks};
 use serde::Deserialize;
 use wire::otlp::item_count;
 
 use crate::connectors::{ConnectorFactory, Outputs, SAME_SIGNAL};
 use crate::fan_out::FanOut;
+use crate::off_thread::off_thread;
 use crate::processors::{FailureLog, Mode};
+use crate::settled::{Outcomes, key};
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineError, PipelineId, PipelineResult,
     ProcessorContext, Stability,
@@ -50,11 +54,10 @@ struct RowConfig {
     pipelines: Vec<String>,
 }
 
-/// A row that is settled.
+/// The conditions of a row.
 struct Row {
     matched: Filter,
     rest: Filter,
-    to: Arc<dyn Consumer>,
 }
 
 /// The condition of a row, out of its statement.
@@ -124,7 +127,7 @@ fn create(
         return Err(ConfigError::at("table", "invalid routing table: the routing table is empty"));
     }
     let mode = config.error_mode.map_or(ottl::ErrorMode::Propagate, |mode| mode.0);
-    let mut rows = Vec::with_capacity(config.table.len());
+    let (mut rows, mut ways) = (Vec::with_capacity(config.table.len()), Vec::new());
     for (index, row) in config.table.iter().enumerate() {
         let at = |message: String| ConfigError::at(&format!("table[{index}]"), message);
         if row.pipelines.is_empty() {
@@ -137,68 +140,114 @@ fn create(
         rows.push(Row {
             matched: Filter::keeping(vec![conditions()?]),
             rest: Filter::dropping(vec![conditions()?]),
-            to: pipelines(&row.pipelines, &outputs).map_err(at)?,
         });
+        ways.push(pipelines(&row.pipelines, &outputs).map_err(at)?);
     }
-    let default = match config.default_pipelines.is_empty() {
-        true => None,
-        false => {
-            let default = pipelines(&config.default_pipelines, &outputs);
-            Some(default.map_err(|message| ConfigError::at("default_pipelines", message))?)
-        }
-    };
-    Ok(Arc::new(Routing { rows, default, log, clock: Arc::clone(&context_of.clock) }))
+    let has_default = !config.default_pipelines.is_empty();
+    if has_default {
+        let default = pipelines(&config.default_pipelines, &outputs);
+        ways.push(default.map_err(|message| ConfigError::at("default_pipelines", message))?);
+    }
+    let table = Table { rows, has_default, log, clock: Arc::clone(&context_of.clock) };
+    let (tasks, outcomes) = (context_of.tasks.clone(), Outcomes::default());
+    Ok(Arc::new(Routing { table: Arc::new(table), ways, tasks, outcomes }))
 }
 
 struct Routing {
+    table: Arc<Table>,
+    /// Where each row leads, and behind them the default.
+    ways: Vec<Arc<dyn Consumer>>,
+    tasks: Tasks,
+    outcomes: Outcomes,
+}
+
+struct Table {
     rows: Vec<Row>,
-    default: Option<Arc<dyn Consumer>>,
+    has_default: bool,
     log: FailureLog,
     clock: Arc<dyn Clock>,
 }
 
-/// A payload and where it goes.
-type Part<'a> = (&'a Arc<dyn Consumer>, Bytes);
+/// What goes one way.
+struct Routed {
+    /// Index of the way.
+    way: usize,
+    payload: Bytes,
+    items: u64,
+}
 
-impl Routing {
+impl Table {
     /// What goes where.
-    fn parts(&self, batch: &Batch) -> Result<Vec<Part<'_>>, RunError> {
+    fn parts(&self, batch: &Batch) -> Result<Vec<Routed>, RunError> {
         let now_ns = self.clock.now_ns();
         let log = |text: &str, error: &RunError| self.log.hear(now_ns, text, error);
+        let routed = |way, payload: Bytes| -> Result<Routed, RunError> {
+            let items = item_count(batch.signal, &payload)?;
+            Ok(Routed { way, payload, items })
+        };
         let mut parts = Vec::new();
         let mut rest = batch.payload.clone();
-        for row in &self.rows {
+        for (way, row) in self.rows.iter().enumerate() {
             let matched = row.matched.run(batch.signal, &rest, now_ns, &log)?.payload;
             if matched.is_empty() {
                 continue;
             }
-            parts.push((&row.to, matched));
+            parts.push(routed(way, matched)?);
             rest = row.rest.run(batch.signal, &rest, now_ns, &log)?.payload;
             if rest.is_empty() {
                 return Ok(parts);
             }
         }
-        if !rest.is_empty() {
-            parts.extend(self.default.as_ref().map(|default| (default, rest)));
+        if !rest.is_empty() && self.has_default {
+            parts.push(routed(self.rows.len(), rest)?);
         }
         Ok(parts)
     }
+}
 
+impl Routing {
     async fn route(&self, batch: Batch) -> PipelineResult<AppendReport> {
-        let parts = self
-            .parts(&batch)
-            .map_err(|error| PipelineError::new(error.kind(), format!("routing connector: {error}")))?;
-        let mut report = AppendReport::default();
-        let mut sent = 0;
-        for (to, payload) in parts {
-            let items = item_count(batch.signal, &payload)?;
-            sent += items;
-            report.merge(to.consume(Batch { payload, items, ..batch.clone() }).await?);
-        }
+        let (table, whole) = (Arc::clone(&self.table), batch.clone());
+        let work = move || {
+            let parts = table.parts(&whole);
+            parts.map_err(|error| PipelineError::new(error.kind(), format!("routing connector: {error}")))
+        };
+        let parts = off_thread(&self.tasks, batch.payload.len(), "routing connector", work).await?;
+        let deliveries = parts.iter().map(|part| {
+            let (payload, items) = (part.payload.clone(), part.items);
+            (&*self.ways[part.way], Batch { payload, items, ..batch.clone() })
+        });
+        let settled = self.outcomes.deliver(|| key_of(&batch, &parts), deliveries.collect()).await?;
+        let sent = parts.iter().map(|part| part.items).sum();
         // What matched nothing and has no default is dealt with by dropping it.
-        report.stored += batch.items.saturating_sub(sent);
-        Ok(report)
+        let mut report = AppendReport { stored: batch.items.saturating_sub(sent), rejected: Vec::new() };
+        let mut refusal = None;
+        for (part, outcome) in parts.iter().zip(settled) {
+            match outcome {
+                Ok(taken) => report.merge(taken),
+                // The other parts have arrived, so that sending all of it again would double them.
+                Err(error) => {
+                    report.reject("refused_by_pipeline", part.items, || error.to_string());
+                    refusal = Some(error);
+                }
+            }
+        }
+        match refusal {
+            Some(error) if report.stored == 0 => Err(error),
+            _ => Ok(report),
+        }
     }
+}
+
+/// What tells a batch with these parts apart: a condition may ask for the time, so that the same batch can fall into
+/// other parts later.
+fn key_of(batch: &Batch, parts: &[Routed]) -> u128 {
+    let mut hash = key(batch);
+    for part in parts {
+        hash.update(&part.way.to_le_bytes());
+        hash.update(&part.payload);
+    }
+    hash.digest128()
 }
 
 impl Consumer for Routing {

@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use model::{AppendReport, ErrorKind, Rejection};
 
-use super::{FanOut, REMEMBERED_MAX};
+use super::FanOut;
+use crate::settled::{REMEMBERED_MAX, RETRY_WINDOW};
 use crate::testing::{Destination, batch, invalid, unavailable};
-use crate::{Consumer, PipelineResult};
+use crate::{Batch, ClientMetadata, Consumer, PipelineResult};
 
 fn over(destinations: &[&Arc<Destination>]) -> Arc<dyn Consumer> {
     FanOut::over(
@@ -97,4 +98,31 @@ async fn the_memory_of_partial_deliveries_is_bounded() {
     fan_out.consume(batch("0", 1)).await.expect("back");
     fan_out.consume(batch("1", 1)).await.expect("back");
     assert_eq!(good.payloads(), ["0"], "the oldest was forgotten, the next was not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_bytes_that_come_after_the_time_of_retries_reach_every_destination() {
+    let good = Destination::new();
+    let away = Destination::answering([Err(unavailable()), Err(unavailable())]);
+    let fan_out = over(&[&good, &away]);
+    fan_out.consume(batch("a", 1)).await.expect_err("one is away");
+    // Within the longest interval of the collector's retries, and again after the failure of the retry.
+    tokio::time::advance(Duration::from_secs(45)).await;
+    fan_out.consume(batch("a", 1)).await.expect_err("still away");
+    assert_eq!(good.payloads().len(), 1);
+    tokio::time::advance(RETRY_WINDOW + Duration::from_secs(1)).await;
+    fan_out.consume(batch("a", 1)).await.expect("a new event that looks the same");
+    assert_eq!(good.payloads().len(), 2);
+}
+
+#[tokio::test]
+async fn equal_bytes_of_another_sender_are_not_taken_for_a_retry() {
+    let good = Destination::new();
+    let away = Destination::answering([Err(unavailable())]);
+    let fan_out = over(&[&good, &away]);
+    fan_out.consume(batch("a", 1)).await.expect_err("one is away");
+    let client =
+        Arc::new(ClientMetadata { address: Some("10.0.0.2".to_owned()), ..ClientMetadata::default() });
+    fan_out.consume(Batch { client, ..batch("a", 1) }).await.expect("all there");
+    assert_eq!(good.payloads().len(), 2);
 }

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use metrics::{Counter, counter};
 use model::{AppendReport, Signal};
 use ottl::{Conditions, Context, Filter, Paths, RunError};
-use runtime::Clock;
+use runtime::{Clock, Tasks};
 use serde::Deserialize;
 use wire::DecodeError;
 use wire::otlp::edit::{Fate, edit_records};
@@ -21,6 +21,7 @@ use wire::otlp::item_count;
 use super::hand_on::refused;
 use super::matching::Selection;
 use super::ottl_programs::{FailureLog, Group, Groups, MIXED, Mode, at};
+use crate::off_thread::off_thread;
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
     ProcessorFactory, Stability,
@@ -199,24 +200,33 @@ fn create(
         Signal::Traces => "spans",
     };
     let name = format!("otelcol_processor_filter_{what}_filtered");
-    Ok(Arc::new(FilterProcessor {
+    let running = Running {
         program: config.program(signal)?,
-        filtered: counter!(name, "processor" => id.to_string()),
         log: FailureLog::new(id),
         clock: Arc::clone(&context.clock),
+    };
+    Ok(Arc::new(FilterProcessor {
+        running: Arc::new(running),
+        filtered: counter!(name, "processor" => id.to_string()),
+        tasks: context.tasks.clone(),
         next,
     }))
 }
 
 struct FilterProcessor {
-    program: Program,
+    running: Arc<Running>,
     filtered: Counter,
-    log: FailureLog,
-    clock: Arc<dyn Clock>,
+    tasks: Tasks,
     next: Arc<dyn Consumer>,
 }
 
-impl FilterProcessor {
+struct Running {
+    program: Program,
+    log: FailureLog,
+    clock: Arc<dyn Clock>,
+}
+
+impl Running {
     fn run(&self, batch: &Batch) -> Result<Bytes, RunError> {
         match &self.program {
             Program::Nothing => Ok(batch.payload.clone()),
@@ -240,9 +250,13 @@ impl FilterProcessor {
             .map_err(RunError::from),
         }
     }
+}
 
+impl FilterProcessor {
     async fn pass_on(&self, mut batch: Batch) -> PipelineResult<AppendReport> {
-        let payload = self.run(&batch).map_err(|error| refused("filter", error.kind(), &error))?;
+        let (running, whole) = (Arc::clone(&self.running), batch.clone());
+        let work = move || running.run(&whole).map_err(|error| refused("filter", error.kind(), &error));
+        let payload = off_thread(&self.tasks, batch.payload.len(), "filter processor", work).await?;
         if payload.as_ptr() == batch.payload.as_ptr() && payload.len() == batch.payload.len() {
             return self.next.consume(batch).await;
         }

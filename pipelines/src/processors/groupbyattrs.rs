@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hashbrown::HashMap;
 use model::{AppendReport, Signal};
+use runtime::Tasks;
 use serde::Deserialize;
 use wire::DecodeError;
 use wire::otlp::edit::{
@@ -19,7 +20,7 @@ use wire::otlp::edit::{
 use wire::otlp::{KeyValue, View};
 use wire::protobuf::{Fields, begin_message, put_bytes_field};
 
-use super::hand_on::{hand_on, refused};
+use super::hand_on::{edit_and_hand_on, refused};
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
     ProcessorFactory, Stability,
@@ -38,7 +39,7 @@ struct Config {
 fn create(
     config: &ComponentConfig<'_>,
     _signal: Signal,
-    _context: &ProcessorContext,
+    context: &ProcessorContext,
     next: Arc<dyn Consumer>,
 ) -> Result<Arc<dyn Processor>, ConfigError> {
     let config: Config = config.parse()?;
@@ -49,19 +50,22 @@ fn create(
             keys.push(key);
         }
     }
-    Ok(Arc::new(GroupByAttrs { keys, next }))
+    Ok(Arc::new(GroupByAttrs { keys: keys.into(), tasks: context.tasks.clone(), next }))
 }
 
 struct GroupByAttrs {
-    keys: Vec<String>,
+    keys: Arc<[String]>,
+    tasks: Tasks,
     next: Arc<dyn Consumer>,
 }
 
 impl Consumer for GroupByAttrs {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        let edited = Grouping::of(batch.signal, &batch.payload, &self.keys);
-        let edited = edited.map_err(|error| refused("groupbyattrs", error.kind(), &error));
-        hand_on(&*self.next, batch, edited)
+        let keys = Arc::clone(&self.keys);
+        edit_and_hand_on(&*self.next, &self.tasks, "groupbyattrs processor", batch, move |batch| {
+            let grouped = Grouping::of(batch.signal, &batch.payload, &keys);
+            grouped.map_err(|error| refused("groupbyattrs", error.kind(), &error))
+        })
     }
 }
 

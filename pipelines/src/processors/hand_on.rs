@@ -1,5 +1,5 @@
-//! How a processor that edits payloads ends: the edited batch goes to the next consumer, a payload that it cannot read is
-//! refused in its name.
+//! How an edit ends that is the same for many processors: the edited batch goes to the next consumer, a payload that it
+//! cannot read is refused in its name.
 
 use std::fmt::Display;
 use std::future::ready;
@@ -7,7 +7,9 @@ use std::future::ready;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use model::{AppendReport, ErrorKind};
+use runtime::Tasks;
 
+use crate::off_thread::{INLINE_BYTES_MAX, off_thread};
 use crate::{Batch, Consumer, PipelineError, PipelineResult};
 
 /// `next` with the edited payload, or the refusal.
@@ -23,6 +25,25 @@ pub(super) fn hand_on(
         }
         Err(error) => Box::pin(ready(Err(error))),
     }
+}
+
+/// The same for edits that take long on large payloads, which leave the async threads for them.
+pub(super) fn edit_and_hand_on<'a>(
+    next: &'a dyn Consumer,
+    tasks: &'a Tasks,
+    name: &'static str,
+    mut batch: Batch,
+    edit: impl FnOnce(&Batch) -> PipelineResult<Bytes> + Send + 'static,
+) -> BoxFuture<'a, PipelineResult<AppendReport>> {
+    if batch.payload.len() <= INLINE_BYTES_MAX {
+        let edited = edit(&batch);
+        return hand_on(next, batch, edited);
+    }
+    Box::pin(async move {
+        let copy = batch.clone();
+        batch.payload = off_thread(tasks, batch.payload.len(), name, move || edit(&copy)).await?;
+        next.consume(batch).await
+    })
 }
 
 /// The error of `processor`.

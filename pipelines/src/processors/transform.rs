@@ -9,10 +9,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use ottl::{RunError, Statements};
-use runtime::Clock;
+use runtime::{Clock, Tasks};
 use serde::Deserialize;
 
-use super::hand_on::{hand_on, refused};
+use super::hand_on::{edit_and_hand_on, refused};
 use super::ottl_programs::{FailureLog, Group, Groups, Mode, at};
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
@@ -77,17 +77,23 @@ fn create(
         config.programs(other)?;
     }
     let programs = config.programs(signal)?;
-    Ok(Arc::new(Transform { programs, log, clock: Arc::clone(&context.clock), next }))
+    let programs = Programs { programs, log, clock: Arc::clone(&context.clock) };
+    Ok(Arc::new(Transform { programs: Arc::new(programs), tasks: context.tasks.clone(), next }))
 }
 
 struct Transform {
-    programs: Vec<Statements>,
-    log: FailureLog,
-    clock: Arc<dyn Clock>,
+    programs: Arc<Programs>,
+    tasks: Tasks,
     next: Arc<dyn Consumer>,
 }
 
-impl Transform {
+struct Programs {
+    programs: Vec<Statements>,
+    log: FailureLog,
+    clock: Arc<dyn Clock>,
+}
+
+impl Programs {
     fn run(&self, batch: &Batch) -> Result<Bytes, RunError> {
         let now_ns = self.clock.now_ns();
         let log = |text: &str, error: &RunError| self.log.hear(now_ns, text, error);
@@ -101,9 +107,10 @@ impl Transform {
 
 impl Consumer for Transform {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        let edited = self.run(&batch);
-        let edited = edited.map_err(|error| refused("transform", error.kind(), &error));
-        hand_on(&*self.next, batch, edited)
+        let programs = Arc::clone(&self.programs);
+        edit_and_hand_on(&*self.next, &self.tasks, "transform processor", batch, move |batch| {
+            programs.run(batch).map_err(|error| refused("transform", error.kind(), &error))
+        })
     }
 }
 

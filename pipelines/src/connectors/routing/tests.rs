@@ -9,13 +9,16 @@ use prost::Message as _;
 use serde_json::{Value as Json, json};
 
 use crate::connectors::Outputs;
-use crate::testing::{Destination, batch, processor_context};
+use crate::testing::{Destination, batch, invalid, processor_context, unavailable};
 use crate::{Batch, ComponentConfig, ComponentId, ConfigError, Consumer, PipelineId};
 
 type Ends = BTreeMap<&'static str, Arc<Destination>>;
 
 fn routing(config: &Json) -> Result<(Arc<dyn Consumer>, Ends), ConfigError> {
-    let ends: Ends = ["logs/a", "logs/b", "logs/rest"].map(|name| (name, Destination::new())).into();
+    routing_to(config, ["logs/a", "logs/b", "logs/rest"].map(|name| (name, Destination::new())).into())
+}
+
+fn routing_to(config: &Json, ends: Ends) -> Result<(Arc<dyn Consumer>, Ends), ConfigError> {
     let head = |(name, end): (&&str, &Arc<Destination>)| {
         (PipelineId::parse(name).expect("an id"), Arc::clone(end) as Arc<dyn Consumer>)
     };
@@ -60,6 +63,51 @@ async fn a_record_goes_where_the_first_row_that_matches_sends_it() {
     assert_eq!(severities(&ends["logs/a"]), [17, 18]);
     assert_eq!(severities(&ends["logs/b"]), [9, 10]);
     assert_eq!(severities(&ends["logs/rest"]), [5]);
+}
+
+/// Errors go to `logs/a`, warnings to `logs/b`, the rest to `logs/rest`.
+fn by_severity() -> Json {
+    json!({
+        "default_pipelines": ["logs/rest"],
+        "table": [
+            {"context": "log", "condition": "severity_number >= 17", "pipelines": ["logs/a"]},
+            {"context": "log", "condition": "severity_number >= 13", "pipelines": ["logs/b"]},
+        ],
+    })
+}
+
+fn ends(a: Arc<Destination>, b: Arc<Destination>) -> Ends {
+    [("logs/a", a), ("logs/b", b), ("logs/rest", Destination::new())].into()
+}
+
+#[tokio::test]
+async fn a_part_that_is_refused_does_not_keep_the_others_from_their_pipelines() {
+    let refusing = Destination::answering([Err(invalid())]);
+    let (routing, ends) =
+        routing_to(&by_severity(), ends(refusing, Destination::new())).expect("a good config");
+    let report = routing.consume(request(&[17, 13, 1, 18])).await.expect("part of it is taken");
+    assert_eq!((report.stored, report.rejected_count()), (2, 2));
+    assert_eq!(severities(&ends["logs/b"]), [13]);
+    assert_eq!(severities(&ends["logs/rest"]), [1]);
+
+    let (first, second) =
+        (Destination::answering([Err(invalid())]), Destination::answering([Err(invalid())]));
+    let (routing, _ends) = routing_to(&by_severity(), self::ends(first, second)).expect("a good config");
+    let error = routing.consume(request(&[17, 13])).await.expect_err("nothing is taken");
+    assert_eq!(error.kind(), model::ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_retry_of_the_sender_repeats_only_the_parts_that_are_missing() {
+    let away = Destination::answering([Err(unavailable()), Err(unavailable())]);
+    let (routing, ends) = routing_to(&by_severity(), ends(Destination::new(), away)).expect("a good config");
+    for _ in 0..2 {
+        let error = routing.consume(request(&[17, 13, 1])).await.expect_err("one is away");
+        assert_eq!(error.kind(), model::ErrorKind::Unavailable);
+    }
+    assert_eq!(routing.consume(request(&[17, 13, 1])).await.expect("back").stored, 3);
+    let deliveries = |name: &str| ends[name].seen.lock().len();
+    assert_eq!((deliveries("logs/a"), deliveries("logs/b"), deliveries("logs/rest")), (1, 3, 1));
 }
 
 #[tokio::test]

@@ -84,3 +84,22 @@ fn faulty_configs_are_refused_with_the_place_of_the_fault() {
     check(json!({"flatten_data": true}), "requires the 'transform.flatten.logs' feature gate");
     check(json!({"profile_statements": ["set(profile.x, 1)"]}), "the profiles signal is not supported");
 }
+
+#[tokio::test]
+async fn a_large_request_leaves_the_async_thread() {
+    let config = json!({"log_statements": ["set(log.severity_text, \"b\")"]});
+    let large = "x".repeat(crate::off_thread::INLINE_BYTES_MAX + 1);
+    for (text, leaves) in [("small", false), (large.as_str(), true)] {
+        let next = Destination::new();
+        let transform = transform(&config, &next).expect("a good config");
+        let mut sent = transform.consume(request(text));
+        // What is done where it was asked for is done when it is asked for the first time.
+        assert_eq!(futures_util::poll!(&mut sent).is_pending(), leaves);
+        if leaves {
+            assert_eq!(sent.await.expect("taken").stored, 1);
+        }
+        let payload = next.seen.lock()[0].payload.clone();
+        let decoded = ExportLogsServiceRequest::decode(payload).expect("well-formed");
+        assert_eq!(decoded.resource_logs[0].scope_logs[0].log_records[0].severity_text, "b");
+    }
+}
