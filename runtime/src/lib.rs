@@ -10,5 +10,5 @@ mod tasks;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::{AppendFile, Disk, DiskEntry, DiskFault, LocalDisk, ReadFile, SimulatedDisk};
-pub use memory::{MemoryBudget, Reservation};
+pub use memory::{Limits, MemoryBudget, Reservation};
 pub use tasks::{ShutdownError, Tasks};

@@ -17,6 +17,19 @@ pub struct MemoryBudget {
     closed: AtomicBool,
 }
 
+/// What a budget grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    ceiling_bytes: u64,
+    limit_bytes: u64,
+    closed: bool,
+}
+
+impl Limits {
+    /// Everything.
+    pub const NONE: Self = Self { ceiling_bytes: u64::MAX, limit_bytes: u64::MAX, closed: false };
+}
+
 /// Bytes taken from a budget; given back when dropped.
 #[derive(Debug)]
 pub struct Reservation {
@@ -67,10 +80,21 @@ impl MemoryBudget {
         self.ceiling_bytes.fetch_min(bytes, Ordering::Relaxed).min(bytes)
     }
 
-    /// Forgets all limits, for components that are made anew and ask again.
-    pub fn reset_ceiling(&self) {
-        self.ceiling_bytes.store(u64::MAX, Ordering::Relaxed);
-        self.limit_bytes.store(u64::MAX, Ordering::Relaxed);
+    /// Sets other limits, all at once to whoever asks later, and returns those that held: [`Limits::NONE`] for
+    /// components that start anew and ask again, what was returned then if it comes to nothing.
+    pub fn exchange_limits(&self, limits: Limits) -> Limits {
+        Limits {
+            ceiling_bytes: self.ceiling_bytes.swap(limits.ceiling_bytes, Ordering::Relaxed),
+            limit_bytes: self.limit_bytes.swap(limits.limit_bytes, Ordering::Relaxed),
+            closed: self.closed.swap(limits.closed, Ordering::Relaxed),
+        }
+    }
+
+    /// Opens the budget and lifts its limit when nobody asks for one any more, whatever those that did left.
+    pub fn lift_limits_without_ceiling(&self) {
+        if self.ceiling_bytes() == u64::MAX {
+            self.exchange_limits(Limits::NONE);
+        }
     }
 
     /// The lowest limit that was ever asked for, by which those who hold memory for long size themselves.
@@ -127,7 +151,30 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
-    use super::MemoryBudget;
+    use super::{Limits, MemoryBudget};
+
+    #[test]
+    fn limits_that_nobody_asks_for_any_more_go_and_those_of_a_change_that_failed_come_back() {
+        let budget = MemoryBudget::new(u64::MAX);
+        budget.lower_ceiling(100);
+        budget.set_closed(true);
+        let before = budget.exchange_limits(Limits::NONE);
+        assert!(budget.try_reserve(200).is_some());
+        budget.exchange_limits(before);
+        assert!(budget.try_reserve(1).is_none());
+        assert_eq!(budget.ceiling_bytes(), 100);
+
+        // Beside a limiter that still drains and writes what it measures.
+        budget.exchange_limits(Limits::NONE);
+        budget.set_closed(true);
+        budget.set_limit_bytes(7);
+        budget.lift_limits_without_ceiling();
+        assert!(budget.try_reserve(200).is_some());
+        budget.lower_ceiling(100);
+        budget.set_closed(true);
+        budget.lift_limits_without_ceiling();
+        assert!(budget.try_reserve(1).is_none(), "somebody asks for a limit");
+    }
 
     #[test]
     fn a_budget_refuses_past_its_limit_and_takes_back_on_drop() {
@@ -146,7 +193,7 @@ mod tests {
         one.absorb(budget.reserve_unchecked(4));
         assert_eq!((one.bytes(), budget.reserved_bytes()), (7, 7));
         assert_eq!(budget.lower_ceiling(50), 50);
-        budget.reset_ceiling();
+        budget.exchange_limits(Limits::NONE);
         assert_eq!(budget.lower_ceiling(80), 80);
         drop(one);
         assert_eq!(budget.reserved_bytes(), 0);

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use runtime::Limits;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -20,8 +21,9 @@ use crate::config::Config;
 
 /// Sections of which a change needs a restart: open stores and query engines depend on them, and the log of the process
 /// and what names it are set once.
-const FIXED: [&str; 6] = [
+const FIXED: [&str; 7] = [
     "/server",
+    "/compactor",
     "/storage",
     "/query",
     "/service/telemetry/logs",
@@ -44,8 +46,6 @@ impl Gateway {
         check(&config)?;
         self.refuse_fixed(&config)?;
         let described = describe(&config, self.context.clock.now_ms())?;
-        // Limiters of the new pipelines ask for their limits again.
-        self.context.budget.reset_ceiling();
         let stores = for_exporters(self.stores.as_ref());
         let mut parts = build::build(&config, &stores, &self.context, &self.process, Some(&self.graph))?;
         self.refuse_shared_queues(&parts.graph)?;
@@ -57,9 +57,12 @@ impl Gateway {
         let wanted = wanted(&config, &mut parts, &self.apis, self.stores.is_some())?;
         let prepared = listeners::prepare(wanted, &self.open, &generation).await?;
         let mut graph = parts.graph;
+        // Limiters of the new pipelines ask for their limits when they start.
+        let limits = self.context.budget.exchange_limits(Limits::NONE);
         if let Err(error) = graph.start().await {
             graph.hand_back();
             end("new pipelines", graph.shutdown(config.server.shutdown_timeout).await);
+            self.context.budget.exchange_limits(limits);
             return Err(anyhow!("{error}"));
         }
 
@@ -87,6 +90,8 @@ impl Gateway {
         if let Err(error) = old_graph.shutdown(until.saturating_duration_since(Instant::now())).await {
             late.push(error.to_string());
         }
+        // The old limiters wrote what they measured until now.
+        self.context.budget.lift_limits_without_ceiling();
         if !late.is_empty() {
             tracing::warn!("the new config runs; of the old one did not end in time: {}", late.join("; "));
         }

@@ -125,7 +125,6 @@ fn create(
     let config: Config = config.parse()?;
     config.validate()?;
     let soft_limit_bytes = config.soft_limit_bytes(memory::total_bytes)?;
-    context.budget.lower_ceiling(soft_limit_bytes);
     Ok(Arc::new(MemoryLimiter {
         metrics,
         next,
@@ -170,8 +169,9 @@ impl Consumer for MemoryLimiter {
 impl Processor for MemoryLimiter {
     fn start(&self) -> BoxFuture<'_, PipelineResult<()>> {
         let (budget, stop) = (Arc::clone(&self.budget), self.stop.clone());
-        // Every limiter of the process acts on the one budget, so all of them keep the lowest limit.
-        let soft_limit_bytes = self.budget.lower_ceiling(self.soft_limit_bytes);
+        // Every limiter of the process acts on the one budget, so all of them keep the lowest limit. One that is made
+        // and not started limits nothing.
+        self.budget.lower_ceiling(self.soft_limit_bytes);
         let interval = self.check_interval;
         let checker = self.tasks.spawn("memory limiter", async move {
             let mut ticks = tokio::time::interval(interval);
@@ -183,6 +183,8 @@ impl Processor for MemoryLimiter {
                     () = stop.cancelled() => return,
                 }
                 let Some(resident_bytes) = memory::resident_bytes() else { continue };
+                // Others may have lowered the limit since, or a reload have raised it.
+                let soft_limit_bytes = budget.ceiling_bytes();
                 let closed = apply(&budget, soft_limit_bytes, resident_bytes);
                 if closed != was_closed {
                     report(closed, soft_limit_bytes, resident_bytes);

@@ -92,6 +92,7 @@ async fn a_batch_without_room_is_refused_before_it_goes_on_and_leaves_nothing_re
     limiter.consume(batch("small", 1)).await.expect("room");
     assert_eq!(next.seen.lock().remove(0).reservation.expect("counted").bytes(), 5);
     let large = "x".repeat(MIB as usize);
+    budget.lower_ceiling(MIB * 8 / 10);
     let refused = limiter.consume(batch(&large, 1)).await.expect_err("over 0.8 MiB");
     assert_eq!(refused.to_string(), "data refused due to high memory usage");
     assert_eq!((refused.kind(), refused.retry_after()), (ErrorKind::Unavailable, Some(RETRY_AFTER_REFUSAL)));
@@ -139,4 +140,30 @@ fn the_limits_of_all_cgroups_above_this_process_are_looked_at() {
             "/sys/fs/cgroup/memory.max",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_limiter_that_no_pipeline_names_limits_nothing() {
+    let (budget, next) = (MemoryBudget::new(u64::MAX), Destination::new());
+    // Sections that no pipeline names are made to be checked, and never started.
+    let unused = limiter(&json!({"check_interval": "1s", "limit_mib": 1}), &budget, &next);
+    assert_eq!((budget.limit_bytes(), budget.ceiling_bytes()), (u64::MAX, u64::MAX));
+    drop(unused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lowest_of_several_limits_holds_whichever_limiter_measures_last() {
+    let (budget, next) = (MemoryBudget::new(u64::MAX), Destination::new());
+    let wide = limiter(&json!({"check_interval": "1s", "limit_mib": 1 << 20}), &budget, &next);
+    let narrow = limiter(&json!({"check_interval": "3s", "limit_mib": 1}), &budget, &next);
+    wide.start().await.expect("starts");
+    narrow.start().await.expect("starts");
+    for _ in 0..8 {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+        // No test process fits into 0.8 MiB.
+        assert!(budget.try_reserve(1).is_none());
+    }
+    wide.shutdown().await;
+    narrow.shutdown().await;
 }
