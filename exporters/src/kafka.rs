@@ -29,6 +29,7 @@ use self::client::{Logging, failure, is_fatal, send};
 use self::messages::{Keys, Message, messages};
 use crate::Stores;
 use crate::client::{Attempts, Forwarder, SendingConfig, not_started, permanent, split, unsupported};
+use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "kafka",
@@ -349,17 +350,15 @@ impl KafkaAttempts {
     async fn messages(&self, batch: &Batch, route: &Route) -> PipelineResult<Vec<Message>> {
         let (signal, payload, items) = (batch.signal, batch.payload.clone(), batch.items);
         let (encoding, keys, bytes_max) = (route.encoding, route.keys, self.message_bytes_max);
-        let make = move || messages(signal, &payload, items, encoding, keys, bytes_max);
-        let is_plain = encoding == KafkaEncoding::OtlpProto && keys == Keys::None;
-        let made = if is_plain || batch.payload.len() <= INLINE_BYTES_MAX {
-            make()
-        } else {
-            self.tasks.spawn_blocking("make kafka messages", make).await.map_err(|_| {
-                let text = format!("exporter {}: making messages was cancelled or panicked", self.id);
-                PipelineError::new(ErrorKind::Internal, text)
-            })?
+        let make = move || {
+            let made = messages(signal, &payload, items, encoding, keys, bytes_max);
+            made.map_err(|error| permanent(format!("cannot encode the batch: {error}")))
         };
-        made.map_err(|error| permanent(format!("cannot encode the batch: {error}")))
+        let is_plain = encoding == KafkaEncoding::OtlpProto && keys == Keys::None;
+        if is_plain || batch.payload.len() <= INLINE_BYTES_MAX {
+            return make();
+        }
+        off_thread(&self.tasks, &self.id, "making messages", make).await
     }
 
     /// What is known about the sender and asked for, and the tenant.

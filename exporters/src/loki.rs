@@ -27,7 +27,7 @@ use crate::client::{
     Attempts, Forwarder, HttpClient, HttpClientConfig, SendingConfig, body_text, http_failure, not_started,
     permanent, split, unsupported,
 };
-use crate::translation::LogTranslators;
+use crate::translation::{LogTranslators, off_thread};
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "loki",
@@ -136,7 +136,7 @@ impl LokiAttempts {
     async fn body(&self, payload: Bytes) -> PipelineResult<(Option<Bytes>, AppendReport)> {
         let translators = Arc::clone(&self.translators);
         let now_ns = self.clock.now_ns();
-        let write = self.tasks.spawn_blocking("write loki push", move || {
+        let write = move || {
             let translated = translators.translate(&payload, now_ns)?;
             let streams = translated.streams.into_iter();
             let streams: Vec<_> = streams.map(|(labels, entries)| PushStream { labels, entries }).collect();
@@ -148,11 +148,8 @@ impl LokiAttempts {
             let body =
                 body.map_err(|error| permanent(format!("a push of {} bytes: {error}", message.len())))?;
             Ok((Some(Bytes::from(body)), translated.report))
-        });
-        write.await.unwrap_or_else(|_| {
-            let text = format!("exporter {}: writing a push was cancelled or panicked", self.id);
-            Err(PipelineError::new(ErrorKind::Internal, text))
-        })
+        };
+        off_thread(&self.tasks, &self.id, "writing a push", write).await
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use model::{AppendReport, ErrorKind, Signal};
+use model::{AppendReport, Signal};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
     ExporterFactory, PipelineError, PipelineResult, QueueBatchConfig, Sizer, Stability,
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::files::Folder;
 use crate::Stores;
 use crate::client::{Attempts, Forwarder, SendingConfig, split, unsupported};
+use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "parquet",
@@ -129,14 +130,13 @@ struct ParquetAttempts {
 impl ParquetAttempts {
     async fn write(&self, batch: Batch) -> PipelineResult<AppendReport> {
         let (items, folder, now_ns) = (batch.items, Arc::clone(&self.folder), self.clock.now_ns());
-        let write = move || folder.write(&batch, now_ns);
-        let written = self.tasks.spawn_blocking("write parquet", write).await.unwrap_or_else(|_| {
-            Err(PipelineError::new(ErrorKind::Internal, "writing was cancelled or panicked"))
-        });
-        match written {
-            Ok(()) => Ok(AppendReport { stored: items, rejected: Vec::new() }),
-            Err(error) => Err(PipelineError::new(error.kind(), format!("exporter {}: {error}", self.id))),
-        }
+        let id = self.id.clone();
+        let write = move || {
+            let written = folder.write(&batch, now_ns);
+            written.map_err(|error| PipelineError::new(error.kind(), format!("exporter {id}: {error}")))
+        };
+        off_thread(&self.tasks, &self.id, "writing Parquet files", write).await?;
+        Ok(AppendReport { stored: items, rejected: Vec::new() })
     }
 }
 

@@ -8,7 +8,8 @@ use runtime::Tasks;
 use wire::DecodeError;
 use wire::otlp_to_loki::{Settings, Translated, Translator};
 
-/// Translates away from the async threads.
+/// Does `work` away from the async threads. Work that did not come to an end may be done again: what a queue on disk
+/// acknowledged must not be given up for it (DISKQ-1).
 pub(crate) async fn off_thread<T: Send + 'static>(
     tasks: &Tasks,
     id: &ComponentId,
@@ -16,8 +17,8 @@ pub(crate) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> PipelineResult<T> + Send + 'static,
 ) -> PipelineResult<T> {
     tasks.spawn_blocking(name, work).await.unwrap_or_else(|_| {
-        let message = format!("exporter {id}: the translation was cancelled or panicked");
-        Err(PipelineError::new(ErrorKind::Internal, message))
+        let message = format!("exporter {id}: {name} was cancelled or panicked");
+        Err(PipelineError::new(ErrorKind::Unavailable, message))
     })
 }
 

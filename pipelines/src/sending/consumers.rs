@@ -191,7 +191,11 @@ impl Shared {
             }
         };
         done.unwrap_or_else(|_| {
-            Err(PipelineError::new(ErrorKind::Internal, format!("exporter {}: delivery panicked", self.id)))
+            // To be tried again, for what is on disk is acknowledged (DISKQ-1).
+            Err(PipelineError::new(
+                ErrorKind::Unavailable,
+                format!("exporter {}: delivery panicked", self.id),
+            ))
         })
     }
 }

@@ -360,3 +360,29 @@ async fn two_exporters_cannot_open_the_same_queue() {
     assert!(error.contains("is in use: another program, or an exporter of this one, has it open"), "{error}");
     sending.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_panics_is_tried_again() {
+    struct Panics(std::sync::atomic::AtomicU32);
+    impl Consumer for Panics {
+        fn consume(
+            &self,
+            batch: crate::Batch,
+        ) -> futures_util::future::BoxFuture<'_, crate::PipelineResult<model::AppendReport>> {
+            let attempt = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Box::pin(async move {
+                assert!(attempt > 0, "the first attempt panics");
+                Ok(model::AppendReport { stored: batch.items, rejected: Vec::new() })
+            })
+        }
+    }
+    let id = ComponentId::parse("otlp/test").expect("an id");
+    let queue = QueueConfig { wait_for_result: true, ..QueueConfig::default() };
+    let destination = Arc::new(Panics(0.into()));
+    let sending =
+        Sending::new(&id, settings(queue), destination, CancellationToken::new(), &exporter_context())
+            .expect("no storage is named");
+    sending.start().await.expect("starts");
+    assert_eq!(sending.consume(batch("a", 3)).await.expect("delivered").stored, 3);
+    sending.shutdown().await;
+}
