@@ -10,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use model::{AppendReport, ErrorKind, Signal, TenantId};
+use model::{AppendReport, Signal, TenantId};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineError, PipelineResult, Stability,
+    ExporterFactory, PipelineResult, Stability,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
