@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use bytes::Bytes;
+use http::HeaderMap;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
-use tonic::metadata::{Ascii, MetadataValue};
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use wire::grpc::RawCodec;
 
-use super::{Answer, accepted};
-use crate::cli::{Compression, OtlpArgs, Signal};
+use super::{Answer, Protocol, Target, answers, wire_signal};
+use crate::cli::{Compression, Signal};
 
 /// Key of the binary `google.rpc.Status` in trailers, where RetryInfo travels.
 const RETRY_INFO_TYPE: &[u8] = b"google.rpc.RetryInfo";
@@ -24,40 +26,39 @@ pub(crate) struct GrpcConnection {
     path: PathAndQuery,
     signal: Signal,
     timeout: Duration,
-    tenant: Option<MetadataValue<Ascii>>,
+    headers: HeaderMap,
 }
 
 impl GrpcConnection {
-    pub(super) fn new(args: &OtlpArgs) -> anyhow::Result<Self> {
-        let endpoint = match args.endpoint() {
-            with_scheme if with_scheme.contains("://") => with_scheme.to_owned(),
-            bare => format!("http://{bare}"),
-        };
-        let channel = Endpoint::from_shared(endpoint)?
+    pub(super) fn new(target: &Target) -> anyhow::Result<Self> {
+        let channel = Endpoint::from_shared(target.endpoint.clone())?
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .tcp_nodelay(true)
-            .connect_timeout(args.timeout)
+            .connect_timeout(target.timeout)
             .connect_lazy();
         let mut grpc = Grpc::new(channel).max_decoding_message_size(4 << 20);
-        match args.compression {
+        match target.compression {
             Compression::None => {}
             Compression::Gzip => grpc = grpc.send_compressed(CompressionEncoding::Gzip),
             Compression::Zstd => grpc = grpc.send_compressed(CompressionEncoding::Zstd),
         }
-        let path = PathAndQuery::from_static(match args.signal {
-            Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        let Protocol::Otlp { signal, .. } = target.protocol else { bail!("only OTLP goes over gRPC") };
+        let path = PathAndQuery::from_static(match signal {
+            Signal::Metrics | Signal::Queries => {
+                "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+            }
             Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
             Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
         });
-        let tenant = args.tenant.as_deref().map(str::parse).transpose()?;
-        Ok(Self { grpc, path, signal: args.signal, timeout: args.timeout, tenant })
+        let headers = target.headers.iter().cloned().collect();
+        Ok(Self { grpc, path, signal, timeout: target.timeout, headers })
     }
 
     pub(super) async fn send(&mut self, request: Bytes) -> Answer {
         match tokio::time::timeout(self.timeout, self.call(request)).await {
             Err(_) => Answer::Unanswered { reason: "timeout".to_owned() },
-            Ok(Ok(response)) => accepted(self.signal, response.into_inner().as_ref()),
+            Ok(Ok(response)) => answers::otlp(wire_signal(self.signal), false, response.into_inner().as_ref()),
             Ok(Err(status)) => refused(&status),
         }
     }
@@ -65,9 +66,7 @@ impl GrpcConnection {
     async fn call(&mut self, message: Bytes) -> Result<tonic::Response<Bytes>, tonic::Status> {
         self.grpc.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
         let mut request = tonic::Request::new(message);
-        if let Some(tenant) = &self.tenant {
-            request.metadata_mut().insert("x-scope-orgid", tenant.clone());
-        }
+        *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
         self.grpc.unary(request, self.path.clone(), RawCodec).await
     }
 }
