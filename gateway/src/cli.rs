@@ -7,6 +7,7 @@ pub mod components;
 pub mod doctor;
 mod log_output;
 pub mod logs;
+pub mod migrate;
 pub mod print_config;
 pub mod query;
 pub mod serve;
@@ -63,6 +64,8 @@ pub enum Command {
     Logs(logs::LogsArguments),
     /// Looks into blocks of metrics on disk, this program's or a Prometheus'.
     Blocks(blocks::BlocksArguments),
+    /// Takes over the data of another program that is stopped.
+    Migrate(migrate::MigrateArguments),
     /// Looks at a config or a running server and says it by the exit code.
     Check(check::CheckArguments),
     /// Looks for what commonly keeps a gateway from starting or from working well.

@@ -19,6 +19,8 @@ mod log_error;
 mod log_index;
 mod log_manifest;
 mod log_signatures;
+mod prometheus_head_chunks;
+mod prometheus_log;
 mod recode;
 mod start_time;
 mod tombstones;
@@ -60,6 +62,11 @@ pub use log_index::{
 };
 pub use log_manifest::{LogManifest, LogManifestFile};
 pub use log_signatures::{PageSignatures, SignatureBuilder};
+pub use prometheus_head_chunks::{PrometheusHeadChunk, read_prometheus_head_chunks};
+pub use prometheus_log::{
+    PrometheusCompression, PrometheusItem, PrometheusLogFault, read_prometheus_record,
+    read_prometheus_segment,
+};
 pub use recode::{Recoded, Recoder};
 pub use tombstones::{Intervals, Tombstones};
 pub use varint::{VARINT_BYTES_MAX, put_uvarint, put_varint, take_uvarint, take_varint};

@@ -19,6 +19,7 @@ mod error;
 mod filenames;
 mod head;
 mod metrics;
+mod prometheus_folder;
 mod settings;
 mod shortcut;
 mod store;
@@ -26,5 +27,8 @@ mod tenant;
 mod union;
 
 pub use blocks::{Blocks, BlocksSettings, Quarantined};
+pub use prometheus_folder::{
+    PrometheusBlock, PrometheusFolder, PrometheusHeadReport, PrometheusHeadSink,
+};
 pub use settings::TsdbSettings;
 pub use store::{HeadStats, Tsdb};
