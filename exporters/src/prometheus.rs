@@ -193,9 +193,11 @@ impl Shared {
         let mut report = translator.translate(payload, page, &mut values)?;
         let natives = values.natives.min(report.stored);
         report.stored -= natives;
-        report.reject("native_histogram", natives, || {
-            "exponential histograms cannot be written in the text format".to_owned()
-        });
+        if natives > 0 {
+            report.reject("native_histogram", natives, || {
+                "exponential histograms cannot be written in the text format".to_owned()
+            });
+        }
         page.put(values, now_ms);
         Ok(report)
     }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::expand::ProcessSurroundings;
-use crate::config::load::load;
+use crate::config::load::{LoadedConfig, load};
 use crate::config::{Config, DEFAULT_CONFIG};
 
 /// An OpenTelemetry-native gateway with its own metrics and log stores.
@@ -119,10 +119,14 @@ impl Arguments {
 impl ConfigArguments {
     /// Loads the config that the arguments name.
     pub fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::new(self.read()?)?)
+    }
+
+    /// Reads the config that the arguments name; not typed yet.
+    fn read(&self) -> anyhow::Result<LoadedConfig> {
         let sources =
             if self.config.is_empty() { vec![format!("yaml:{DEFAULT_CONFIG}")] } else { self.config.clone() };
-        let loaded = load(&sources, &self.set, &ProcessSurroundings)?;
-        Ok(Config::new(loaded)?)
+        Ok(load(&sources, &self.set, &ProcessSurroundings)?)
     }
 }
 

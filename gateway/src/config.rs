@@ -75,9 +75,14 @@ pub struct Config {
 impl Config {
     /// Types a loaded config and checks what needs no component.
     pub fn new(loaded: LoadedConfig) -> Result<Self, ConfigFault> {
+        let (config, faults) = Self::with_faults(loaded);
+        ConfigFault::all(faults).map_or(Ok(config), Err)
+    }
+
+    /// The same with all faults beside a config that has defaults in the place of what is faulty: for looking at the rest.
+    pub fn with_faults(loaded: LoadedConfig) -> (Self, Vec<ConfigFault>) {
         let LoadedConfig { root, warnings } = loaded;
-        check_sections(&root)?;
-        let mut faults: Vec<ConfigFault> = Vec::new();
+        let mut faults = section_faults(&root);
         let (value, originals) = root.to_json_with_originals();
         let mut config = Self {
             root,
@@ -94,10 +99,7 @@ impl Config {
         config.storage = config.section("storage", &mut faults);
         config.query = config.section("query", &mut faults);
         faults.extend(config.server.validate().err().map(|error| config.fault(error)));
-        if let Some(fault) = ConfigFault::all(faults) {
-            return Err(fault);
-        }
-        Ok(config)
+        (config, faults)
     }
 
     /// The config as JSON.
@@ -149,7 +151,9 @@ impl Config {
     }
 }
 
-fn check_sections(root: &Node) -> Result<(), ConfigFault> {
+/// Sections and keys that no version or not this one has.
+fn section_faults(root: &Node) -> Vec<ConfigFault> {
+    let mut faults = Vec::new();
     for path in NOT_YET {
         let mut node = root;
         let mut place = None;
@@ -162,18 +166,18 @@ fn check_sections(root: &Node) -> Result<(), ConfigFault> {
             None => false,
         });
         if let (true, Some(place)) = (found, place) {
-            return Err(ConfigFault::at(place, "is not supported by this version").with_path(path));
+            faults.push(ConfigFault::at(place, "is not supported by this version").with_path(path));
         }
     }
     for entry in root.entries().unwrap_or_default() {
         if !SECTIONS.contains(&entry.key.as_str()) {
-            return Err(ConfigFault::at(
+            faults.push(ConfigFault::at(
                 &entry.place,
                 format!("unknown section {:?}, have {}", entry.key, SECTIONS.join(", ")),
             ));
         }
     }
-    Ok(())
+    faults
 }
 
 /// Serde's words for "this field is text".

@@ -380,7 +380,7 @@ fn unknown_type(kind: &str, id: &ComponentId, rows: impl Iterator<Item = &'stati
     known.sort_unstable();
     let message =
         format!("unknown type: {:?} for id: \"{id}\" (valid values: [{}])", id.kind, known.join(" "));
-    ConfigError::at(kind, message)
+    ConfigError::at("", message).under(&[kind, &id.to_string()])
 }
 
 fn not_supported(kind: &str, id: &ComponentId, signal: Signal, signals: &[Signal]) -> ConfigError {

@@ -4,8 +4,12 @@
 //! `_total`, so that existing dashboards work. Handles are taken once, when a component is made; counting an event is
 //! an atomic add.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use model::{AppendReport, Signal};
+use model::{AppendReport, Rejection, Signal};
+use parking_lot::Mutex;
 
 use crate::{ComponentId, PipelineResult};
 
@@ -111,7 +115,12 @@ pub struct ExporterMetrics {
     in_flight: Gauge,
     batch_items: Histogram,
     batch_bytes: Histogram,
+    /// When refused items were last told in the log.
+    told: Arc<Mutex<Option<Instant>>>,
 }
+
+/// Items that a destination refuses are told in the log at most this often: a sender may repeat its fault in each request.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 impl ExporterMetrics {
     /// The counters of exporter `id`.
@@ -125,6 +134,7 @@ impl ExporterMetrics {
             in_flight: gauge!("otelcol_exporter_in_flight_requests", &labels),
             batch_items: histogram!("otelcol_exporter_queue_batch_send_size", &labels),
             batch_bytes: histogram!("otelcol_exporter_queue_batch_send_size_bytes", &labels),
+            told: Arc::default(),
         }
     }
 
@@ -149,12 +159,27 @@ impl ExporterMetrics {
                     let labels = [("exporter", self.id.to_string()), ("reason", rejection.reason.to_owned())];
                     counter!("tidegate_exporter_rejected_items", &labels).increment(rejection.count);
                 }
+                self.tell(report);
                 let rejected = report.rejected_count().min(items);
                 self.sent.add(signal, items - rejected);
                 self.send_failed.add(signal, rejected);
             }
             Err(_) => self.send_failed.add(signal, items),
         }
+    }
+
+    fn tell(&self, report: &AppendReport) {
+        let Some(refused) = report.rejected.iter().find(|rejection| rejection.count > 0) else { return };
+        let mut told = self.told.lock();
+        if told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            return;
+        }
+        *told = Some(Instant::now());
+        let Rejection { reason, message, .. } = refused;
+        tracing::warn!(
+            exporter = %self.id, reason, "items were refused for good, e.g.: {message}; \
+             tidegate_exporter_rejected_items counts them"
+        );
     }
 
     /// Counts items that the queue had no room for.

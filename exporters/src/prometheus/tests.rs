@@ -38,7 +38,8 @@ async fn the_page_has_the_last_value_of_every_series() {
     let more = json!({"namespace": "app", "const_labels": {"zone": "a"}, "send_timestamps": true});
     let (exporter, url) = start(more, &context()).await;
     exporter.consume(gauge(&[("x", 1000, 1.0), ("y", 1000, 2.0)])).await.expect("taken");
-    exporter.consume(gauge(&[("x", 2000, 3.0)])).await.expect("taken");
+    let report = exporter.consume(gauge(&[("x", 2000, 3.0)])).await.expect("taken");
+    assert_eq!((report.stored, report.rejected.len()), (1, 0));
     exporter.consume(gauge(&[("x", 1500, 9.0)])).await.expect("an older value changes nothing");
     let page = scrape(&url).await;
     let series = |n: &str, rest: &str| format!("app_level{{job=\"shop\",n=\"{n}\",zone=\"a\"}} {rest}\n");

@@ -41,7 +41,7 @@ impl ConfigFault {
         self
     }
 
-    /// All faults of a config as one, in order and each once; `None` when there is none.
+    /// All faults of a config as one, in the order of their places and each once; `None` when there is none.
     pub fn all(faults: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut each: Vec<Self> = Vec::new();
         for mut fault in faults {
@@ -52,6 +52,7 @@ impl ConfigFault {
                 }
             }
         }
+        each.sort_by(|a, b| a.place.cmp(&b.place));
         let mut each = each.into_iter();
         let mut first = each.next()?;
         first.others = each.collect();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Number, Value};
 
 /// Where something stands in a config.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The file's path, or `env:NAME`, `yaml:` or `--set` for other sources.
     pub source: Arc<str>,

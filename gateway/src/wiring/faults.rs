@@ -28,9 +28,17 @@ pub(super) fn all(
     let stores = OpenStores::not_opened();
     let make = |root: &Value| build::make(root, &stores, context, process, None).map(drop);
     let mut faults = vec![first];
-    for kind in ["extensions", "receivers", "processors", "exporters"] {
+    let mut sound = Map::new();
+    for key in keys(config.value(), "extensions") {
+        let made = config.read(|value| make(&alone(value, "extensions", &key, &Map::new())));
+        match made {
+            Ok(()) => _ = sound.insert(key.clone(), config.value()["extensions"][&key].clone()),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    for kind in ["receivers", "processors", "exporters"] {
         for key in keys(config.value(), kind) {
-            faults.extend(config.read(|value| make(&alone(value, kind, &key))).err());
+            faults.extend(config.read(|value| make(&alone(value, kind, &key, &sound))).err());
         }
     }
     // A connector is on both sides of pipelines, none of which says anything by itself.
@@ -47,21 +55,16 @@ fn keys(value: &Value, section: &str) -> Vec<String> {
     map.map(|map| map.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// A config that can run if the component `key` can.
-fn alone(root: &Value, kind: &str, key: &str) -> Value {
+/// A config that can run if the component `key` can; components refer to `extensions`.
+fn alone(root: &Value, kind: &str, key: &str, extensions: &Map<String, Value>) -> Value {
     let mut mini = json!({
         "receivers": {RECEIVER: {"protocols": {"grpc": null}}},
         "exporters": {EXPORTER: null},
         "processors": {},
         "service": {"pipelines": {"logs": {"receivers": [RECEIVER], "exporters": [EXPORTER]}}},
     });
-    if kind == "extensions" {
-        mini["extensions"] = Value::Object(Map::new());
-    } else {
-        // Components refer to extensions.
-        mini["extensions"] = root["extensions"].clone();
-        mini["service"]["extensions"] = root["service"]["extensions"].clone();
-    }
+    mini["extensions"] = Value::Object(extensions.clone());
+    mini["service"]["extensions"] = extensions.keys().map(|key| Value::String(key.clone())).collect();
     mini[kind][key] = root[kind][key].clone();
     mini
 }

@@ -118,8 +118,8 @@ impl PipelinesConfig {
     }
 
     fn add_pipeline(&mut self, text: &str, section: &Value) -> Result<(), ConfigError> {
-        let id = pipeline_id(text)?;
         let under = |error: ConfigError| error.under(&[text]);
+        let id = pipeline_id(text).map_err(under)?;
         let section: PipelineSection = if section.is_null() {
             PipelineSection::default()
         } else {

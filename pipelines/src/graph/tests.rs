@@ -175,7 +175,7 @@ fn faulty_configs_are_refused_with_the_collectors_texts() {
     );
     check(
         json!({"spans": {"receivers": ["otlp"], "exporters": ["out"]}}),
-        "service::pipelines: pipeline \"spans\": unknown signal \"spans\"",
+        "service::pipelines::spans: pipeline \"spans\": unknown signal \"spans\"",
     );
     check(
         json!({"metrics": {"receivers": ["otlp"], "exporters": ["logs_only"]}}),
@@ -205,12 +205,12 @@ fn faults_of_components_are_named_with_their_path_even_when_no_pipeline_uses_the
     check(
         "exporters",
         json!({"kafka/x": null}),
-        "exporters: unknown type: \"kafka\" for id: \"kafka/x\" (valid values: [logs_only out])",
+        "exporters::kafka/x: unknown type: \"kafka\" for id: \"kafka/x\" (valid values: [logs_only out])",
     );
     check(
         "processors",
         json!({"filter": null}),
-        "processors: unknown type: \"filter\" for id: \"filter\" (valid values: [through])",
+        "processors::filter: unknown type: \"filter\" for id: \"filter\" (valid values: [through])",
     );
     let nothing = PipelinesConfig::parse(&json!({})).expect_err("a fault").to_string();
     assert_eq!(nothing, "no receiver configuration specified in config");
@@ -321,7 +321,7 @@ fn connectors_must_be_used_on_both_sides_and_lead_nowhere_back() {
     check(
         json!({"spanmetrics": null}),
         json!({"logs": {"receivers": ["otlp"], "exporters": ["out"]}}),
-        "connectors: unknown type: \"spanmetrics\" for id: \"spanmetrics\" (valid values: [count forward routing])",
+        "connectors::spanmetrics: unknown type: \"spanmetrics\" for id: \"spanmetrics\" (valid values: [count forward routing])",
     );
     check(
         json!({"forward": {"x": 1}}),
