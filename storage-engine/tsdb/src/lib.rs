@@ -27,8 +27,6 @@ mod tenant;
 mod union;
 
 pub use blocks::{Blocks, BlocksSettings, Quarantined};
-pub use prometheus_folder::{
-    PrometheusBlock, PrometheusFolder, PrometheusHeadReport, PrometheusHeadSink,
-};
+pub use prometheus_folder::{PrometheusBlock, PrometheusFolder, PrometheusHeadReport, PrometheusHeadSink};
 pub use settings::TsdbSettings;
 pub use store::{HeadStats, Tsdb};

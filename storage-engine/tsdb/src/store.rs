@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Labels, Matcher, MetricMetadata, TenantId, TimeRange};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use runtime::{Clock, Disk, Tasks};
 use storage_api::{
     AppendOutcome, BoxFuture, MetricsAppender, MetricsQuerier, MetricsSelect, SampleBatch, Series,
@@ -40,6 +40,8 @@ struct Inner {
     tasks: Tasks,
     clock: Arc<dyn Clock>,
     tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+    /// Held while a tenant is made.
+    opening: Mutex<()>,
 }
 
 /// What a tenant's head holds.
@@ -71,7 +73,16 @@ impl Tsdb {
         }
         disk.create_dir_all(&root).map_err(|error| TsdbError::disk(&root, error))?;
         let metrics = HeadMetrics::new();
-        let inner = Inner { disk, root, settings, metrics, tasks, clock, tenants: RwLock::default() };
+        let inner = Inner {
+            disk,
+            root,
+            settings,
+            metrics,
+            tasks,
+            clock,
+            tenants: RwLock::default(),
+            opening: Mutex::default(),
+        };
         for entry in inner.disk.list(&inner.root).map_err(|error| TsdbError::disk(&inner.root, error))? {
             match TenantId::new(&entry.name) {
                 Ok(tenant) if entry.is_dir => {
@@ -166,16 +177,17 @@ impl Inner {
         if let Some(found) = self.find(tenant) {
             return Ok(found);
         }
-        let mut tenants = self.tenants.write();
-        if let Some(found) = tenants.get(tenant) {
-            return Ok(Arc::clone(found));
+        // Opening waits for the disk: only other new tenants wait with it, not the appends and queries of those there are.
+        let _one_at_a_time = self.opening.lock();
+        if let Some(found) = self.find(tenant) {
+            return Ok(found);
         }
         let limit = self.settings.tenants_max;
-        if tenants.len() >= limit {
+        if self.tenants.read().len() >= limit {
             return Err(TsdbError::TenantLimit { tenant: tenant.clone(), limit });
         }
         let created = Arc::new(self.open_tenant(tenant)?);
-        tenants.insert(tenant.clone(), Arc::clone(&created));
+        self.tenants.write().insert(tenant.clone(), Arc::clone(&created));
         Ok(created)
     }
 
