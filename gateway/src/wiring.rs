@@ -225,8 +225,8 @@ impl Gateway {
         self.control.take()
     }
 
-    /// Drains and ends everything. What was acknowledged is kept even if the deadline passes; the error says what did
-    /// not end in time.
+    /// Drains and ends everything. What stores and queues on disk acknowledged is kept even if the deadline passes; the
+    /// error says what did not end in time.
     pub async fn shutdown(self) -> anyhow::Result<()> {
         self.process.set_ready(false);
         let end = Instant::now() + self.config.server.shutdown_timeout;
