@@ -114,3 +114,28 @@ def test_reloads_under_load_fail_no_request(tmp_path, start):
     began = time.monotonic()
     assert gateway.stop() == 0
     assert time.monotonic() - began < 5
+
+
+def test_limits_of_a_limiter_that_a_reload_removes_end_and_those_of_a_refused_reload_do_not_come(tmp_path, start):
+    gateway = Reloading(tmp_path)
+    plain = gateway.config.read_text()
+    limited = plain.replace("processors:\n", "processors:\n  memory_limiter: {check_interval: 20ms, limit_mib: 1}\n")
+    status = lambda: requests.post(f"http://127.0.0.1:{gateway.http_port}/v1/logs", json=LINE, timeout=30).status_code
+    # A section that no pipeline names limits nothing.
+    gateway.config.write_text(limited)
+    start(gateway).wait_ready(f"http://127.0.0.1:{gateway.api_port}/-/ready")
+    assert status() == 200
+    # No process fits into 0.8 MiB.
+    gateway.config.write_text(limited.replace("processors: [batch]", "processors: [memory_limiter, batch]"))
+    gateway.hangup()
+    wait_until(lambda: status() == 503, "the limit")
+    # Fails when its exporter starts, after its limiter could have asked for more.
+    failing = limited.replace("[batch]", "[memory_limiter, batch]").replace("limit_mib: 1}", "limit_mib: 4096}")
+    failing = failing.replace("  nop:\n", '  nop:\n  file: {path: "/nowhere/at/all"}\n').replace("[debug, nop]", "[debug, nop, file]")
+    gateway.config.write_text(failing)
+    gateway.hangup()
+    wait_until(lambda: gateway.runtime()["reloadConfigSuccess"] is False, "the refusal")
+    wait_until(lambda: status() == 503, "the limit of the config that still runs")
+    gateway.config.write_text(plain)
+    gateway.hangup()
+    wait_until(lambda: status() == 200, "the end of the limit")
