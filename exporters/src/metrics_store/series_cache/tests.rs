@@ -24,7 +24,8 @@ fn a_run_comes_back_as_it_was_put_and_the_newest_holds() {
 #[test]
 fn whatever_the_order_a_key_has_its_own_run() {
     let cache = SeriesCache::new(10_000);
-    let keys: Vec<u128> = (0..500).map(|key| key * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).collect();
+    let keys: Vec<u128> =
+        (1..501).map(|key: u128| key.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)).collect();
     let mut walk = cache.walk();
     for &key in &keys {
         walk.put(key, &[SeriesRef((key >> 64) as u64)]);
