@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use model::{ErrorKind, Sample, TenantId};
 use runtime::Tasks;
-use storage_api::{MetricsQuerier, MetricsSelect, Series};
+use storage_api::{MetricsQuerier, MetricsSelect, SelectHints, Series};
 use tokio::sync::Semaphore;
 
 use crate::error::{PromqlError, PromqlResult};
@@ -14,7 +14,7 @@ use crate::exec::context::{Cancel, Context, Limits};
 use crate::exec::grid::Grid;
 use crate::exec::{Evaluator, Value};
 use crate::output::{MatrixSeries, QueryOutput, QueryStats, QueryValue, SampleValue, VectorSample};
-use crate::plan::{Plan, PlanContext, plan};
+use crate::plan::{Plan, PlanContext, plan, split};
 use crate::syntax::{Expr, ExprKind, ParseOptions, ValueType, parse_expr};
 
 /// What an engine allows and assumes. The names of Prometheus' flags are in brackets.
@@ -177,7 +177,8 @@ impl Engine {
             lookback_ms: millis(lookback),
             subquery_step_ms: millis(settings.subquery_step).max(1),
         };
-        let plan = plan(expr, &plan_context)?;
+        let mut plan = plan(expr, &plan_context)?;
+        let hints = if querier.wants_hints() { split(&mut plan, &plan_context) } else { Vec::new() };
         let context = Context::new(Limits {
             cancel: options.cancel.clone(),
             deadline,
@@ -198,7 +199,7 @@ impl Engine {
         let Ok(Ok(permit)) = queued else {
             return Err(PromqlError::of_kind(ErrorKind::Timeout, "query timed out in query queue"));
         };
-        let selected = select(&plan, querier, &options.tenant, deadline).await?;
+        let selected = select(&plan, &hints, querier, &options.tenant, deadline).await?;
         context.check()?;
         let query = query.to_owned();
         let is_instant = times.step_ms.is_none();
@@ -244,8 +245,11 @@ fn millis(duration: Duration) -> i64 {
 }
 
 /// Reads what the plan asks for, under the query's deadline.
+///
+/// `hints` has one entry for each select, or none at all.
 async fn select(
     plan: &Plan,
+    hints: &[SelectHints],
     querier: &dyn MetricsQuerier,
     tenant: &TenantId,
     deadline: Instant,
@@ -256,7 +260,10 @@ async fn select(
             .iter()
             .map(|s| MetricsSelect { tenant: tenant.clone(), range: s.range, matchers: s.matchers.clone() })
             .collect();
-        let reads = selects.iter().map(|select| querier.select(select));
+        let reads = selects.iter().enumerate().map(|(index, select)| match hints.get(index) {
+            Some(hints) => querier.select_hinted(select, hints),
+            None => querier.select(select),
+        });
         futures_util::future::try_join_all(reads).await
     };
     let found = tokio::time::timeout_at(deadline.into(), read)

@@ -16,7 +16,7 @@ pub use logs::{
 };
 pub use metrics::{
     AppendOutcome, BlockSummary, ChunkEncoding, EncodedChunk, MetricsAdmin, MetricsAppender, MetricsQuerier,
-    MetricsSelect, MetricsStats, SampleBatch, Series, SeriesChunks, SeriesExemplars, SeriesRef,
+    MetricsSelect, MetricsStats, SampleBatch, SelectHints, Series, SeriesChunks, SeriesExemplars, SeriesRef,
     reject_reason,
 };
 

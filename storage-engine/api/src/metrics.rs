@@ -133,10 +133,43 @@ pub struct MetricsSelect {
     pub matchers: Vec<Matcher>,
 }
 
+/// What a store that puts replicas or downsampled data together wants to know of the query around a selector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelectHints {
+    /// Name of the innermost function or aggregation around the selector; empty without one and inside an operation of
+    /// two operands.
+    pub function: String,
+    /// The range of a range vector selector, ms; 0 for an instant selector.
+    pub range_ms: i64,
+    /// Times between which all selectors of the query look, ms, both ends included.
+    pub bounds: TimeRange,
+}
+
+impl Default for SelectHints {
+    /// A selector alone that looks at all times.
+    fn default() -> Self {
+        Self { function: String::new(), range_ms: 0, bounds: TimeRange::ALL }
+    }
+}
+
 /// Reads from a metrics store.
 pub trait MetricsQuerier: Send + Sync {
     /// Series that match and may have samples in the range, sorted by labels, each label set once.
     fn select<'a>(&'a self, select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<Series>>>;
+
+    /// Whether [`Self::select_hinted`] does more than [`Self::select`], so that a query asks it for each selector.
+    fn wants_hints(&self) -> bool {
+        false
+    }
+
+    /// As [`Self::select`], for a selector with these surroundings.
+    fn select_hinted<'a>(
+        &'a self,
+        select: &'a MetricsSelect,
+        _hints: &'a SelectHints,
+    ) -> BoxFuture<'a, StorageResult<Vec<Series>>> {
+        self.select(select)
+    }
 
     /// Sorted label names of the series that match.
     fn label_names<'a>(&'a self, select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<String>>>;

@@ -4,6 +4,7 @@
 
 mod durations;
 mod fold;
+mod hints;
 mod histogram_stats;
 mod info;
 mod invariant;
@@ -15,6 +16,7 @@ use crate::error::PromqlResult;
 use crate::exec::grid::Grid;
 use crate::syntax::Expr;
 
+pub(crate) use hints::split;
 pub(crate) use info::{INFO_LABELS, info_name_matchers};
 
 /// What planning needs to know beside the tree.

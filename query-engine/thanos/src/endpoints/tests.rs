@@ -1,0 +1,44 @@
+use model::{MatchOp, Matcher, TimeRange};
+
+use super::Seen;
+use crate::proto::{InfoResponse, LabelSet, StoreInfo};
+use crate::testing::labels;
+
+fn seen(sets: &[&[(&str, &str)]]) -> Seen {
+    Seen::of(&InfoResponse {
+        label_sets: sets.iter().map(|set| LabelSet::of(&labels(set))).collect(),
+        component_type: "sidecar".to_owned(),
+        store: Some(StoreInfo { min_time: 100, max_time: 200, ..StoreInfo::default() }),
+        ..InfoResponse::default()
+    })
+}
+
+/// The rules of `LabelSetsMatch` and `storeMatches` in pkg/store/proxy.go.
+#[test]
+fn stores_are_left_out_that_cannot_have_what_is_asked_for() {
+    let check = |sets: &[&[(&str, &str)]], (name, op, value): (&str, MatchOp, &str), want| {
+        let matchers = [Matcher::new(name, op, value).expect("good")];
+        let may = seen(sets).may_have(TimeRange::new(150, 160), &matchers);
+        assert_eq!(may, want, "{sets:?} {matchers:?}");
+    };
+    check(&[], ("a", MatchOp::Equal, "1"), true);
+    check(&[&[("a", "1")]], ("b", MatchOp::Equal, "1"), true);
+    check(&[&[("a", "1")]], ("a", MatchOp::Equal, "1"), true);
+    check(&[&[("a", "1")]], ("a", MatchOp::Equal, "2"), false);
+    check(&[&[("a", "1")]], ("a", MatchOp::NotEqual, "1"), false);
+    check(&[&[("a", "1")]], ("a", MatchOp::Regex, "1|2"), true);
+    check(&[&[("a", "1")], &[("a", "2")]], ("a", MatchOp::Equal, "2"), true);
+    check(&[&[("a", "1"), ("b", "2")]], ("b", MatchOp::NotRegex, "2"), false);
+    for (min, max, want) in [(0, 99, false), (0, 100, true), (200, 300, true), (201, 300, false)] {
+        assert_eq!(seen(&[]).may_have(TimeRange::new(min, max), &[]), want, "{min} to {max}");
+    }
+}
+
+#[test]
+fn an_endpoint_without_the_store_api_has_no_series() {
+    let seen =
+        Seen::of(&InfoResponse { component_type: "query-frontend".to_owned(), ..InfoResponse::default() });
+    assert!(!seen.may_have(TimeRange::ALL, &[]));
+    assert_eq!(seen.component, "unknown-store-api");
+    assert!(Seen::everything().may_have(TimeRange::ALL, &[Matcher::equal("a", "1")]));
+}

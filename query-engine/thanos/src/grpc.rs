@@ -1,0 +1,157 @@
+//! gRPC messages on the wire, with the compressions that Thanos uses.
+//!
+//! tonic has no snappy, which a receive router uses unless told otherwise, so framing is done here: a flag, a big-endian
+//! length and the message (grpc/grpc doc/PROTOCOL-HTTP2.md). Thanos' `snappy` is the framing format of snappy
+//! (pkg/extgrpc/snappy). Invariant GRPC-1: a message is never larger than the reader's cap, before or after
+//! decompression.
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tonic::{Code, Status};
+use wire::compression::{CompressionError, Encoding};
+
+/// Bytes in front of a message.
+const PREFIX_BYTES: usize = 5;
+
+/// Messages below this are sent as they are: compression would cost more than it saves.
+const COMPRESS_BYTES_MIN: usize = 256;
+
+/// What `grpc-accept-encoding` says.
+pub(crate) const ACCEPTED: &str = "gzip,snappy,zstd";
+
+/// How messages are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// `gzip`.
+    Gzip,
+    /// `zstd`.
+    Zstd,
+    /// `snappy`, in its framing format.
+    Snappy,
+}
+
+impl Compression {
+    /// By the name that `grpc-encoding` and Thanos' configs have.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "" | "identity" | "none" => Self::None,
+            "gzip" => Self::Gzip,
+            "zstd" => Self::Zstd,
+            "snappy" => Self::Snappy,
+            _ => return None,
+        })
+    }
+
+    /// The value of `grpc-encoding`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "identity",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Snappy => "snappy",
+        }
+    }
+
+    fn encoding(self) -> Option<Encoding> {
+        Some(match self {
+            Self::None => return None,
+            Self::Gzip => Encoding::Gzip,
+            Self::Zstd => Encoding::Zstd,
+            Self::Snappy => Encoding::SnappyFramed,
+        })
+    }
+}
+
+/// Appends `message` with its prefix to `out`.
+pub(crate) fn put_message(out: &mut Vec<u8>, message: &[u8], compression: Compression) -> Result<(), Status> {
+    let encoding = compression.encoding().filter(|_| message.len() >= COMPRESS_BYTES_MIN);
+    let packed;
+    let (flag, bytes) = match encoding {
+        None => (0, message),
+        Some(encoding) => {
+            // As grpc-go: its fastest gzip; the others have one level.
+            packed = encoding.encode((encoding == Encoding::Gzip).then_some(1), message);
+            (1, &packed[..])
+        }
+    };
+    let length = u32::try_from(bytes.len())
+        .map_err(|_| Status::internal(format!("a message of {} bytes, gRPC allows 4 GiB", bytes.len())))?;
+    out.push(flag);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// Takes the bytes of a body as they come and gives the messages in it.
+#[derive(Debug)]
+pub(crate) struct MessageReader {
+    buffer: BytesMut,
+    compression: Compression,
+    message_bytes_max: usize,
+}
+
+impl MessageReader {
+    pub(crate) fn new(compression: Compression, message_bytes_max: usize) -> Self {
+        Self { buffer: BytesMut::new(), compression, message_bytes_max }
+    }
+
+    /// Takes the next bytes of the body.
+    pub(crate) fn push(&mut self, data: &[u8]) {
+        self.buffer.extend_from_slice(data);
+    }
+
+    /// Whether the body may end here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Bytes of the first message on its way, with its prefix; `None` until its prefix is there.
+    pub(crate) fn awaited(&self) -> Result<Option<usize>, Status> {
+        let Some(prefix) = self.buffer.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
+        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+        if length > self.message_bytes_max {
+            return Err(self.too_large(length));
+        }
+        Ok(Some(PREFIX_BYTES + length))
+    }
+
+    /// The next whole message, decompressed.
+    pub(crate) fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
+        let Some(length) = self.awaited()? else { return Ok(None) };
+        if self.buffer.len() < length {
+            self.buffer.reserve(length - self.buffer.len());
+            return Ok(None);
+        }
+        let mut message = self.buffer.split_to(length).freeze();
+        let flag = message[0];
+        message.advance(PREFIX_BYTES);
+        match (flag, self.compression.encoding()) {
+            (0, _) => Ok(Some(message)),
+            (1, None) => Err(Status::internal("grpc: compressed flag set with identity or empty encoding")),
+            (1, Some(encoding)) => match encoding.decode(&message, self.message_bytes_max) {
+                Ok(message) => Ok(Some(message)),
+                Err(CompressionError::TooLarge { cap_bytes }) => Err(self.too_large(cap_bytes)),
+                Err(error) => {
+                    Err(Status::internal(format!("grpc: failed to decompress the message: {error}")))
+                }
+            },
+            (flag, _) => Err(Status::internal(format!("grpc: received unexpected payload format {flag}"))),
+        }
+    }
+
+    fn too_large(&self, length: usize) -> Status {
+        let max = self.message_bytes_max;
+        Status::new(
+            Code::ResourceExhausted,
+            format!("grpc: received message larger than max ({length} vs. {max})"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,37 @@
+//! Thanos' protocols: the StoreAPI as a server and as a client, deduplication of replicas, and receiving writes.
+//!
+//! Facts are Thanos' own (thanos-io/thanos v0.42), proven by the real programs in `interop/`. The server shows the store
+//! of this process to queriers; the client makes other stores look like one [`storage_api::MetricsQuerier`].
+//! Invariants: GRPC-1 (`grpc`), CHUNK-1 (`local`).
+
+mod chunk_columns;
+mod dedup;
+mod endpoints;
+mod error;
+mod fanout;
+mod grpc;
+mod hashring;
+mod local;
+mod merge;
+mod proto;
+mod receive;
+mod replicas;
+mod select;
+mod series_frame;
+mod server;
+mod stream;
+#[cfg(test)]
+mod testing;
+
+pub use dedup::DedupFunction;
+pub use endpoints::{EndpointSet, EndpointSettings, StoreStatus};
+pub use error::{ThanosError, ThanosResult};
+pub use fanout::{Fanout, FanoutOptions, FanoutQuerier, FanoutSettings};
+pub use grpc::Compression;
+pub use grpc::client::ClientTls;
+pub use grpc::server::AnswerBody;
+pub use hashring::{Hashrings, Member, series_hash};
+pub use local::{FoundSeries, LocalSettings, LocalStore};
+pub use receive::{StoreWriter, WriteTarget};
+pub use select::{Shard, StoreSelect};
+pub use server::StoreApiServer;

@@ -1,0 +1,156 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use model::TimeRange;
+use prost::Message;
+use runtime::Tasks;
+
+use super::StoreApiServer;
+use crate::grpc::{Compression, MessageReader, put_message};
+use crate::local::{LocalSettings, LocalStore};
+use crate::proto::{
+    InfoRequest, InfoResponse, LabelMatcher, LabelValuesRequest, LabelValuesResponse, SeriesRequest,
+};
+use crate::series_frame::{Received, StoreSeries, read};
+use crate::testing::{Memory, labels, samples, xor};
+
+fn server() -> StoreApiServer {
+    let mut memory = Memory::default();
+    for index in 0..200 {
+        let n = format!("{index:03}");
+        let pairs = [("__name__", "up"), ("n", n.as_str()), ("replica", "inner")];
+        memory = memory.with(&pairs, vec![xor(&[(index, 1.0)]), xor(&[(index + 1000, 2.0)])]);
+    }
+    let settings = LocalSettings {
+        external_labels: labels(&[("cluster", "c"), ("replica", "r")]),
+        tenant_label: "tenant_id".to_owned(),
+        component: "sidecar".to_owned(),
+    };
+    StoreApiServer::new(LocalStore::new(Arc::new(memory), settings), None, None, Tasks::new())
+}
+
+/// Messages and status of a call.
+async fn call(path: &str, message: &impl Message, compression: Compression) -> (Vec<Bytes>, String, String) {
+    let mut body = Vec::new();
+    put_message(&mut body, &message.encode_to_vec(), compression).expect("fits");
+    let request = Request::post(path)
+        .header("content-type", "application/grpc")
+        .header("grpc-encoding", compression.name())
+        .body(Full::new(Bytes::from(body)))
+        .expect("a request");
+    let (head, body) = server().answer(request).await.into_parts();
+    let collected = body.collect().await.unwrap_or_else(|never| match never {});
+    let trailers = collected.trailers().cloned().unwrap_or(head.headers);
+    let text = |name| trailers.get(name).map_or("", |value| value.to_str().expect("text")).to_owned();
+    let mut reader = MessageReader::new(compression, 1 << 30);
+    reader.push(&collected.to_bytes());
+    let mut messages = Vec::new();
+    while let Some(message) = reader.next_message().expect("sound") {
+        messages.push(message);
+    }
+    assert!(reader.is_empty());
+    (messages, text("grpc-status"), text("grpc-message"))
+}
+
+fn up() -> SeriesRequest {
+    SeriesRequest {
+        max_time: 5000,
+        matchers: vec![LabelMatcher { op: 0, name: "__name__".to_owned(), value: "up".to_owned() }],
+        ..SeriesRequest::default()
+    }
+}
+
+fn series(messages: &[Bytes]) -> Vec<StoreSeries> {
+    let read = |message: &Bytes| match read(message).expect("sound") {
+        Received::Series(series) => series,
+        Received::Warning(text) => panic!("a warning: {text}"),
+    };
+    messages.iter().flat_map(read).collect()
+}
+
+#[tokio::test]
+async fn info_tells_labels_and_times() {
+    let (messages, status, _) = call("/thanos.info.Info/Info", &InfoRequest {}, Compression::None).await;
+    let info = InfoResponse::decode(&messages[0][..]).expect("a message");
+    assert_eq!((status.as_str(), info.component_type.as_str()), ("0", "sidecar"));
+    assert_eq!(info.label_sets[0].to_labels(), labels(&[("cluster", "c"), ("replica", "r")]));
+    assert_eq!(info.store.expect("a store").max_time, i64::MAX);
+}
+
+#[tokio::test]
+async fn series_come_in_messages_of_the_size_that_was_asked_for() {
+    for (response_batch_size, count) in [(0, 200), (1, 200), (64, 4), (1000, 1)] {
+        let request = SeriesRequest { response_batch_size, ..up() };
+        for compression in [Compression::None, Compression::Snappy, Compression::Gzip, Compression::Zstd] {
+            let (messages, status, _) = call("/thanos.Store/Series", &request, compression).await;
+            assert_eq!(
+                (messages.len(), status.as_str()),
+                (count, "0"),
+                "{response_batch_size} {compression:?}"
+            );
+            let found = series(&messages);
+            assert_eq!(found.len(), 200);
+            assert!(found.is_sorted_by(|a, b| a.labels < b.labels));
+            assert_eq!(found[7].labels.to_string(), r#"{__name__="up", cluster="c", n="007", replica="r"}"#);
+            let chunk = found[7].chunks[1].raw.as_ref().expect("raw");
+            assert_eq!(samples(chunk.encoding, &chunk.data), [(1007, 2.0)]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn chunks_outside_the_range_and_series_without_any_are_left_out() {
+    let request = SeriesRequest { min_time: 1100, max_time: 1149, ..up() };
+    let (messages, ..) = call("/thanos.Store/Series", &request, Compression::None).await;
+    let found = series(&messages);
+    assert_eq!(found.len(), 50);
+    assert!(found.iter().all(|series| series.chunks.len() == 1));
+    let request = SeriesRequest {
+        skip_chunks: true,
+        limit: 3,
+        without_replica_labels: vec!["replica".to_owned()],
+        ..up()
+    };
+    let (messages, ..) = call("/thanos.Store/Series", &request, Compression::None).await;
+    let found = series(&messages);
+    assert_eq!(found.len(), 3);
+    assert_eq!(found[0].labels.to_string(), r#"{__name__="up", cluster="c", n="000"}"#);
+    assert!(found[0].chunks.is_empty());
+}
+
+#[tokio::test]
+async fn wrong_calls_get_the_status_of_grpc() {
+    let external = SeriesRequest {
+        matchers: vec![LabelMatcher { op: 0, name: "cluster".to_owned(), value: "c".to_owned() }],
+        ..up()
+    };
+    for (path, code, text) in [
+        ("/thanos.Store/Series", "3", "no matchers specified (excluding external labels)"),
+        ("/thanos.Store/Other", "12", "unknown method Other for service thanos.Store"),
+        ("/thanos.Rules/Rules", "12", "unknown service thanos.Rules"),
+        ("/thanos.WriteableStore/RemoteWrite", "14", "this store takes no writes"),
+    ] {
+        let (messages, status, message) = call(path, &external, Compression::None).await;
+        assert!(messages.is_empty());
+        assert_eq!((status.as_str(), message.replace("%20", " ").as_str()), (code, text), "{path}");
+    }
+    let values = LabelValuesRequest::default();
+    let (_, status, _) = call("/thanos.Store/LabelValues", &values, Compression::None).await;
+    assert_eq!(status, "3");
+}
+
+#[tokio::test]
+async fn label_values_are_limited_and_ranged() {
+    let request = LabelValuesRequest {
+        label: "n".to_owned(),
+        start: TimeRange::ALL.min,
+        end: 9,
+        limit: 4,
+        ..LabelValuesRequest::default()
+    };
+    let (messages, ..) = call("/thanos.Store/LabelValues", &request, Compression::Gzip).await;
+    let found = LabelValuesResponse::decode(&messages[0][..]).expect("a message");
+    assert_eq!(found.values, ["000", "001", "002", "003"]);
+}
