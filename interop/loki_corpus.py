@@ -117,7 +117,79 @@ WRONG = [
 ]
 
 
-def pipeline(rng, stages):
+# What fits which lines, so that most queries find something: selectors, texts of lines, parsers with the labels that
+# they make, and numbers to unwrap.
+FITTING = {
+    "json": {
+        "selectors": ['{app="json"}', '{app="json",env="prod"}', '{app="json",pod=~"p[0-2]"}', '{app="json",replica!~"r.*5"}', '{app=~"js.*",pod!="p3"}'],
+        "lines": ['|= "GET"', '!= "POST"', '|~ "4\\\\d\\\\d"', '|= "level" != "debug"', '|> "<_>level<_>"', '|= "a" or "e"', '|~ `(?i)ERROR|warn`',
+                  '!= "日本"', '|= `status": 200`', '!~ "err|warn"', '|~ `"user": ?\\{"id": ?[0-4]`', '!> "<_>healthz<_>"'],
+        "parsers": [("| json", "level status method path duration bytes user_id user_name ok"), ("| json level, status", "level status"),
+                    ('| json l="level", d="duration", uid="user.id"', "l d uid"), ('| json first_tag="tags[0]", status', "first_tag status"),
+                    ('| json | __error__=""', "level status method path duration bytes user_id ok"), ('| regexp `"method": ?"(?P<method>[A-Z]+)"`', "method")],
+        "metadata": "severity_text",
+        "numbers": [("| json", "bytes"), ("| json", "duration(duration)"), ("| json", "status"), ("| json", "user_id"), ('| json b="bytes"', "b")],
+    },
+    "logfmt": {
+        "selectors": ['{app="logfmt"}', '{app="logfmt",env="dev"}', '{app="logfmt",pod=~"p0|p1|p2"}', '{app=~"log.+"}'],
+        "lines": ['|= "level"', '!= "flag"', '|~ "level=(warn|error)"', '!~ "err"', '|> "<_>level=<_> <_>"', '|= "dur" or "size"', '!> "<_>msg=simple<_>"', '|~ `id=[0-5]$`'],
+        "parsers": [("| logfmt", "level dur size count id msg"), ('| logfmt | __error__=""', "level dur size count id"), ("| logfmt level, dur, size", "level dur size"),
+                    ("| logfmt --strict", "level ts"), ("| logfmt --keep-empty", "level dur size count id"), ('| logfmt lv="level", number="id"', "lv number"),
+                    ("| regexp `level=(?P<level>\\w+) .*id=(?P<id>\\d+)`", "level id")],
+        "metadata": "traceid",
+        "numbers": [("| logfmt", "bytes(size)"), ("| logfmt", "duration(dur)"), ('| logfmt | count!="NaN" | count!="Inf"', "count"), ("| logfmt", "id"),
+                    ("| logfmt", "duration_seconds(dur)"), ("| logfmt id", "id")],
+    },
+    "nginx": {
+        "selectors": ['{app="nginx"}', '{app="nginx",pod!="p1"}', '{app=~"ng.*"}', '{app="nginx",env=~"prod|dev"}'],
+        "lines": ['|= "GET"', '|= ip("10.0.0.0/8")', '!= ip("192.168.4.7")', '|~ "curl/8\\\\.[0-5]"', '|> "<_> - - <_>"', '!= "healthz"', '|= "HTTP" |= "POST"'],
+        "parsers": [('| pattern "<ip> - - [<_>] \\"<method> <path> <_>\\" <status> <size> <_>"', "ip method path status size"),
+                    ("| regexp `^(?P<ip>\\S+) .*\"(?P<method>[A-Z]+) (?P<path>\\S+)`", "ip method path"), ('| pattern "<ip> - <_>"', "ip")],
+        "metadata": "",
+        "numbers": [('| pattern "<_>] \\"<_>\\" <status> <size> <_>"', "size"), ('| pattern "<_>] \\"<_>\\" <status> <size> <_>"', "status"),
+                    ("| regexp `\" \\d+ (?P<size>\\d+) `", "bytes(size)")],
+    },
+    "java": {
+        "selectors": ['{app="java"}', '{app="java",pod=~"p.*"}', '{app=~"ja.a"}'],
+        "lines": ['|= "a"', '!= "ERROR"', '|~ "(?i)error|info|warn"', '|= "café"', '|~ "na.ve"', '|~ `started in \\d+ms`', '|= "NullPointer" or "xml"', '!~ "^ *$"'],
+        "parsers": [("| regexp `(?P<lvl>ERROR|INFO|WARN)`", "lvl"), ('| pattern "<first> <_>"', "first"), ("| decolorize", ""), ("| regexp `in (?P<took>\\d+ms)`", "took")],
+        "metadata": "",
+        "numbers": [("|~ `started` | regexp `in (?P<ms>\\d+)ms`", "ms"), ("|~ `started` | regexp `in (?P<took>\\d+ms)`", "duration(took)")],
+    },
+    "pack": {
+        "selectors": ['{app="pack"}', '{app="pack",env="prod"}', '{app=~"pa.*"}'],
+        "lines": ['|= "inner"', '|~ "c[01]"', '!= "nothing"'],
+        "parsers": [("| unpack", "container"), ("| json", "container n _entry"), ('| json c="container"', "c"), ("| unpack | logfmt", "container level")],
+        "metadata": "",
+        "numbers": [("| json", "n"), ('| json m="n"', "m")],
+    },
+    "all": {
+        "selectors": ['{app=~"json|logfmt|pack"}', '{app=~"ng.*|java"}', '{app=~".+",pod!="p0"}', '{pod=~"p[01]"}', '{env="dev"}', '{replica=~"r00[0-4]"}'],
+        "lines": LINES[:2] + ['|= "a" or "e"', '!= "err"', '|~ "e.*e"'],
+        "parsers": [("| json", ""), ("| logfmt", ""), ("| decolorize", ""), ("| logfmt | json", "level"), ("| json | logfmt", "level")],
+        "metadata": "",
+        "numbers": [("| json | __error__=\"\"", "bytes"), ("| logfmt | __error__=\"\"", "id")],
+    },
+}
+ON_LABEL = {
+    "level": ['level="error"', 'level!="info"', 'level=~"warn|error"', 'level!~"debug"', 'level="warn" or level="info"'],
+    "status": ["status=200", "status!=200", "status>=400", "status<404", 'status=~"2..|5.."'],
+    "method": ['method="GET"', 'method!="GET"'], "path": ['path="/"', 'path=~"/api/.*"', 'path!="/healthz" or method="GET"'],
+    "duration": ["duration>2s", "duration<=2500ms"], "bytes": ["bytes>50KB", "bytes<=50000"], "user_id": ["user_id>=20", "user_id=7 or user_id<=20"],
+    "user_name": ['user_name=~"ann|böb"', 'user_name!="日本"'], "ok": ['ok="true"', 'ok!="true"'],
+    "dur": ["dur>=1s", "dur!=20ms", "dur<1m"], "size": ["size<1MB", "size>=512B"], "count": ["count>1", "count<=2"], "id": ["id>=5", 'id=~"[1-4]"', "id<8"],
+    "msg": ['msg="simple"', 'msg!=""'], "ip": ['ip=ip("10.0.0.0/8")', 'ip!=ip("192.168.4.7")', 'ip=~"1.*"'],
+    "lvl": ['lvl="ERROR"', 'lvl!=""'], "took": ["took>=100ms", 'took!=""'], "first": ['first=~"INFO|ERROR|id"', 'first!=""'],
+    "container": ['container="c1"', 'container=~"c[02]"'], "n": ["n=5", "n<6"], "l": ['l="warn"', 'l!~"info|debug"'], "uid": ["uid>10"], "lv": ['lv!="info"'],
+    "pod": ['pod=~"p[012]"', 'pod!="p3"'], "env": ['env="prod"', 'env!="prod"'], "detected_level": ['detected_level=~"warn|error|unknown"', 'detected_level!="debug"'],
+    "severity_text": ['severity_text!="INFO"', 'severity_text=~"INFO|WARN|"'], "traceid": ['traceid!="a"'], "nosuch": ['nosuch!="x"', 'nosuch=~"x?"'],
+    "__error__": ['__error__=""', '__error__!="JSONParserErr"'],
+}
+# The part of queries that is put together from whatever there is, whether it fits or not.
+WILD = 0.15
+
+
+def wild_pipeline(rng, stages):
     kinds = ((0.2, LINES), (0.5, PARSERS), (0.8, FILTERS), (1.0, CHANGES))
     chosen = []
     for _ in range(stages):
@@ -126,32 +198,65 @@ def pipeline(rng, stages):
     return " ".join(chosen)
 
 
-def counted(rng, selector):
-    stages, window = pipeline(rng, rng.randrange(4)), rng.choice(["1m", "90s", "5m", "10m", "30m", "1h"])
+def fitting_pipeline(rng, stages, fitting, made=()):
+    """Stages of which few leave nothing over: filters are on labels that are there, and there are two at most."""
+    labels = ["pod", "env", "detected_level", "nosuch", "__error__", *fitting["metadata"].split(), *made]
+    chosen, narrowing, parsed = [], 0, bool(made)
+    for _ in range(stages):
+        at = rng.random()
+        if narrowing >= 2:
+            at = 0.3 if at < 0.5 else 0.9
+        if at < 0.2:
+            chosen.append(rng.choice(fitting["lines"]))
+            narrowing += 1
+        elif at < 0.5 or (at < 0.8 and not parsed):
+            parser, names = rng.choice(fitting["parsers"])
+            chosen.append(parser)
+            labels += [name for name in names.split() if name in ON_LABEL] * 2
+            parsed = True
+        elif at < 0.8:
+            chosen.append("| " + rng.choice(ON_LABEL[rng.choice(labels)]))
+            narrowing += 1
+        else:
+            chosen.append(rng.choice(CHANGES))
+            if "line_format" in chosen[-1] or "drop" in chosen[-1] or "keep" in chosen[-1] or "label_format" in chosen[-1]:
+                labels = ["nosuch", "__error__"]
+                parsed = False
+    return " ".join(chosen)
+
+
+def log_query(rng, stages):
+    """A selector and stages."""
+    if rng.random() < WILD:
+        return rng.choice(SELECTORS), wild_pipeline(rng, stages)
+    fitting = FITTING[rng.choice(["json", "json", "logfmt", "logfmt", "nginx", "java", "pack", "all"])]
+    return rng.choice(fitting["selectors"]), fitting_pipeline(rng, stages, fitting)
+
+
+def counted(rng):
+    (selector, stages), window = log_query(rng, rng.randrange(4)), rng.choice(["1m", "90s", "5m", "10m", "30m", "1h"])
     offset = rng.choice(["", "", "", " offset 5m", " offset -3m"])
-    op = rng.choice(["count_over_time", "rate", "bytes_over_time", "bytes_rate", "absent_over_time"])
+    op = rng.choice(["count_over_time", "rate", "bytes_over_time", "bytes_rate"] * 3 + ["absent_over_time"])
     return f"{op}({selector} {stages} [{window}]{offset})"
 
 
-def unwrapped(rng, selector):
+def unwrapped(rng):
     op = rng.choice(["sum_over_time", "avg_over_time", "min_over_time", "max_over_time", "stddev_over_time", "stdvar_over_time", "rate",
                      "quantile_over_time", "rate_counter", "first_over_time", "last_over_time"])
-    if "json" in selector or "env" in selector:
-        parser, value = "| json", rng.choice(["bytes", "duration(duration)", "status", "user_id"])
-    elif "logfmt" in selector:
-        parser, value = "| logfmt", rng.choice(["bytes(size)", "duration(dur)", "count", "id", "duration_seconds(dur)"])
-    else:
-        parser, value = rng.choice(PARSERS), rng.choice(["status", "id", "bytes"])
-    after = rng.choice(['| __error__=""'] * 3 + ["", '| status>200 | __error__=""'])
-    numbers = ' | count!="NaN" | count!="Inf"' if value == "count" else ""
+    fitting = FITTING[rng.choice(["json", "json", "logfmt", "logfmt", "nginx", "java", "pack", "all"])]
+    parser, value = rng.choice(fitting["numbers"])
+    # Stages before the parser leave lines and labels to it: line filters and filters on what streams have.
+    before = rng.choice(["", "", rng.choice(fitting["lines"]), "| " + rng.choice(ON_LABEL[rng.choice(["pod", "env", "detected_level"])])])
+    if "started" in parser:
+        before = ""
+    after = rng.choice(['| __error__=""'] * 4 + ["", '| pod!="p3" | __error__=""'])
     grouping = "" if op in ("sum_over_time", "rate", "rate_counter") else rng.choice([" by (pod)", " by (app,level)", " without (msg)", "", " by ()"])
     first = "0.9," if op == "quantile_over_time" else ""
-    return f"{op}({first}{selector} {parser} {pipeline(rng, rng.randrange(4))}{numbers} | unwrap {value} {after} [{rng.choice(['5m', '10m', '1h'])}]){grouping}"
+    return f"{op}({first}{rng.choice(fitting['selectors'])} {before} {parser} | unwrap {value} {after} [{rng.choice(['5m', '10m', '1h'])}]){grouping}"
 
 
 def metric(rng):
-    selector = rng.choice(SELECTORS)
-    query = counted(rng, selector) if rng.random() < 0.5 else unwrapped(rng, selector)
+    query = counted(rng) if rng.random() < 0.5 else unwrapped(rng)
     for _ in range(rng.randrange(3)):
         op = rng.choice(["sum", "avg", "min", "max", "count", "stddev", "stdvar", "sum", "sum"])
         grouping = rng.choice(["", "", " by (pod)", " by (app)", " by (level, pod)", " without (pod)", " by (status)", " without (level,status,trace_id)"])
@@ -164,7 +269,7 @@ def metric(rng):
     if at < 0.18:
         return f"({query}) or vector(0)"
     if at < 0.22:
-        return f"{rng.choice(['sort', 'sort_desc'])}(sum by (app, pod) (count_over_time({selector} [30m])))"
+        return f"{rng.choice(['sort', 'sort_desc'])}(sum by (app, pod) (count_over_time({rng.choice(SELECTORS)} [30m])))"
     if at < 0.28:
         both = [f'sum by (pod) (count_over_time({{app="{app}"}}[10m]))' for app in ("json", "logfmt")]
         op = rng.choice(["+", "-", "*", "/", "and", "or", "unless", ">", "== bool"])
@@ -182,7 +287,7 @@ def queries(seed, count, start_ns):
         if at < 0.05:
             made.append(("query_range", {"query": rng.choice(WRONG), "start": start_ns, "end": end_ns}))
         elif at < 0.45:
-            parameters = {"query": f"{rng.choice(SELECTORS)} {pipeline(rng, rng.randrange(5))}", "start": start_ns,
+            parameters = {"query": " ".join(log_query(rng, rng.randrange(5))), "start": start_ns,
                           "end": start_ns + rng.choice([600, SPAN]) * SECOND, "limit": rng.choice([5000, 5000, 50]),
                           "direction": rng.choice(["forward", "backward"])}
             if rng.random() < 0.1:

@@ -212,4 +212,4 @@ def test_generated_queries_get_the_same_answers_as_from_loki(filled):
             defects.append(f"{path} {json.dumps(parameters, ensure_ascii=False)}\n    {found}")
     print(f"\n{len(asked)} queries, {len(defects)} differ, {empty} empty in Loki; allowed: {dict(reasons)}")
     assert not defects, f"{len(defects)} of {len(asked)} differ\n" + "\n".join(defects[:20])
-    assert empty < len(asked) / 2, "too few queries find anything to compare"
+    assert empty <= len(asked) / 5, "too few queries find anything to compare"

@@ -72,6 +72,7 @@ pub(crate) fn loki(
         engine: logql::Engine::new(settings),
         querier: stores.log_querier(),
         follower: stores.log_follower(),
+        maintenance: stores.log_maintenance(),
         deletes: stores.log_deletes(),
         tasks: tasks.clone(),
         tails: loki::RunningTails::default(),

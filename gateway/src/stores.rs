@@ -10,10 +10,10 @@ use anyhow::{Context, anyhow};
 use exporters::Stores;
 use logstore::{LogStore, LogStoreSettings};
 use runtime::{Clock, Disk, LocalDisk, MemoryBudget, Tasks};
-use storage_api::{LogFollower, LogQuerier, MetricsAdmin, MetricsQuerier};
+use storage_api::{LogFollower, LogMaintenance, LogQuerier, MetricsAdmin, MetricsQuerier};
 use tsdb::Tsdb;
 
-use crate::api::loki::deletes::{DeleteRequests, MaskedQuerier};
+use crate::api::loki::deletes::{DeleteRequests, MaskedQuerier, worker};
 use crate::config::types::{Durability, StorageConfig};
 use crate::data_lock::DataLock;
 use unopened::Unopened;
@@ -46,13 +46,15 @@ impl OpenStores {
         let lock = DataLock::take(&config.directory)?;
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
         let (deletes_disk, deletes_file) = (Arc::clone(&disk), config.directory.join(LOG_DELETES_FILE));
-        let log_deletes = tasks
-            .spawn_blocking("open_log_deletes", move || DeleteRequests::open(deletes_disk, deletes_file));
+        let cancel_period = config.logs.delete_request_cancel_period;
+        let log_deletes = tasks.spawn_blocking("open_log_deletes", move || {
+            DeleteRequests::open(deletes_disk, deletes_file, cancel_period)
+        });
         let log_deletes = Arc::new(log_deletes.await??);
         let metrics_settings = metrics::settings(&config.metrics);
         let log_settings = LogStoreSettings {
             durability: durability(config.logs.durability),
-            retention: Some(config.logs.retention).filter(|retention| !retention.is_zero()),
+            retention: config.logs.retention_rules().map_err(|reason| anyhow!(reason))?,
             ..LogStoreSettings::default()
         };
         let (metrics_folder, logs_folder) = (config.directory.join("metrics"), config.directory.join("logs"));
@@ -77,7 +79,11 @@ impl OpenStores {
         match (metrics, logs) {
             (Ok(metrics), Ok(logs)) => {
                 metrics.start_maintenance();
-                Ok(Self { _lock: lock, metrics: Arc::new(metrics), logs: Arc::new(logs), log_deletes })
+                let logs = Arc::new(logs);
+                let (requests, store) =
+                    (Arc::clone(&log_deletes), Arc::clone(&logs) as Arc<dyn LogMaintenance>);
+                tasks.spawn("log-deletes", worker::run(requests, store, Arc::clone(clock), tasks.clone()));
+                Ok(Self { _lock: lock, metrics: Arc::new(metrics), logs, log_deletes })
             }
             (Ok(metrics), Err(error)) => {
                 metrics.close().await;
@@ -120,6 +126,11 @@ impl OpenStores {
 
     /// What tails of logs follow.
     pub(crate) fn log_follower(&self) -> Arc<dyn LogFollower> {
+        self.logs.clone()
+    }
+
+    /// Upkeep of the log store.
+    pub(crate) fn log_maintenance(&self) -> Arc<dyn LogMaintenance> {
         self.logs.clone()
     }
 

@@ -19,6 +19,13 @@ pub enum Html {
 pub fn string(out: &mut Vec<u8>, text: &str, html: Html) {
     out.push(b'"');
     let bytes = text.as_bytes();
+    // Most texts are written as they are, and the compiler makes vectors of this test.
+    let is_plain = |&byte: &u8| byte > 0x1f && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&');
+    if bytes.iter().fold(true, |plain, byte| plain & is_plain(byte)) {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     let mut done = 0;
     for (at, byte) in bytes.iter().enumerate() {
         let escape: &[u8] = match byte {

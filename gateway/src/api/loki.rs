@@ -23,7 +23,7 @@ use axum::routing::{any, get};
 use http::{Request, Response, StatusCode};
 use model::{ErrorKind, TenantId};
 use runtime::{Clock, Tasks};
-use storage_api::{LogFollower, LogQuerier, StorageError};
+use storage_api::{LogFollower, LogMaintenance, LogQuerier, StorageError};
 use tokio::sync::Semaphore;
 
 use self::deletes::DeleteRequests;
@@ -46,6 +46,8 @@ pub struct LokiApi {
     pub querier: Arc<dyn LogQuerier>,
     /// What tails follow.
     pub follower: Arc<dyn LogFollower>,
+    /// Upkeep of the store.
+    pub maintenance: Arc<dyn LogMaintenance>,
     /// Requests to delete lines.
     pub deletes: Arc<DeleteRequests>,
     /// Owner of the tails.

@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+mod log_store;
 mod metrics_store;
 mod server;
 mod telemetry;
 
+pub use log_store::LogStoreConfig;
 pub use metrics_store::MetricsStoreConfig;
 pub use server::{LokiApiConfig, PrometheusApiConfig, ServerConfig};
 pub use telemetry::{
@@ -52,23 +54,6 @@ impl Default for StorageConfig {
             metrics: MetricsStoreConfig::default(),
             logs: LogStoreConfig::default(),
         }
-    }
-}
-
-/// `storage.logs`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogStoreConfig {
-    /// When a write is acknowledged. Default `group`.
-    pub durability: Durability,
-    /// Entries older than this are refused, and files with nothing newer removed. Default 31d; 0s keeps everything.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub retention: Duration,
-}
-
-impl Default for LogStoreConfig {
-    fn default() -> Self {
-        Self { durability: Durability::default(), retention: Duration::from_secs(31 * 86_400) }
     }
 }
 

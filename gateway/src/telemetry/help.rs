@@ -23,7 +23,7 @@ const BY_SIGNAL: [(&str, &str); 7] = [
     ("otelcol_exporter_enqueue_failed", "Number of {} failed to be added to the sending queue."),
 ];
 
-const COUNTERS: [(&str, &str); 43] = [
+const COUNTERS: [(&str, &str); 45] = [
     ("otelcol_processor_incoming_items", "Number of items passed to the processor."),
     ("otelcol_processor_outgoing_items", "Number of items emitted from the processor."),
     (
@@ -60,6 +60,14 @@ const COUNTERS: [(&str, &str); 43] = [
     ("tidegate_log_store_rejected_entries_total", "Log entries that the log store refused, by reason."),
     ("tidegate_log_store_flushes_total", "Files that the log store wrote."),
     ("tidegate_log_store_flush_failures_total", "Files that the log store could not write."),
+    (
+        "tidegate_log_store_rewritten_files_total",
+        "Files that the log store wrote anew without lines that had to go.",
+    ),
+    (
+        "tidegate_log_store_removed_entries_total",
+        "Entries that the log store took out of files: deleted ones and those past their retention.",
+    ),
     ("tidegate_log_store_expired_files_total", "Files that the log store removed because of their age."),
     ("tidegate_log_store_compactions_total", "Merges of small files that the log store made."),
     ("tidegate_log_store_compaction_failures_total", "Merges of small files that failed."),

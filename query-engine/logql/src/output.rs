@@ -107,9 +107,31 @@ impl Streams {
             });
             streams[position].1.push(entry);
         }
-        streams.sort_by_cached_key(|(labels, _)| labels.to_string());
+        streams.sort_by_cached_key(|(labels, _)| sort_key(labels));
         streams
     }
+}
+
+/// The labels' text, which Loki sorts streams by. Written by hand where nothing has to be escaped: an answer may have
+/// as many label sets as lines.
+fn sort_key(labels: &Labels) -> String {
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+    if !labels.iter().all(|(_, value)| value.bytes().all(is_plain)) {
+        return labels.to_string();
+    }
+    let mut key = String::with_capacity(labels.text_bytes() + 5 * labels.len() + 2);
+    key.push('{');
+    for (name, value) in labels.iter() {
+        if key.len() > 1 {
+            key.push_str(", ");
+        }
+        key.push_str(name);
+        key.push_str("=\"");
+        key.push_str(value);
+        key.push('"');
+    }
+    key.push('}');
+    key
 }
 
 /// What a query cost.
@@ -149,3 +171,6 @@ fn per_second(count: u64, time: Duration) -> u64 {
     let seconds = time.as_secs_f64();
     if seconds > 0.0 { (count as f64 / seconds) as u64 } else { 0 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,12 +146,23 @@ pub(crate) fn plan(pages: Vec<Arc<dyn LogPage>>) -> Vec<ScanPage> {
     planned.into_iter().map(|page| page.expect("every page belongs to one stream")).collect()
 }
 
-/// Positions of the entries whose time is inside `range`.
-pub(crate) fn inside(entries: &LogEntries, range: TimeRange) -> Range<usize> {
-    let times = entries.timestamps_ns();
+/// Positions of those entries in `rows` whose time is inside `range`.
+pub(crate) fn inside(entries: &LogEntries, rows: Range<usize>, range: TimeRange) -> Range<usize> {
+    let times = &entries.timestamps_ns()[rows.clone()];
     let start = times.partition_point(|&time| time < range.min);
     let end = times.partition_point(|&time| time <= range.max);
-    start..end.max(start)
+    rows.start + start..rows.start + end.max(start)
+}
+
+/// Bytes of lines and of metadata of the entries in `rows`.
+pub(crate) fn text_bytes(entries: &LogEntries, rows: Range<usize>) -> (usize, usize) {
+    if rows.len() == entries.len() {
+        return (entries.lines().len(), entries.text_bytes() - entries.lines().len());
+    }
+    let ends = entries.line_ends();
+    let end = |count: usize| count.checked_sub(1).map_or(0, |last| ends[last] as usize);
+    let metadata = rows.clone().map(|row| entries.metadata_bytes(row)).sum();
+    (end(rows.end) - end(rows.start), metadata)
 }
 
 /// Work on the pages of a query, one value per thread.

@@ -1,5 +1,6 @@
 //! The log store's seam: append entries by stream, read pages of streams.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use model::{AppendReport, Direction, Labels, LogEntries, Matcher, TenantId, TimeRange};
@@ -42,9 +43,10 @@ pub struct LogSelect {
     pub range: TimeRange,
     /// All must match the stream's labels; empty means every stream.
     pub matchers: Vec<Matcher>,
-    /// Texts that a line must contain (case-sensitive, all of them), known to the reader before it looks: a store may
-    /// leave out pages that its index proves not to contain one. Never needed for correctness.
-    pub line_contains: Vec<String>,
+    /// Texts that a line must contain, one of each list, whatever the case of their ASCII letters. Known to the reader
+    /// before it looks: a store may leave out pages that its index proves not to contain them. Never needed for
+    /// correctness.
+    pub line_contains: Vec<Vec<String>>,
 }
 
 /// A stream as a whole: what can be said about it without reading lines.
@@ -103,8 +105,8 @@ pub struct BucketCount {
 pub struct StreamCounts {
     /// The stream's labels.
     pub labels: Labels,
-    /// First and last minute of each stretch whose entries are all in `buckets`, each once; ascending and apart. The
-    /// others have to be read.
+    /// First and last nanosecond of each stretch whose entries are all in `buckets`, each once; ascending and apart.
+    /// The others have to be read.
     pub counted: Vec<(i64, i64)>,
     /// Their counts, ascending by minute and level.
     pub buckets: Vec<BucketCount>,
@@ -176,4 +178,40 @@ pub trait LogPage: Send + Sync {
     /// Reads the whole page (entries outside the selected range included), in ascending time order; entries of equal
     /// time keep the order in which they were appended. May read from disk: call it off the async threads.
     fn read(&self) -> StorageResult<Arc<LogEntries>>;
+
+    /// The page as part of what has to be decoded for it, and which entries of that are the page's: saves a copy where
+    /// several pages are stored as one.
+    fn read_rows(&self) -> StorageResult<(Arc<LogEntries>, Range<usize>)> {
+        let entries = self.read()?;
+        let rows = 0..entries.len();
+        Ok((entries, rows))
+    }
+
+    /// Where the page is stored. Reading pages in the order of their places shares work between neighbours.
+    fn place(&self) -> (u64, u32) {
+        (0, 0)
+    }
+}
+
+/// Entries that are to go.
+pub trait LogMask: Send + Sync {
+    /// Whether it may take an entry of this stream in `range`.
+    fn concerns(&self, labels: &Labels, range: TimeRange) -> bool;
+
+    /// Sets `gone`, which has one flag for each of a stream's `entries`, for those that it takes.
+    fn mark(&self, labels: &Labels, entries: &LogEntries, gone: &mut [bool]);
+}
+
+/// Upkeep of a log store, when somebody asks for it.
+pub trait LogMaintenance: Send + Sync {
+    /// Writes what is in memory to files; merging them goes on in the background.
+    fn flush(&self) -> BoxFuture<'_, StorageResult<()>>;
+
+    /// Takes the entries of a tenant that `mask` takes out of its files and resolves with their number once none of
+    /// them can come back. What is appended while it runs may stay. After an error some are gone and some are not.
+    fn remove<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        mask: Arc<dyn LogMask>,
+    ) -> BoxFuture<'a, StorageResult<u64>>;
 }

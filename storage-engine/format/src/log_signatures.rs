@@ -193,6 +193,23 @@ impl PageSignatures {
         });
     }
 
+    /// Takes out of `pages` those that can hold none of the `needles`; without needles none.
+    pub fn rule_out_all(&self, needles: &[String], pages: &mut [bool]) {
+        match needles {
+            [] => {}
+            [needle] => self.rule_out(needle, pages),
+            needles => {
+                let mut some = vec![false; pages.len()];
+                for needle in needles {
+                    let mut with = vec![true; pages.len()];
+                    self.rule_out(needle, &mut with);
+                    some.iter_mut().zip(with).for_each(|(some, with)| *some |= with);
+                }
+                pages.iter_mut().zip(some).for_each(|(page, some)| *page &= some);
+            }
+        }
+    }
+
     /// Bytes of memory that they take, about.
     pub fn memory_bytes(&self) -> usize {
         self.kinds.len() + self.ranks.len() * 4 + self.rows.len()

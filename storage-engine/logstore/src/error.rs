@@ -29,6 +29,8 @@ enum Cause {
     Wal(String),
     #[error("{0}")]
     Stopped(String),
+    #[error("there is not enough memory: {0}")]
+    NoMemory(String),
 }
 
 /// Result of work inside the log store.
@@ -69,6 +71,11 @@ impl LogStoreError {
 
     pub(crate) fn wal(kind: ErrorKind, message: String) -> Self {
         Self { kind, cause: Cause::Wal(message) }
+    }
+
+    /// The process' memory limit leaves no room now.
+    pub(crate) fn no_memory(what: String) -> Self {
+        Self { kind: ErrorKind::Throttled, cause: Cause::NoMemory(what) }
     }
 
     /// A background thread of ours ended without an answer.

@@ -6,9 +6,11 @@
 
 mod cache;
 mod load;
+mod pages;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use format::{LogManifest, LogManifestFile};
 use hashbrown::HashSet;
@@ -20,13 +22,18 @@ use crate::error::{LogStoreError, LogStoreResult};
 use crate::filenames;
 pub(crate) use cache::{IndexCache, LoadedFile};
 pub(crate) use load::load;
+pub(crate) use pages::PageCache;
 
 /// A data file of the store.
 pub(crate) struct DataFile {
+    /// Unlike that of any other file that this process opened.
+    pub(crate) number: u64,
     pub(crate) about: LogManifestFile,
     pub(crate) path: PathBuf,
     /// Pages that could not be read; later reads leave them out.
     pub(crate) damaged_pages: Mutex<HashSet<u32>>,
+    /// When the first of its streams expires, ns, once that is known: there is nothing to look for before.
+    pub(crate) expires_ns: AtomicI64,
 }
 
 /// Something that could not be read and was set aside.
@@ -51,8 +58,16 @@ pub(crate) struct FileSet {
 
 impl DataFile {
     pub(crate) fn new(dir: &Path, about: LogManifestFile) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = filenames::data_file(dir, &about.tenant, &about.path);
-        Arc::new(Self { about, path, damaged_pages: Mutex::default() })
+        Arc::new(Self {
+            number,
+            about,
+            path,
+            damaged_pages: Mutex::default(),
+            expires_ns: AtomicI64::new(i64::MIN),
+        })
     }
 }
 

@@ -14,12 +14,14 @@ mod limits;
 mod memtable;
 mod metrics;
 mod partition;
+mod retention;
 mod settings;
 mod store;
 mod streams;
 
 pub use error::{LogStoreError, LogStoreResult};
 pub use files::QuarantinedUnit;
+pub use retention::{RetentionRules, StreamRetention, TenantRetention};
 pub use settings::{LogLimits, LogStoreSettings};
 pub use store::LogStore;
 pub use wal::Durability;

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use model::{AppendReport, Labels, LogEntries};
+use model::{AppendReport, Labels, LogEntries, TenantId};
 use storage_api::StreamEntries;
 
+use crate::retention::RetentionRules;
 use crate::settings::LogLimits;
 
 /// Label that Loki adds to every stream and does not count.
@@ -16,23 +17,42 @@ const SERVICE_NAME: &str = "service_name";
 /// Limits at one moment.
 pub(crate) struct LimitCheck<'a> {
     limits: &'a LogLimits,
+    retention: &'a RetentionRules,
+    tenant: &'a TenantId,
+    now_ns: i64,
+    /// Entries before it are past the retention of the stream that is looked at.
     oldest_ns: i64,
     newest_ns: i64,
 }
 
 impl<'a> LimitCheck<'a> {
-    pub(crate) fn new(limits: &'a LogLimits, retention: Option<Duration>, now_ns: i64) -> Self {
+    pub(crate) fn new(
+        limits: &'a LogLimits,
+        retention: &'a RetentionRules,
+        tenant: &'a TenantId,
+        now_ns: i64,
+    ) -> Self {
         let ns = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         Self {
             limits,
-            oldest_ns: retention.map_or(i64::MIN, |retention| now_ns.saturating_sub(ns(retention))),
+            retention,
+            tenant,
+            now_ns,
+            oldest_ns: now_ns.saturating_sub(retention.of_tenant_ns(tenant)),
             newest_ns: now_ns.saturating_add(ns(limits.creation_grace)),
         }
     }
 
     /// The entries that may be stored; the others are counted in `report`.
-    pub(crate) fn check(&self, stream: StreamEntries, report: &mut AppendReport) -> Option<StreamEntries> {
+    pub(crate) fn check(
+        &mut self,
+        stream: StreamEntries,
+        report: &mut AppendReport,
+    ) -> Option<StreamEntries> {
         let StreamEntries { labels, entries } = stream;
+        if self.retention.has_streams(self.tenant) {
+            self.oldest_ns = self.now_ns.saturating_sub(self.retention.of_stream_ns(self.tenant, &labels));
+        }
         if let Some((reason, message)) = self.refuse_stream(&labels) {
             report.reject(reason, entries.len() as u64, || message);
             return None;

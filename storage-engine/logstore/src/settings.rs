@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wal::Durability;
 
+use crate::retention::RetentionRules;
+
 /// Set by the program that owns the store.
 #[derive(Clone, Debug)]
 pub struct LogStoreSettings {
@@ -15,8 +17,8 @@ pub struct LogStoreSettings {
     pub memory_bytes_max: u64,
     /// How long an append waits for memory before it is refused with a retry hint.
     pub memory_wait: Duration,
-    /// Entries older than this are refused, and files with nothing newer removed. `None` keeps everything.
-    pub retention: Option<Duration>,
+    /// Older entries are refused, and removed from files.
+    pub retention: RetentionRules,
     /// When an appended batch counts as stored.
     pub durability: Durability,
     /// Line bytes of a page: what is decompressed to read one line.
@@ -34,6 +36,8 @@ pub struct LogStoreSettings {
     pub page_signatures: bool,
     /// Bytes of decoded file indexes kept in memory.
     pub index_cache_bytes: usize,
+    /// Bytes of decoded pages kept in memory; at most a sixteenth of the process' memory limit are.
+    pub page_cache_bytes: usize,
     /// What is refused.
     pub limits: LogLimits,
 }
@@ -67,7 +71,7 @@ impl Default for LogStoreSettings {
             flush_interval: Duration::from_secs(60),
             memory_bytes_max: 192 << 20,
             memory_wait: Duration::from_secs(2),
-            retention: Some(Duration::from_secs(31 * 86_400)),
+            retention: RetentionRules::uniform(Duration::from_secs(31 * 86_400)),
             durability: Durability::Group,
             page_bytes: 128 << 10,
             file_bytes: 128 << 20,
@@ -76,6 +80,7 @@ impl Default for LogStoreSettings {
             compaction: true,
             page_signatures: true,
             index_cache_bytes: 64 << 20,
+            page_cache_bytes: 48 << 20,
             limits: LogLimits::default(),
         }
     }

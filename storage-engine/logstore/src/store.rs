@@ -15,6 +15,7 @@ mod append;
 mod compact;
 mod counts;
 mod flush;
+mod rewrite;
 mod select;
 
 use std::path::PathBuf;
@@ -26,13 +27,13 @@ use hashbrown::HashMap;
 use model::TenantId;
 use parking_lot::{Mutex, RwLock};
 use runtime::{Clock, Disk, MemoryBudget, Tasks};
-use storage_api::{StorageError, StorageResult};
+use storage_api::{BoxFuture, LogMaintenance, LogMask, StorageError, StorageResult};
 use tokio::sync::Notify;
 use wal::{Wal, WalSettings};
 
 use crate::error::{LogStoreError, LogStoreResult};
 use crate::filenames;
-use crate::files::{self, DataFile, FileSet, IndexCache, QuarantinedUnit};
+use crate::files::{self, DataFile, FileSet, IndexCache, PageCache, QuarantinedUnit};
 use crate::follow::Followers;
 use crate::memtable::Generation;
 use crate::metrics::LogStoreMetrics;
@@ -55,12 +56,15 @@ struct Inner {
     state: RwLock<State>,
     streams: RwLock<HashMap<TenantId, Arc<StreamIndex>>>,
     indexes: IndexCache,
+    pages: PageCache,
     followers: Followers,
     quarantined: Mutex<Vec<QuarantinedUnit>>,
     /// Held while the manifest is written and the list of files changed. Blocking work runs under it.
     commit: Mutex<()>,
     /// Files that are no longer of the store and are removed when no query reads them.
     doomed: Mutex<Vec<Arc<DataFile>>>,
+    /// Held while files are merged or rewritten: of what one of the two reads the other takes nothing away.
+    rewriting: Mutex<()>,
     /// Held by the flush that runs.
     flushing: tokio::sync::Mutex<()>,
     /// Wakes the flusher before its time.
@@ -163,6 +167,8 @@ impl LogStore {
         metrics.files.set(loaded.set.files.len() as f64);
         let active = replayed.renumbered(newest + 1);
         let indexes = IndexCache::new(settings.index_cache_bytes);
+        let page_cache_bytes = (settings.page_cache_bytes as u64).min(budget.ceiling_bytes() / 16);
+        let pages = PageCache::new(page_cache_bytes as usize, Arc::clone(&budget));
         Ok(Self(Arc::new(Inner {
             disk,
             dir,
@@ -175,9 +181,11 @@ impl LogStore {
             state: RwLock::new(State { active, sealed: None, files: loaded.set }),
             streams,
             indexes,
+            pages,
             followers: Followers::default(),
             quarantined: Mutex::new(loaded.quarantined),
             commit: Mutex::default(),
+            rewriting: Mutex::default(),
             doomed: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
             flush_wanted: Notify::new(),
@@ -224,7 +232,33 @@ impl LogStore {
     }
 }
 
+impl LogMaintenance for LogStore {
+    fn flush(&self) -> BoxFuture<'_, StorageResult<()>> {
+        Box::pin(async {
+            // Twice: a generation that an earlier flush had failed to write comes first.
+            self.0.flush_once().await.map_err(StorageError::from)?;
+            self.0.flush_once().await.map_err(StorageError::from)?;
+            self.0.merge_wanted.notify_one();
+            Ok(())
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        mask: Arc<dyn LogMask>,
+    ) -> BoxFuture<'a, StorageResult<u64>> {
+        Box::pin(async move { self.0.remove(tenant, mask).await.map_err(StorageError::from) })
+    }
+}
+
 impl Inner {
+    /// Gives up what is in memory of a file that is no longer of the store.
+    fn forget_file(&self, file: &DataFile) {
+        self.indexes.forget(&file.path);
+        self.pages.forget(file.number);
+    }
+
     fn stream_index(&self, tenant: &TenantId) -> Arc<StreamIndex> {
         stream_index(&self.streams, tenant)
     }

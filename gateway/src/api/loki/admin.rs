@@ -11,7 +11,7 @@ use axum::routing::get;
 use http::{Request, Response, StatusCode};
 use logql::syntax;
 
-use super::{LOKI_VERSION, LokiApi, Shared, tenant_and_form};
+use super::{LOKI_VERSION, LokiApi, Shared, storage_error, tenant_and_form};
 use crate::api::whole;
 
 const JSON: &str = "application/json; charset=utf-8";
@@ -85,11 +85,16 @@ async fn log_level() -> Response<Body> {
     whole(StatusCode::OK, JSON, format!("{{\"message\":\"Current log level is {level}\"}}\n"))
 }
 
-/// `/flush`: what is in memory is durable already and is written to files by itself, so there is nothing to wait for.
-async fn flush() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
+/// `/flush`: writes what is in memory to files. It is durable before, so nobody has to ask.
+async fn flush(State(api): Shared) -> Response<Body> {
+    match api.maintenance.flush().await {
+        Ok(()) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        Err(error) => storage_error(&error).into_response(),
+    }
 }
 
 /// Rules by namespace, as YAML: there are none.

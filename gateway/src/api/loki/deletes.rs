@@ -1,8 +1,9 @@
 //! `delete`: requests to delete lines (pkg/compactor/deletion). A request is applied to every query at once, as soon as
-//! it is durable; the files keep the lines until they are rewritten.
+//! it is durable; the files keep the lines until it can no longer be taken back, and are written anew then.
 
 mod masked;
 mod requests;
+pub mod worker;
 
 use std::sync::Arc;
 
@@ -23,8 +24,6 @@ use crate::api::form::Form;
 use crate::api::whole;
 use crate::receivers::tenant;
 
-/// How long a request may be taken back (`delete_request_cancel_period`), milliseconds.
-const CANCEL_PERIOD_MS: i64 = 24 * 3_600_000;
 const SECOND_MS: f64 = 1000.0;
 
 /// POST and PUT: a new request.
@@ -64,12 +63,14 @@ pub(super) async fn cancel(State(api): Shared, request: Request<Body>) -> Respon
             status: StatusCode::NOT_FOUND,
             message: "could not find delete request with given id".to_owned(),
         })?;
-        let is_late = api.clock.now_ms() - found.created_ms > CANCEL_PERIOD_MS;
+        let period_ms = api.deletes.cancel_period_ms();
+        let is_late = found.processed_ms.is_some() || api.clock.now_ms() - found.created_ms > period_ms;
         if is_late && form.get("force") != Some("true") {
-            return Err(LokiError::bad_request(
-                "Cancellation of partially completed delete request or delete request past the deadline of 24h0m0s \
-                 since its creation is not allowed. To force, use the ?force query parameter",
-            ));
+            return Err(LokiError::bad_request(format!(
+                "Cancellation of partially completed delete request or delete request past the deadline of {} since \
+                 its creation is not allowed. To force, use the ?force query parameter",
+                go_duration(period_ms)
+            )));
         }
         let deletes = Arc::clone(&api.deletes);
         off_the_async_threads(&api, move || deletes.remove(&tenant, &id)).await?;
@@ -99,6 +100,16 @@ async fn url_parameters(request: Request<Body>) -> Result<(TenantId, Form), Loki
     let mut parameters = Request::new(Body::empty());
     *parameters.uri_mut() = head.uri;
     Ok((tenant, Form::read(parameters).await.map_err(LokiError::bad_request)?))
+}
+
+/// Whole seconds as Go writes durations.
+fn go_duration(ms: i64) -> String {
+    let seconds = ms / 1000;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
+    }
 }
 
 /// What is to be deleted.
@@ -144,7 +155,7 @@ fn shown(request: &DeleteRequest) -> serde_json::Value {
         "start_time": seconds(request.start_ms),
         "end_time": seconds(request.end_ms),
         "query": request.query,
-        "status": "received",
+        "status": if request.processed_ms.is_some() { "processed" } else { "received" },
         "created_at": seconds(request.created_ms),
         "user_id": "",
     })

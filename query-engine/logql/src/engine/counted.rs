@@ -1,6 +1,6 @@
 //! What a range aggregation counts without reading lines: from the store's counts by stream and minute.
 //!
-//! Invariant COUNTED-1: an entry is either in a count or read, never both: minutes that the store counted are left out
+//! Invariant COUNTED-1: an entry is either in a count or read, never both: times that the store counted are left out
 //! of what is read, and counts are asked for before pages. Only windows whose edges all lie on whole minutes are
 //! counted; then all entries of a bucket but those just at its start belong to the same windows.
 
@@ -15,7 +15,7 @@ use super::samples::{Keep, SampleSpec, ValueOf};
 /// Nanoseconds of a minute, the grain of the store's counts.
 pub(super) const MINUTE_NS: i64 = 60_000_000_000;
 
-/// First and last minute of a stretch.
+/// First and last nanosecond of a stretch.
 type Stretch = (i64, i64);
 
 /// Counts of the streams of a range aggregation; without any, everything is read.
@@ -67,10 +67,9 @@ impl Counted {
 
     /// Whether nothing of the stream is left to read in `range`.
     pub(super) fn covers(&self, labels: &Labels, range: TimeRange) -> bool {
-        let (first, last) = (minute(range.min), minute(range.max));
         let stretches = self.stretches(labels);
-        let at = stretches.partition_point(|stretch| stretch.1 < first);
-        stretches.get(at).is_some_and(|stretch| stretch.0 <= first && last <= stretch.1)
+        let at = stretches.partition_point(|stretch| stretch.1 < range.min);
+        stretches.get(at).is_some_and(|stretch| stretch.0 <= range.min && range.max <= stretch.1)
     }
 
     /// The parts of `inside` whose entries are in no count, ascending.
@@ -86,25 +85,21 @@ impl Counted {
         let stretches = self.stretches(labels);
         let begin = times[inside.clone()]
             .first()
-            .map_or(0, |&time| stretches.partition_point(|stretch| stretch.1 < minute(time)));
+            .map_or(0, |&time| stretches.partition_point(|stretch| stretch.1 < time));
         for &(first, last) in &stretches[begin..] {
             let rest = &times[at..inside.end];
-            if rest.last().is_none_or(|&time| minute(time) < first) {
+            if rest.last().is_none_or(|&time| time < first) {
                 break;
             }
-            let from = at + rest.partition_point(|&time| minute(time) < first);
+            let from = at + rest.partition_point(|&time| time < first);
             if at < from {
                 left.push(at..from);
             }
-            at += rest.partition_point(|&time| minute(time) <= last);
+            at += rest.partition_point(|&time| time <= last);
         }
         if at < inside.end {
             left.push(at..inside.end);
         }
         left
     }
-}
-
-fn minute(time_ns: i64) -> i64 {
-    time_ns.div_euclid(MINUTE_NS)
 }

@@ -96,10 +96,10 @@ impl PageVisitor for Visitor {
     type Output = HashMap<String, PatternMiner>;
 
     fn visit(&mut self, _index: usize, page: &ScanPage) -> LogqlResult<bool> {
-        let entries = page.page.read()?;
-        let inside = scan::inside(&entries, self.range);
-        let metadata_bytes = entries.text_bytes() - entries.lines().len();
-        self.budget.charge_page(entries.text_bytes(), metadata_bytes, inside.len())?;
+        let (entries, rows) = page.page.read_rows()?;
+        let (line_bytes, metadata_bytes) = scan::text_bytes(&entries, rows.clone());
+        let inside = scan::inside(&entries, rows, self.range);
+        self.budget.charge_page(line_bytes + metadata_bytes, metadata_bytes, inside.len())?;
         let of_stream = page.labels.get(LEVEL).unwrap_or(UNKNOWN);
         for at in inside {
             if !page.contested.is_empty() && !page.contested.is_first(&entries, at) {

@@ -74,7 +74,7 @@ pub(super) type SampleSeries = HashMap<Labels, SeriesSamples>;
 pub(super) async fn collect(
     tasks: &runtime::Tasks,
     budget: &Arc<Budget>,
-    pages: Vec<ScanPage>,
+    mut pages: Vec<ScanPage>,
     counted: Arc<Counted>,
     spec: Arc<SampleSpec>,
     threads: usize,
@@ -89,6 +89,8 @@ pub(super) async fn collect(
             LogqlError::new(ErrorKind::Internal, format!("adding what was counted failed: {error}"))
         })??
     };
+    // Any order will do: that in which they are stored, so that what several have in common is decoded once.
+    pages.sort_by_key(|page| page.page.place());
     let visitors = (0..threads.min(pages.len()).max(1)).map(|_| visitor()).collect();
     for table in scan::run(tasks, budget, Arc::new(pages), visitors).await? {
         if all.is_empty() {
@@ -139,11 +141,12 @@ impl PageVisitor for Visitor {
         if !page.page.range().overlaps(range) {
             return Ok(true);
         }
-        let entries = page.page.read()?;
-        let left = self.counted.left_to_read(&page.labels, &entries, scan::inside(&entries, range));
-        let metadata_bytes = entries.text_bytes() - entries.lines().len();
+        let (entries, rows) = page.page.read_rows()?;
+        let (line_bytes, metadata_bytes) = scan::text_bytes(&entries, rows.clone());
+        let inside = scan::inside(&entries, rows, range);
+        let left = self.counted.left_to_read(&page.labels, &entries, inside);
         let lines = left.iter().map(ExactSizeIterator::len).sum();
-        self.budget.charge_page(entries.text_bytes(), metadata_bytes, lines)?;
+        self.budget.charge_page(line_bytes + metadata_bytes, metadata_bytes, lines)?;
         self.run.set_stream(&page.labels);
         self.table.base_series = None;
         let held = self.table.held_bytes;

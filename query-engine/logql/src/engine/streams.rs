@@ -110,10 +110,10 @@ impl PageVisitor for Visitor {
         let found_max = if thins { usize::MAX } else { limit + copies(page, limit) };
         let mut found = Vec::new();
         if bound.overlaps(self.range) {
-            let entries = page.page.read()?;
-            let inside = scan::inside(&entries, self.range);
-            let metadata_bytes = entries.text_bytes() - entries.lines().len();
-            self.budget.charge_page(entries.text_bytes(), metadata_bytes, inside.len())?;
+            let (entries, rows) = page.page.read_rows()?;
+            let (line_bytes, metadata_bytes) = scan::text_bytes(&entries, rows.clone());
+            let inside = scan::inside(&entries, rows, self.range);
+            self.budget.charge_page(line_bytes + metadata_bytes, metadata_bytes, inside.len())?;
             self.hits.clear();
             self.pipeline.search().select(&entries, inside, &mut self.hits);
             if direction == Direction::Backward {

@@ -196,6 +196,17 @@ impl<'a> Members<'a> {
     }
 }
 
+impl<'a> Members<'a> {
+    /// After an error: the key of the member that did not end, and what there is of its value.
+    pub(super) fn unfinished(&self) -> Option<(&'a str, &'a str)> {
+        let rest = skip_blanks(self.rest);
+        let rest = skip_blanks(rest.strip_prefix(',').unwrap_or(rest)).strip_prefix('"')?;
+        let key_end = string_end(rest)?;
+        let value = skip_blanks(&rest[key_end + 1..]).strip_prefix(':')?;
+        Some((&rest[..key_end], skip_blanks(value)))
+    }
+}
+
 /// The value at the start of `text`, and what follows it.
 pub(super) fn value_at(text: &str) -> Result<(JsonKind, &str, &str), JsonStop> {
     let text = skip_blanks(text);

@@ -62,10 +62,10 @@ impl JsonPath {
             // An unclosed object is searched as far as it goes.
             found = Some((JsonKind::Object, line));
         }
-        for step in &self.0 {
+        for (number, step) in self.0.iter().enumerate() {
             let (_, value) = found?;
             found = match step {
-                Step::Key(key) => member(value, key),
+                Step::Key(key) => member(value, key, number + 1 == self.0.len()),
                 Step::Index(index) => element(value, *index),
             };
         }
@@ -87,15 +87,25 @@ fn cut_key(line: &str) -> Option<&str> {
     quoted.rsplit_once('"').map(|(_, key)| key)
 }
 
-fn member<'a>(object: &'a str, wanted: &str) -> Option<(JsonKind, &'a str)> {
+fn member<'a>(object: &'a str, wanted: &str, is_last: bool) -> Option<(JsonKind, &'a str)> {
     let mut members = Members::new(object).ok()?;
     let mut buffer = String::new();
-    while let Ok(Some((key, kind, value))) = members.next() {
-        if unescape(key, &mut buffer)? == wanted {
-            return Some((kind, value));
+    loop {
+        match members.next() {
+            Ok(Some((key, kind, value))) => {
+                if unescape(key, &mut buffer)? == wanted {
+                    return Some((kind, value));
+                }
+            }
+            Ok(None) => return None,
+            // The line ends inside of an object: what it has of it is searched too.
+            Err(_) => {
+                let (key, rest) = members.unfinished()?;
+                let goes_on = !is_last && rest.starts_with('{') && unescape(key, &mut buffer)? == wanted;
+                return goes_on.then_some((JsonKind::Object, rest));
+            }
         }
     }
-    None
 }
 
 fn element(array: &str, wanted: usize) -> Option<(JsonKind, &str)> {

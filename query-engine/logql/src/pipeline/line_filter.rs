@@ -4,7 +4,7 @@ use memchr::memmem::Finder;
 use regex::Regex;
 
 use super::ip::IpMatcher;
-use super::literals::required_literals;
+use super::literals::{folded_literals, required_literals, selectivity};
 use super::pattern::Pattern;
 use crate::go_regex;
 use crate::syntax::{LineFilter, LineOp, LineTerm};
@@ -13,9 +13,18 @@ use crate::syntax::{LineFilter, LineOp, LineTerm};
 #[derive(Clone, Debug)]
 pub(crate) enum LineTest {
     Contains(Box<Finder<'static>>),
-    Regex(Regex, Option<Vec<Vec<u8>>>),
+    Regex(Regex, RegexTexts),
     Pattern(Pattern),
     Ip(IpMatcher),
+}
+
+/// What is certain of the lines that a regular expression matches.
+#[derive(Clone, Debug)]
+pub(crate) struct RegexTexts {
+    /// They contain one of these.
+    required: Option<Vec<Vec<u8>>>,
+    /// They contain one of each list, in lower case.
+    folded: Vec<Vec<String>>,
 }
 
 /// A filter: any of the tests, or none of them.
@@ -48,21 +57,20 @@ impl CompiledLineFilter {
         Some(all)
     }
 
-    /// Texts that every line that passes contains.
-    pub(crate) fn contained_texts(&self) -> Vec<String> {
-        let [test] = self.tests.as_slice() else { return Vec::new() };
+    /// Lists of texts: every line that passes contains one text of each, whatever the case of its ASCII letters.
+    pub(crate) fn contained_texts(&self) -> Vec<Vec<String>> {
         if self.negative {
             return Vec::new();
         }
-        let texts: Vec<Vec<u8>> = match test {
-            LineTest::Pattern(pattern) => pattern.literals().map(<[u8]>::to_vec).collect(),
-            test => test.required().filter(|texts| texts.len() == 1).unwrap_or_default(),
+        if let [test] = self.tests.as_slice() {
+            return test.contained_texts();
+        }
+        let key = |texts: &Vec<String>| {
+            selectivity(&texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>())
         };
-        texts
-            .into_iter()
-            .filter_map(|text| String::from_utf8(text).ok())
-            .filter(|text| !text.is_empty())
-            .collect()
+        let best = |test: &LineTest| test.contained_texts().into_iter().max_by_key(key);
+        let any: Option<Vec<Vec<String>>> = self.tests.iter().map(best).collect();
+        any.map(|lists| lists.concat()).into_iter().collect()
     }
 }
 
@@ -77,7 +85,9 @@ impl LineTest {
             }
             (_, LineTerm::Ip(_)) => Err("ip: invalid operation".to_owned()),
             (LineOp::Regex | LineOp::NotRegex, LineTerm::Text(pattern)) => {
-                Ok(Self::Regex(go_regex::compile(pattern)?, required_literals(pattern)))
+                let regex = go_regex::compile(pattern)?;
+                let (required, folded) = (required_literals(pattern), folded_literals(pattern));
+                Ok(Self::Regex(regex, RegexTexts { required, folded }))
             }
             (LineOp::Pattern | LineOp::NotPattern, LineTerm::Text(pattern)) => {
                 Pattern::for_filter(pattern).map(Self::Pattern)
@@ -97,10 +107,23 @@ impl LineTest {
     fn required(&self) -> Option<Vec<Vec<u8>>> {
         let texts = match self {
             Self::Contains(finder) => vec![finder.needle().to_vec()],
-            Self::Regex(_, literals) => literals.clone()?,
+            Self::Regex(_, texts) => texts.required.clone()?,
             Self::Pattern(pattern) => vec![pattern.literals().max_by_key(|literal| literal.len())?.to_vec()],
             Self::Ip(_) => return None,
         };
         texts.iter().all(|text| !text.is_empty()).then_some(texts)
+    }
+
+    fn contained_texts(&self) -> Vec<Vec<String>> {
+        let alone = |text: &[u8]| {
+            let text = std::str::from_utf8(text).ok().filter(|text| !text.is_empty())?;
+            Some(vec![text.to_ascii_lowercase()])
+        };
+        match self {
+            Self::Contains(finder) => alone(finder.needle()).into_iter().collect(),
+            Self::Regex(_, texts) => texts.folded.clone(),
+            Self::Pattern(pattern) => pattern.literals().filter_map(alone).collect(),
+            Self::Ip(_) => Vec::new(),
+        }
     }
 }

@@ -102,6 +102,10 @@ impl LogfmtParser {
 
     fn take_listed(&self, name: &mut String, value: &str, labels: &mut EntryLabels) {
         let Some((label, _)) = self.extractions.iter().find(|(_, key)| key == name) else { return };
+        // As in Loki, a key whose name an earlier parser has given is not read again for another label.
+        if labels.is_extracted(name) && !self.extractions.iter().any(|(label, _)| label == name) {
+            return;
+        }
         name.clear();
         name.push_str(label);
         if labels.clashes(name) {

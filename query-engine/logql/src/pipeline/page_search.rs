@@ -63,9 +63,10 @@ impl LineSearch {
         self.filters.is_empty()
     }
 
-    /// Texts that every line found contains, for the store to leave out pages by.
-    pub(crate) fn contained_texts(&self) -> Vec<String> {
-        let mut texts: Vec<String> =
+    /// Lists of texts: every line found contains one text of each, whatever the case of its ASCII letters. For the
+    /// store to leave out pages by.
+    pub(crate) fn contained_texts(&self) -> Vec<Vec<String>> {
+        let mut texts: Vec<Vec<String>> =
             self.filters.iter().flat_map(CompiledLineFilter::contained_texts).collect();
         texts.sort_unstable();
         texts.dedup();

@@ -3,6 +3,7 @@
 //! Invariant READ-1: bytes are checked against the index' checksums before they are decoded, and what is decoded must
 //! fit together to the last value; a page that does not is an error, never other entries.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -89,8 +90,8 @@ impl OpenFile {
         })
     }
 
-    /// For each page, whether a line of it may contain all the needles. Without signatures all pages may.
-    pub(crate) fn pages_with(&self, needles: &[String]) -> Vec<bool> {
+    /// For each page, whether a line of it may contain one needle of each list. Without signatures all pages may.
+    pub(crate) fn pages_with(&self, needles: &[Vec<String>]) -> Vec<bool> {
         let mut pages = vec![true; self.index.pages.len()];
         if needles.is_empty() {
             return pages;
@@ -103,7 +104,7 @@ impl OpenFile {
             }
         });
         if let Some(signatures) = signatures {
-            needles.iter().for_each(|needle| signatures.rule_out(needle, &mut pages));
+            needles.iter().for_each(|any_of| signatures.rule_out_all(any_of, &mut pages));
         }
         pages
     }
@@ -160,7 +161,7 @@ impl OpenFile {
             stored.drain(..place.level_bytes as usize);
             return Ok(stored);
         };
-        let raw = zstd::bulk::decompress(&stored[place.level_bytes as usize..], raw_bytes as usize)
+        let raw = decompress(&stored[place.level_bytes as usize..], raw_bytes as usize)
             .map_err(|error| damaged(&format!("it does not decompress: {error}")))?;
         if raw.len() != raw_bytes as usize {
             return Err(damaged("it decompresses to another size than its index says"));
@@ -267,6 +268,21 @@ impl Values<'_> {
             }
         }
     }
+}
+
+thread_local! {
+    /// Making one costs as much as decompressing a small page.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn decompress(stored: &[u8], raw_bytes: usize) -> std::io::Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decompressor.decompress(stored, raw_bytes)
+    })
 }
 
 /// Metadata of a page while it is put together.

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use model::{AppendReport, Labels, LogEntries};
+use model::{AppendReport, Labels, LogEntries, TenantId};
 use storage_api::StreamEntries;
 
 use super::LimitCheck;
+use crate::retention::RetentionRules;
 use crate::settings::LogLimits;
 
 /// Time, line, metadata.
@@ -25,7 +26,8 @@ fn limits() -> LogLimits {
 
 fn check(labels: &[(&str, &str)], rows: &[Row<'_>]) -> (Vec<String>, AppendReport) {
     let limits = limits();
-    let limit_check = LimitCheck::new(&limits, Some(Duration::from_secs(3600)), NOW);
+    let (retention, tenant) = (RetentionRules::uniform(Duration::from_secs(3600)), TenantId::default());
+    let mut limit_check = LimitCheck::new(&limits, &retention, &tenant, NOW);
     let mut entries = LogEntries::new();
     rows.iter().for_each(|(at, line, metadata)| entries.push(*at, line, metadata.iter().copied()));
     let mut report = AppendReport::default();

@@ -30,7 +30,8 @@ impl LogAppender for LogStore {
 impl Inner {
     async fn append(&self, tenant: &TenantId, batch: LogBatch) -> StorageResult<AppendReport> {
         let mut report = AppendReport::default();
-        let check = LimitCheck::new(&self.settings.limits, self.settings.retention, self.clock.now_ns());
+        let (limits, retention) = (&self.settings.limits, &self.settings.retention);
+        let mut check = LimitCheck::new(limits, retention, tenant, self.clock.now_ns());
         let mut streams: Vec<StreamEntries> =
             batch.streams.into_iter().filter_map(|stream| check.check(stream, &mut report)).collect();
         self.wait_for_memory(tenant).await?;

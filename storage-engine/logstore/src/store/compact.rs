@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 
 use format::{LogManifest, LogManifestFile};
 use hashbrown::{HashMap, HashSet};
-use model::{ErrorKind, Labels, LogEntries};
+use model::{ErrorKind, Labels, LogEntries, TenantId, TimeRange};
+use storage_api::LogMask;
 
 use super::Inner;
 use super::flush::{plan_partitions, split_files};
@@ -19,6 +20,17 @@ use crate::file::rows::SortedStream;
 use crate::file::writer;
 use crate::filenames;
 use crate::files::{DataFile, LoadedFile};
+
+/// What was read of files to be written anew.
+#[derive(Default)]
+pub(super) struct FileContent {
+    /// By stream, in the order in which they were appended.
+    runs: HashMap<Labels, Vec<Arc<LogEntries>>>,
+    /// The newest of the files' generations.
+    generation: u64,
+    /// Entries that were left out.
+    pub(super) removed: u64,
+}
 
 impl Inner {
     /// Merges after each flush, until shutdown. Apart from the flusher, so that no append waits for a merge.
@@ -65,6 +77,7 @@ impl Inner {
 
     /// Merges some files into one; tells whether there were any. Blocks on the disk.
     fn compact_once(&self) -> LogStoreResult<bool> {
+        let _rewriting = self.rewriting.lock();
         let text_bytes_max = self.settings.file_bytes.min(self.budget.ceiling_bytes() / 8);
         let files = Arc::clone(&self.state.read().files.files);
         // What is damaged is left as it is: nothing of it is lost by our doing.
@@ -86,7 +99,7 @@ impl Inner {
             Ok(true) => {
                 self.metrics.compactions.increment(1);
                 self.metrics.compacted_files.increment(merged.len() as u64);
-                merged.iter().for_each(|file| self.indexes.forget(&file.path));
+                merged.iter().for_each(|file| self.forget_file(file));
                 self.doom(merged);
                 Ok(true)
             }
@@ -102,12 +115,20 @@ impl Inner {
     }
 
     fn merge(&self, merged: &[Arc<DataFile>], written: &mut Vec<Arc<DataFile>>) -> LogStoreResult<()> {
-        let tenant = &merged[0].about.tenant;
-        let index = self.stream_index(tenant);
-        let mut runs: HashMap<Labels, Vec<Arc<LogEntries>>> = HashMap::new();
-        let mut generation = 0;
+        let read = self.read_files(merged, None)?;
+        self.write_streams(&merged[0].about.tenant, read, written)
+    }
+
+    /// The entries of files of one tenant, those aside that `mask` takes.
+    pub(super) fn read_files(
+        &self,
+        files: &[Arc<DataFile>],
+        mask: Option<&dyn LogMask>,
+    ) -> LogStoreResult<FileContent> {
+        let index = self.stream_index(&files[0].about.tenant);
+        let mut content = FileContent::default();
         // Names of files rise in the order in which they were written: of duplicates the first stays.
-        let mut in_order: Vec<&Arc<DataFile>> = merged.iter().collect();
+        let mut in_order: Vec<&Arc<DataFile>> = files.iter().collect();
         in_order.sort_unstable_by_key(|file| file.about.path.rsplit('/').next().map(str::to_owned));
         for data in in_order {
             let file = match self.indexes.get(&*self.disk, data, &index) {
@@ -117,17 +138,27 @@ impl Inner {
                 }
                 found => found?,
             };
-            generation = generation.max(file.file.index().generation);
-            self.read_file(data, &file, &mut runs)?;
+            content.generation = content.generation.max(file.file.index().generation);
+            self.read_file(data, &file, mask, &mut content)?;
         }
-        let mut streams: Vec<(Labels, Vec<Arc<LogEntries>>)> = runs.into_iter().collect();
+        Ok(content)
+    }
+
+    /// Writes entries to new files.
+    pub(super) fn write_streams(
+        &self,
+        tenant: &TenantId,
+        content: FileContent,
+        written: &mut Vec<Arc<DataFile>>,
+    ) -> LogStoreResult<()> {
+        let mut streams: Vec<(Labels, Vec<Arc<LogEntries>>)> = content.runs.into_iter().collect();
         streams.sort_unstable_by(|left, right| left.0.cmp(&right.0));
         let streams: Vec<SortedStream> =
             streams.into_iter().map(|(labels, runs)| SortedStream::new(labels, runs).contiguous()).collect();
         let settings = self.file_settings(self.settings.zstd_level_merged);
         for partition in plan_partitions(&streams) {
             for parts in split_files(&streams, partition, self.settings.file_bytes) {
-                let built = writer::build(generation, &parts, settings)?;
+                let built = writer::build(content.generation, &parts, settings)?;
                 written.push(self.store_file(tenant, &built)?);
             }
         }
@@ -139,7 +170,8 @@ impl Inner {
         &self,
         data: &DataFile,
         file: &LoadedFile,
-        runs: &mut HashMap<Labels, Vec<Arc<LogEntries>>>,
+        mask: Option<&dyn LogMask>,
+        content: &mut FileContent,
     ) -> LogStoreResult<()> {
         let streams = &file.file.index().streams;
         let mut stream = 0;
@@ -168,14 +200,24 @@ impl Inner {
                 }
                 let mut run = LogEntries::new();
                 run.extend_from(&entries, (first - from) as usize..(end - from) as usize);
-                runs.entry_ref(&about.labels).or_default().push(Arc::new(run));
+                let range = TimeRange::new(about.min_ns, about.max_ns);
+                if let Some(mask) = mask.filter(|mask| mask.concerns(&about.labels, range)) {
+                    content.removed += without_masked(mask, &about.labels, &mut run);
+                }
+                if !run.is_empty() {
+                    content.runs.entry_ref(&about.labels).or_default().push(Arc::new(run));
+                }
             }
         }
         Ok(())
     }
 
     /// Puts what was written in the place of what was merged; `false` when one of those is no longer of the store.
-    fn commit_merge(&self, merged: &[Arc<DataFile>], written: &[Arc<DataFile>]) -> LogStoreResult<bool> {
+    pub(super) fn commit_merge(
+        &self,
+        merged: &[Arc<DataFile>],
+        written: &[Arc<DataFile>],
+    ) -> LogStoreResult<bool> {
         let _commit = self.commit.lock();
         let before = self.state.read().files.clone();
         let old: HashSet<&std::path::Path> = merged.iter().map(|file| file.path.as_path()).collect();
@@ -191,7 +233,7 @@ impl Inner {
 
     /// Removes files that did not become the store's, unless the manifest may name them after all: it may be in place
     /// although writing it failed. Then the next start decides.
-    fn remove_unnamed(&self, written: &[Arc<DataFile>]) {
+    pub(super) fn remove_unnamed(&self, written: &[Arc<DataFile>]) {
         let manifest = self.disk.read(&filenames::manifest(&self.dir));
         let Some(manifest) = manifest.ok().and_then(|bytes| LogManifest::decode(&bytes).ok()) else { return };
         for file in written {
@@ -219,4 +261,23 @@ impl Inner {
             }
         }
     }
+}
+
+/// Takes out what the mask takes; gives the number.
+fn without_masked(mask: &dyn LogMask, labels: &Labels, run: &mut LogEntries) -> u64 {
+    let mut gone = vec![false; run.len()];
+    mask.mark(labels, run, &mut gone);
+    let removed = gone.iter().filter(|gone| **gone).count();
+    if removed > 0 {
+        let mut left = LogEntries::new();
+        let mut start = 0;
+        for part in gone.chunk_by(|left, right| left == right) {
+            if !part[0] {
+                left.extend_from(run, start..start + part.len());
+            }
+            start += part.len();
+        }
+        *run = left;
+    }
+    removed as u64
 }

@@ -1,7 +1,8 @@
 //! Counts of entries from the files' one-minute rollups: no page is read.
 //!
-//! Invariant COUNT-1: a minute of a stream is counted only when one file alone has entries of the stream around it, so
-//! that none can be in two places, and when no entry in it has metadata that would tell it from the others.
+//! Invariant COUNT-1: what a file has of a minute of a stream is counted only when no other place has an entry of the
+//! stream between the first and the last of them, so that none can be in two places, and when no entry in it has
+//! metadata that would tell it from the others.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ const LEVEL_NAME: &str = "detected_level";
 /// Metadata name by which an entry says that it is faulty.
 const ERROR_NAME: &str = "__error__";
 
-/// Where a stream has entries: from the first to the last minute of each place, both sorted.
+/// Where a stream has entries: the first and the last time of each place, both sorted.
 #[derive(Default)]
 struct Places {
     firsts: Vec<i64>,
@@ -29,8 +30,8 @@ struct Places {
 
 impl Places {
     fn add(&mut self, range: TimeRange) {
-        self.firsts.push(range.min.div_euclid(MINUTE_NS));
-        self.lasts.push(range.max.div_euclid(MINUTE_NS));
+        self.firsts.push(range.min);
+        self.lasts.push(range.max);
     }
 
     fn sort(&mut self) {
@@ -38,10 +39,10 @@ impl Places {
         self.lasts.sort_unstable();
     }
 
-    /// How many places cover a minute.
-    fn covering(&self, minute: i64) -> usize {
-        let begun = self.firsts.partition_point(|&first| first <= minute);
-        begun - self.lasts.partition_point(|&last| last < minute)
+    /// Whether one place alone has entries in a range that lies in it.
+    fn is_alone(&self, range: (i64, i64)) -> bool {
+        let begun = self.firsts.partition_point(|&first| first <= range.1);
+        begun - self.lasts.partition_point(|&last| last < range.0) == 1
     }
 }
 
@@ -110,20 +111,29 @@ fn count_file(
         let (true, Some(places)) = (snapshot.selected.contains(id), places.get(&id)) else { continue };
         let Some(by_level) = tells_apart(index, &stream.labels, select.by.as_deref()) else { continue };
         let mut counts = StreamCounts::default();
-        // The ends of what is asked have no entries mostly; known to have none, they need no reading.
-        let alone = |minute: i64| places.covering(minute) == 1;
-        let first_minute = range.0.max(stream.min_ns.div_euclid(MINUTE_NS));
-        let last_minute = range.1.min(stream.max_ns.div_euclid(MINUTE_NS));
-        if first_minute > last_minute {
+        // Where the file has entries of the stream, as far as it is asked for in whole minutes.
+        let asked = (range.0.saturating_mul(MINUTE_NS), last_ns(range.1));
+        let extent = (asked.0.max(stream.min_ns), asked.1.min(stream.max_ns));
+        if extent.0 > extent.1 {
             continue;
         }
-        if alone(first_minute) {
-            note_counted(&mut counts.counted, first_minute, places);
+        // A stream that no other place shares is counted whole, minutes without entries included.
+        let is_alone = places.is_alone(extent);
+        if is_alone {
+            counts.counted.push(extent);
         }
         for (position, rollup) in (first..next_rollup).zip(&index.rollups[first..next_rollup]) {
             let minute = rollup.minute;
-            if minute < range.0 || minute > range.1 || places.covering(minute) != 1 {
+            if minute < range.0 || minute > range.1 {
                 continue;
+            }
+            if !is_alone {
+                let of_minute = (minute.saturating_mul(MINUTE_NS), last_ns(minute));
+                let inside = (of_minute.0.max(extent.0), of_minute.1.min(extent.1));
+                if !places.is_alone(inside) {
+                    continue;
+                }
+                note_counted(&mut counts.counted, inside, places);
             }
             while starts.get(next_start).is_some_and(|start| (start.rollup as usize) < position) {
                 next_start += 1;
@@ -133,7 +143,6 @@ fn count_file(
                 entries: start.entries,
                 bytes: start.bytes,
             });
-            note_counted(&mut counts.counted, minute, places);
             let since = (minute - select.origin_minute).rem_euclid(select.bucket_minutes.max(1));
             let at_start = if since == 0 { at_minute } else { EntryCount::default() };
             let later = EntryCount {
@@ -142,9 +151,6 @@ fn count_file(
             };
             let level = if by_level { &levels[rollup.level as usize] } else { &no_level };
             add_count(&mut counts.buckets, minute - since, level, at_start, later);
-        }
-        if alone(last_minute) {
-            note_counted(&mut counts.counted, last_minute, places);
         }
         if !counts.counted.is_empty() {
             let all = streams.entry(id).or_default();
@@ -194,21 +200,23 @@ fn reads_as(name: &str, wanted: &str) -> bool {
     name.chars().map(plain).eq(wanted.chars())
 }
 
-/// Adds a minute to the stretches, and the minutes before it that no place but its own covers.
-fn note_counted(counted: &mut Vec<(i64, i64)>, minute: i64, places: &Places) {
-    if let Some((_, last)) = counted.last_mut() {
-        if *last == minute {
+/// The last nanosecond of a minute.
+fn last_ns(minute: i64) -> i64 {
+    minute.saturating_add(1).saturating_mul(MINUTE_NS).saturating_sub(1)
+}
+
+/// Adds a range to the stretches, and what lies before it when no other place has entries there.
+fn note_counted(counted: &mut Vec<(i64, i64)>, range: (i64, i64), places: &Places) {
+    if let Some((first, last)) = counted.last_mut() {
+        if *last >= range.1 {
             return;
         }
-        // Minutes between two rollups have no entry; they join when no other place begins or ends there.
-        let begun = |minute: i64| places.firsts.partition_point(|&first| first <= minute);
-        let ended = |minute: i64| places.lasts.partition_point(|&last| last < minute);
-        if *last < minute && begun(*last) == begun(minute) && ended(*last) == ended(minute) {
-            *last = minute;
+        if places.is_alone((*first, range.1)) {
+            *last = range.1;
             return;
         }
     }
-    counted.push((minute, minute));
+    counted.push(range);
 }
 
 fn add_count(

@@ -1,4 +1,4 @@
-//! Writing entries to files: seal, sort, build, sync, manifest, truncate. And removing files past retention.
+//! Writing entries to files: seal, sort, build, sync, manifest, truncate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -170,26 +170,6 @@ impl Inner {
         Ok(file)
     }
 
-    /// Removes files that hold nothing inside retention.
-    async fn expire(self: &Arc<Self>) -> LogStoreResult<()> {
-        let Some(retention) = self.settings.retention else { return Ok(()) };
-        let retention = i64::try_from(retention.as_nanos()).unwrap_or(i64::MAX);
-        let oldest_ns = self.clock.now_ns().saturating_sub(retention);
-        let expired = move |file: &DataFile| file.about.max_ns < oldest_ns;
-        if !self.state.read().files.files.iter().any(|file| expired(file)) {
-            return Ok(());
-        }
-        let inner = Arc::clone(self);
-        let work = move || {
-            let removed = inner.remove_files(expired)?;
-            inner.metrics.expired_files.increment(removed.len() as u64);
-            inner.doom(removed);
-            Ok(())
-        };
-        let done = self.tasks.spawn_blocking("log-store-expire", work).await;
-        done.map_err(|_| LogStoreError::stopped("the expiry thread of the log store ended"))?
-    }
-
     /// Takes files out of the manifest and the list. Blocks on the disk.
     pub(super) fn remove_files(
         &self,
@@ -203,7 +183,7 @@ impl Inner {
         self.metrics.files.set(after.files.len() as f64);
         self.state.write().files = after;
         drop(before);
-        removed.iter().for_each(|file| self.indexes.forget(&file.path));
+        removed.iter().for_each(|file| self.forget_file(file));
         Ok(removed)
     }
 }

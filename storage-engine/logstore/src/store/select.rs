@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use model::{Direction, ErrorKind, Labels, LogEntries, Matcher, TenantId, TimeRange};
-use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 use storage_api::{
     BoxFuture, LogCountSelect, LogPage, LogQuerier, LogSelect, StorageError, StorageResult, StreamCounts,
@@ -70,8 +69,6 @@ struct FilePage {
     /// Which rows of the page.
     rows: Range<usize>,
     range: TimeRange,
-    /// The decoded page, shared by those of its streams that are read while one of them is held.
-    decoded: Arc<Mutex<std::sync::Weak<LogEntries>>>,
 }
 
 impl Inner {
@@ -150,7 +147,6 @@ impl Inner {
         let range = select.range;
         let mut wanted_pages = file.file.pages_with(&select.line_contains);
         data.damaged_pages.lock().iter().for_each(|&page| wanted_pages[page as usize] = false);
-        let mut decoded: HashMap<u32, Arc<Mutex<std::sync::Weak<LogEntries>>>> = HashMap::new();
         for (stream, about) in index.streams.iter().enumerate() {
             let wanted = selected.contains(file.stream_ids[stream])
                 && range.overlaps(TimeRange::new(about.min_ns, about.max_ns));
@@ -176,7 +172,6 @@ impl Inner {
                         page: number,
                         rows: (rows.start - from) as usize..(rows.end - from) as usize,
                         range: times,
-                        decoded: Arc::clone(decoded.entry(number).or_default()),
                     }));
                 }
                 page += 1;
@@ -306,28 +301,26 @@ impl LogPage for FilePage {
         entries.extend_from(&page, self.rows.clone());
         Ok(Arc::new(entries))
     }
+
+    fn read_rows(&self) -> StorageResult<(Arc<LogEntries>, Range<usize>)> {
+        Ok((self.read_page()?, self.rows.clone()))
+    }
+
+    fn place(&self) -> (u64, u32) {
+        (self.data.number, self.page)
+    }
 }
 
 impl FilePage {
     fn read_page(&self) -> StorageResult<Arc<LogEntries>> {
-        // Held while decoding, so that readers of other streams of the page wait for it instead of doing it too.
-        let mut decoded = self.decoded.lock();
-        if let Some(page) = decoded.upgrade() {
-            return Ok(page);
-        }
-        match self.file.file.read_page(self.page as usize) {
-            Ok(page) => {
-                let page = Arc::new(page);
-                *decoded = Arc::downgrade(&page);
-                Ok(page)
+        let key = (self.data.number, self.page);
+        let page = self.inner.pages.get(key, || self.file.file.read_page(self.page as usize));
+        page.map_err(|error| {
+            tracing::error!(%error, path = %self.file.file.path().display(), "a page of a log data file is damaged");
+            if error.kind() == ErrorKind::Corrupt && self.data.damaged_pages.lock().insert(self.page) {
+                self.inner.note_quarantined(&self.data, Some(self.page), error.to_string());
             }
-            Err(error) => {
-                tracing::error!(%error, path = %self.file.file.path().display(), "a page of a log data file is damaged");
-                if error.kind() == ErrorKind::Corrupt && self.data.damaged_pages.lock().insert(self.page) {
-                    self.inner.note_quarantined(&self.data, Some(self.page), error.to_string());
-                }
-                Err(error.into())
-            }
-        }
+            error.into()
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 mod compact;
 mod counts;
+mod rewrite;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use runtime::{Disk, DiskFault, ManualClock, MemoryBudget, SimulatedDisk, Tasks};
 use storage_api::{LogAppender, LogBatch, LogPage, LogQuerier, LogSelect, StreamEntries};
 
 use super::LogStore;
+use crate::retention::RetentionRules;
 use crate::settings::LogStoreSettings;
 
 const NOW: i64 = 1_795_255_200_000_000_000;
@@ -247,7 +249,7 @@ async fn a_search_for_a_text_skips_pages_without_it_and_finds_every_line_with_it
     for (needle, lines) in
         [("line 17 of", 1), ("zw\u{f6}lf", 1), ("some text", 40), ("line 99", 0), ("17", 1)]
     {
-        let select = LogSelect { line_contains: vec![needle.to_owned()], ..everything() };
+        let select = LogSelect { line_contains: vec![vec![needle.to_owned()]], ..everything() };
         let found = read_raw(&store, &select).await;
         let hits = found.values().flatten().filter(|row| row.1.contains(needle)).count();
         assert_eq!(hits, lines, "{needle}");
@@ -497,7 +499,7 @@ async fn appends_past_the_memory_cap_are_refused_with_a_retry_hint_until_a_flush
 #[tokio::test]
 async fn files_past_retention_are_removed() {
     let mut machine = Machine::new(1);
-    machine.settings.retention = Some(Duration::from_secs(2 * 86_400));
+    machine.settings.retention = RetentionRules::uniform(Duration::from_secs(2 * 86_400));
     machine.settings.flush_interval = Duration::from_millis(5);
     let store = machine.open();
     append(&store, &example()).await.expect("stored");
@@ -586,7 +588,7 @@ proptest! {
                         let select = LogSelect {
  range,
  matchers: vec![Matcher::equal("app", app.as_str())],
- line_contains: vec![needle.clone()],
+ line_contains: vec![vec![needle.clone()]],
  ..everything()
  };
                         let inside = |rows: Rows| -> Vec<Row> {

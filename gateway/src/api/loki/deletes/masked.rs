@@ -40,9 +40,15 @@ impl LogQuerier for MaskedQuerier {
         direction: Direction,
     ) -> BoxFuture<'a, StorageResult<Vec<Arc<dyn LogPage>>>> {
         Box::pin(async move {
+            // Before the select: the files that it finds may be those from before a request was processed. And after
+            // it: a request that is answered while it ran is applied too.
+            let mut deletes = self.requests.in_range(&select.tenant, select.range);
             let pages = self.inner.select(select, direction).await?;
-            // After the select: a request that is answered while it ran is applied too.
-            let deletes = self.requests.in_range(&select.tenant, select.range);
+            for later in self.requests.in_range(&select.tenant, select.range) {
+                if !deletes.iter().any(|known| known.request().id == later.request().id) {
+                    deletes.push(later);
+                }
+            }
             if deletes.is_empty() {
                 return Ok(pages);
             }
@@ -92,6 +98,10 @@ impl LogPage for MaskedPage {
 
     fn len(&self) -> usize {
         self.inner.len()
+    }
+
+    fn place(&self) -> (u64, u32) {
+        self.inner.place()
     }
 
     fn read(&self) -> StorageResult<Arc<LogEntries>> {

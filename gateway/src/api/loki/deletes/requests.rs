@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use logql::EntryFilter;
 use model::{Labels, LogEntries, TenantId, TimeRange};
 use parking_lot::{Mutex, RwLock};
 use runtime::Disk;
 use serde::{Deserialize, Serialize};
+use storage_api::LogMask;
 
-/// Requests of all tenants together: each is tried on every page that a query reads.
+/// Requests of all tenants together: each is tried on every page that a query reads until its lines are gone.
 const REQUESTS_MAX: usize = 1000;
 const VERSION: u32 = 1;
 const MS_NS: i64 = 1_000_000;
@@ -59,6 +61,9 @@ pub struct DeleteRequest {
     pub end_ms: i64,
     /// When it was made, milliseconds.
     pub created_ms: i64,
+    /// When the lines were gone from all files, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processed_ms: Option<i64>,
 }
 
 /// A request that is not made yet.
@@ -79,6 +84,7 @@ struct File {
 pub struct DeleteRequests {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+    cancel_period_ms: i64,
     /// Held while the file is written.
     writing: Mutex<()>,
     state: RwLock<State>,
@@ -98,8 +104,9 @@ pub(super) struct Delete {
 }
 
 impl DeleteRequests {
-    /// Reads the requests; without a file there are none. Blocks on the disk.
-    pub fn open(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, DeletesError> {
+    /// Reads the requests; without a file there are none. One may be taken back during `cancel_period`; then its lines
+    /// go. Blocks on the disk.
+    pub fn open(disk: Arc<dyn Disk>, path: PathBuf, cancel_period: Duration) -> Result<Self, DeletesError> {
         let mut state = State::default();
         if disk.exists(&path) {
             let bytes = disk.read(&path);
@@ -119,7 +126,8 @@ impl DeleteRequests {
                 state.tenants.insert(tenant, compiled.map_err(unreadable)?);
             }
         }
-        Ok(Self { disk, path, writing: Mutex::new(()), state: RwLock::new(state) })
+        let cancel_period_ms = i64::try_from(cancel_period.as_millis()).unwrap_or(i64::MAX);
+        Ok(Self { disk, path, cancel_period_ms, writing: Mutex::new(()), state: RwLock::new(state) })
     }
 
     /// Requests of a tenant, the oldest first.
@@ -133,11 +141,47 @@ impl DeleteRequests {
         self.state.read().generations.get(tenant).copied().unwrap_or(0)
     }
 
-    /// Requests of a tenant that may concern entries in `range`.
+    /// Requests of a tenant that may concern entries in `range`; those aside whose lines are gone.
     pub(super) fn in_range(&self, tenant: &TenantId, range: TimeRange) -> Vec<Arc<Delete>> {
         let state = self.state.read();
         let all = state.tenants.get(tenant).into_iter().flatten();
-        all.filter(|delete| delete.range.overlaps(range)).map(Arc::clone).collect()
+        let concerned = all.filter(|delete| !delete.is_processed() && delete.range.overlaps(range));
+        concerned.map(Arc::clone).collect()
+    }
+
+    /// Requests that can no longer be taken back and whose lines are still in files.
+    pub(super) fn due(&self, now_ms: i64) -> Vec<(TenantId, Arc<Delete>)> {
+        let state = self.state.read();
+        let due = |delete: &&Arc<Delete>| {
+            !delete.is_processed() && now_ms - delete.request.created_ms >= self.cancel_period_ms
+        };
+        let of_tenant = |(tenant, requests): (&TenantId, &Vec<Arc<Delete>>)| {
+            requests.iter().filter(due).map(|delete| (tenant.clone(), Arc::clone(delete))).collect::<Vec<_>>()
+        };
+        state.tenants.iter().flat_map(of_tenant).collect()
+    }
+
+    /// How long a request may be taken back, milliseconds.
+    pub(super) fn cancel_period_ms(&self) -> i64 {
+        self.cancel_period_ms
+    }
+
+    /// Notes that the lines of a request are gone. Blocks on the disk.
+    pub(super) fn mark_processed(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        now_ms: i64,
+    ) -> Result<(), DeletesError> {
+        let _writing = self.writing.lock();
+        let mut state = self.state.read().clone();
+        for delete in state.tenants.get_mut(tenant).into_iter().flatten() {
+            if delete.request.id == id {
+                let request = DeleteRequest { processed_ms: Some(now_ms), ..delete.request.clone() };
+                *delete = Arc::new(Delete { request, range: delete.range, filter: delete.filter.clone() });
+            }
+        }
+        self.write(tenant, state)
     }
 
     /// Adds a request and gives its id. Blocks on the disk.
@@ -145,12 +189,17 @@ impl DeleteRequests {
         let _writing = self.writing.lock();
         let mut state = self.state.read().clone();
         if state.tenants.values().map(Vec::len).sum::<usize>() >= REQUESTS_MAX {
+            // Those whose lines are gone are only kept to be shown.
+            state.tenants.values_mut().for_each(|requests| requests.retain(|delete| !delete.is_processed()));
+        }
+        if state.tenants.values().map(Vec::len).sum::<usize>() >= REQUESTS_MAX {
             return Err(DeletesError::TooMany);
         }
         let requests = state.tenants.entry(tenant.clone()).or_default();
         let id = new_id(tenant, &new, now_ms, requests);
         let NewDelete { query, start_ms, end_ms } = new;
-        let request = DeleteRequest { id: id.clone(), query, start_ms, end_ms, created_ms: now_ms };
+        let request =
+            DeleteRequest { id: id.clone(), query, start_ms, end_ms, created_ms: now_ms, processed_ms: None };
         let delete = Delete::compile(request)
             .map_err(|reason| DeletesError::Unreadable { path: self.path.clone(), reason })?;
         requests.push(delete);
@@ -209,6 +258,15 @@ impl Delete {
         Ok(Arc::new(Self { request, range, filter }))
     }
 
+    /// The request.
+    pub(super) fn request(&self) -> &DeleteRequest {
+        &self.request
+    }
+
+    fn is_processed(&self) -> bool {
+        self.request.processed_ms.is_some()
+    }
+
     /// Whether it may concern entries of a stream in `range`.
     pub(super) fn concerns(&self, labels: &Labels, range: TimeRange) -> bool {
         self.range.overlaps(range) && self.filter.selects_stream(labels)
@@ -227,5 +285,15 @@ impl Delete {
             let at = at as usize;
             gone[at] |= self.range.contains(entries.timestamps_ns()[at]);
         }
+    }
+}
+
+impl LogMask for Delete {
+    fn concerns(&self, labels: &Labels, range: TimeRange) -> bool {
+        Self::concerns(self, labels, range)
+    }
+
+    fn mark(&self, labels: &Labels, entries: &LogEntries, gone: &mut [bool]) {
+        Self::mark(self, labels, entries, gone);
     }
 }

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Direction, Labels, LogEntries, TenantId, TimeRange};
-use runtime::{Disk, SimulatedDisk};
-use storage_api::{BoxFuture, LogPage, LogQuerier, LogSelect, StorageResult, StreamSummary};
+use parking_lot::Mutex;
+use runtime::{Clock, Disk, ManualClock, SimulatedDisk, Tasks};
+use storage_api::{
+    BoxFuture, LogMaintenance, LogMask, LogPage, LogQuerier, LogSelect, StorageResult, StreamSummary,
+};
 
 use super::requests::NewDelete;
 use super::{DeleteRequests, MaskedQuerier, parse_time};
@@ -15,7 +19,8 @@ const FILE: &str = "/data/log-deletes.json";
 const MS: i64 = 1_000_000;
 
 fn open(disk: &SimulatedDisk) -> Result<DeleteRequests, String> {
-    DeleteRequests::open(Arc::new(disk.clone()), PathBuf::from(FILE)).map_err(|error| error.to_string())
+    DeleteRequests::open(Arc::new(disk.clone()), PathBuf::from(FILE), Duration::from_secs(10))
+        .map_err(|error| error.to_string())
 }
 
 fn disk() -> SimulatedDisk {
@@ -157,4 +162,47 @@ fn times_are_seconds_or_rfc_3339() {
     ] {
         assert_eq!(parse_time(text), want, "{text}");
     }
+}
+
+/// A store that keeps what it was asked to remove.
+#[derive(Default)]
+struct Removed(Mutex<Vec<(TenantId, Arc<dyn LogMask>)>>);
+
+impl LogMaintenance for Removed {
+    fn flush(&self) -> BoxFuture<'_, StorageResult<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        mask: Arc<dyn LogMask>,
+    ) -> BoxFuture<'a, StorageResult<u64>> {
+        self.0.lock().push((tenant.clone(), mask));
+        Box::pin(async { Ok(1) })
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_processed_once_when_it_can_no_longer_be_taken_back() {
+    let (disk, tenant, tasks) = (disk(), TenantId::default(), Tasks::new());
+    let requests = Arc::new(open(&disk).expect("no file"));
+    let clock = Arc::new(ManualClock::at_ns(0));
+    requests.add(&tenant, new(r#"{app="x"} |= "warn""#, 0, 99), 1000).expect("a write");
+    let store = Removed::default();
+    let shared: Arc<dyn Clock> = clock.clone();
+    for (now_ms, expected) in [(10_999, 0), (11_000, 1), (12_000, 1)] {
+        clock.set_ns(now_ms * MS);
+        super::worker::process_due(&requests, &store, &shared, &tasks).await;
+        assert_eq!(store.0.lock().len(), expected, "{now_ms}");
+        assert_eq!(requests.in_range(&tenant, TimeRange::ALL).is_empty(), expected == 1, "{now_ms}");
+    }
+    assert_eq!(open(&disk).expect("a good file").of_tenant(&tenant)[0].processed_ms, Some(11_000));
+    let (asked, mask) = store.0.lock().remove(0);
+    assert_eq!(asked, tenant);
+    let entries = page("x", &[(10, "level=info"), (20, "level=warn"), (100, "level=warn")]).1.clone();
+    let mut gone = vec![false; 3];
+    mask.mark(&Labels::from_pairs([("app", "x")]), &entries, &mut gone);
+    assert_eq!(gone, [false, true, false]);
+    assert!(!mask.concerns(&Labels::from_pairs([("app", "y")]), TimeRange::ALL));
 }

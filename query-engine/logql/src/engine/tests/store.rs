@@ -91,8 +91,9 @@ impl LogQuerier for Store {
         let mut pages: Vec<Arc<dyn LogPage>> = Vec::new();
         for page in &self.pages {
             let matches = select.matchers.iter().all(|matcher| matcher.matches_labels(&page.labels));
-            let contains =
-                select.line_contains.iter().all(|text| page.entries.lines().contains(text.as_str()));
+            let lines = page.entries.lines().to_ascii_lowercase();
+            let mut lists = select.line_contains.iter();
+            let contains = lists.all(|texts| texts.iter().any(|text| lines.contains(text)));
             if matches && contains && page.range().overlaps(select.range) {
                 pages.push(Arc::clone(page) as _);
             }

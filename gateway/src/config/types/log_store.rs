@@ -1,0 +1,114 @@
+//! `storage.logs`: the log store.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use logql::syntax::{self, Expr};
+use logstore::{RetentionRules, StreamRetention, TenantRetention};
+use model::{Matcher, TenantId};
+use serde::{Deserialize, Deserializer, de};
+
+use super::Durability;
+use crate::duration;
+
+/// `storage.logs`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogStoreConfig {
+    /// When a write is acknowledged. Default `group`.
+    pub durability: Durability,
+    /// Entries older than this are refused and removed. Default 31d; 0s keeps everything.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub retention: Duration,
+    /// How long single streams are kept instead, as in Loki. Default none.
+    pub retention_stream: Vec<StreamRetentionConfig>,
+    /// By tenant, what it has of its own. Default none.
+    pub overrides: BTreeMap<String, TenantConfig>,
+    /// How long a request to delete lines may be taken back; then the lines go from the files. Default 24h.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub delete_request_cancel_period: Duration,
+}
+
+/// `storage.logs.overrides.<tenant>`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantConfig {
+    /// In the place of `retention`; 0s keeps everything. Default: as `retention`.
+    #[serde(deserialize_with = "optional_duration")]
+    pub retention_period: Option<Duration>,
+    /// Before the rules of all tenants. Default none.
+    pub retention_stream: Vec<StreamRetentionConfig>,
+}
+
+/// How long the streams of a selector are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamRetentionConfig {
+    /// Which streams: a selector such as `{namespace="dev"}`.
+    #[serde(deserialize_with = "selector")]
+    pub selector: Vec<Matcher>,
+    /// Of the rules that a stream meets, the one with the highest holds; of equal ones the shortest. Default 0.
+    #[serde(default)]
+    pub priority: i32,
+    /// How long; 0s for ever.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub period: Duration,
+}
+
+impl Default for LogStoreConfig {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            retention: Duration::from_secs(31 * 86_400),
+            retention_stream: Vec::new(),
+            overrides: BTreeMap::new(),
+            delete_request_cancel_period: Duration::from_secs(86_400),
+        }
+    }
+}
+
+impl LogStoreConfig {
+    /// How long everything is kept. The error names a tenant that can be none.
+    pub fn retention_rules(&self) -> Result<RetentionRules, String> {
+        let rule = |rule: &StreamRetentionConfig| StreamRetention {
+            matchers: rule.selector.clone(),
+            priority: rule.priority,
+            period: rule.period,
+        };
+        let rules = |rules: &[StreamRetentionConfig]| rules.iter().map(rule).collect::<Vec<_>>();
+        let mut all = RetentionRules {
+            period: self.retention,
+            streams: rules(&self.retention_stream),
+            ..RetentionRules::default()
+        };
+        for (name, own) in &self.overrides {
+            let tenant =
+                TenantId::new(name).map_err(|error| format!("storage::logs::overrides::{name}: {error}"))?;
+            let own = TenantRetention { period: own.retention_period, streams: rules(&own.retention_stream) };
+            all.tenants.insert(tenant, own);
+        }
+        Ok(all)
+    }
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration::deserialize(deserializer).map(Some)
+}
+
+fn selector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Matcher>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wrong = |reason: String| de::Error::custom(format!("{text:?} is no stream selector: {reason}"));
+    match syntax::parse(&text) {
+        Ok(Expr::Log(log)) if log.stages.is_empty() => log
+            .matchers
+            .iter()
+            .map(|matcher| matcher.to_matcher())
+            .collect::<Result<_, _>>()
+            .map_err(|error| wrong(error.to_string())),
+        Ok(_) => Err(wrong("it has more than labels".to_owned())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! Taking entries out of files: those that were asked to be deleted, and streams past their retention.
+//!
+//! A file is read, written anew without the entries and exchanged in the manifest, as a merge does (COMPACT-1 and
+//! COMPACT-2 hold); one that keeps nothing goes. Files with damaged pages are left: what is sound in them could not be
+//! told from what is not. Memory: the text of one file and the file that is made of it, counted in the budget.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use model::{ErrorKind, Labels, LogEntries, TenantId, TimeRange};
+use storage_api::LogMask;
+
+use super::Inner;
+use crate::error::{LogStoreError, LogStoreResult};
+use crate::files::DataFile;
+use crate::retention::RetentionRules;
+
+impl Inner {
+    /// Takes what `mask` takes out of a tenant's files, what is in memory included; gives the number of entries.
+    pub(super) async fn remove(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        mask: Arc<dyn LogMask>,
+    ) -> LogStoreResult<u64> {
+        // Twice: a generation that an earlier flush had failed to write comes first.
+        self.flush_once().await?;
+        self.flush_once().await?;
+        let (inner, tenant) = (Arc::clone(self), tenant.clone());
+        let work = move || {
+            let _rewriting = inner.rewriting.lock();
+            let files = Arc::clone(&inner.state.read().files.files);
+            let mut removed = 0;
+            for data in files.iter().filter(|data| data.about.tenant == tenant) {
+                removed += inner.rewrite(data, &*mask)?;
+            }
+            Ok(removed)
+        };
+        let done = self.tasks.spawn_blocking("log-store-rewrite", work).await;
+        done.map_err(|_| LogStoreError::stopped("the rewriting thread of the log store ended"))?
+    }
+
+    /// Writes a file anew without what `mask` takes, if that is anything. Blocks on the disk; `rewriting` is held.
+    fn rewrite(&self, data: &Arc<DataFile>, mask: &dyn LogMask) -> LogStoreResult<u64> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(LogStoreError::stopped("the log store is closing"));
+        }
+        let file = match self.indexes.get(&*self.disk, data, &self.stream_index(&data.about.tenant)) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.quarantine_file(data, &error);
+                return Ok(0);
+            }
+            found => found?,
+        };
+        let mut streams = file.file.index().streams.iter();
+        if !streams.any(|stream| mask.concerns(&stream.labels, TimeRange::new(stream.min_ns, stream.max_ns)))
+        {
+            return Ok(0);
+        }
+        // As it is read, sorted and written: about twice.
+        let Some(_memory) = self.budget.try_reserve(2 * data.about.text_bytes) else {
+            let bytes = 2 * data.about.text_bytes;
+            return Err(LogStoreError::no_memory(format!(
+                "rewriting {} needs {bytes} bytes",
+                data.path.display()
+            )));
+        };
+        let old = [Arc::clone(data)];
+        let content = self.read_files(&old, Some(mask))?;
+        let removed = content.removed;
+        if removed == 0 {
+            return Ok(0);
+        }
+        let mut written = Vec::new();
+        let done = self.write_streams(&data.about.tenant, content, &mut written);
+        match done.and_then(|()| self.commit_merge(&old, &written)) {
+            Ok(true) => {
+                self.metrics.rewritten_files.increment(1);
+                self.metrics.removed_entries.increment(removed);
+                self.forget_file(data);
+                self.doom(old.into());
+                Ok(removed)
+            }
+            // It expired or was set aside meanwhile, and with it the entries.
+            Ok(false) => {
+                self.remove_unnamed(&written);
+                Ok(0)
+            }
+            Err(error) => {
+                self.remove_unnamed(&written);
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes files and streams in files that hold nothing inside retention.
+    pub(super) async fn expire(self: &Arc<Self>) -> LogStoreResult<()> {
+        let now_ns = self.clock.now_ns();
+        let rules = &self.settings.retention;
+        if !self.state.read().files.files.iter().any(|file| may_expire(file, rules, now_ns)) {
+            return Ok(());
+        }
+        let inner = Arc::clone(self);
+        let work = move || {
+            let _rewriting = inner.rewriting.lock();
+            inner.expire_files(now_ns)
+        };
+        let done = self.tasks.spawn_blocking("log-store-expire", work).await;
+        done.map_err(|_| LogStoreError::stopped("the expiry thread of the log store ended"))?
+    }
+
+    fn expire_files(&self, now_ns: i64) -> LogStoreResult<()> {
+        let rules = &self.settings.retention;
+        let files = Arc::clone(&self.state.read().files.files);
+        let mut gone = Vec::new();
+        for data in files.iter().filter(|file| may_expire(file, rules, now_ns)) {
+            let tenant = &data.about.tenant;
+            if !rules.has_streams(tenant) {
+                gone.push(Arc::clone(data));
+                continue;
+            }
+            let file = match self.indexes.get(&*self.disk, data, &self.stream_index(tenant)) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    self.quarantine_file(data, &error);
+                    continue;
+                }
+                found => found?,
+            };
+            let streams = &file.file.index().streams;
+            let end = |stream: &format::LogFileStream| {
+                stream.max_ns.saturating_add(rules.of_stream_ns(tenant, &stream.labels))
+            };
+            let expired = streams.iter().filter(|stream| end(stream) < now_ns).count();
+            if expired == streams.len() {
+                gone.push(Arc::clone(data));
+            } else if expired > 0 {
+                self.rewrite(data, &Expired { rules, tenant, now_ns })?;
+            } else {
+                let first = streams.iter().map(end).min().unwrap_or(i64::MAX);
+                data.expires_ns.store(first, Ordering::Relaxed);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let removed = self.remove_files(|file| gone.iter().any(|gone| gone.number == file.number))?;
+        drop(gone);
+        drop(files);
+        self.metrics.expired_files.increment(removed.len() as u64);
+        self.doom(removed);
+        Ok(())
+    }
+}
+
+/// Whether something in a file may be past retention, as far as is known without its index.
+fn may_expire(file: &DataFile, rules: &RetentionRules, now_ns: i64) -> bool {
+    let (tenant, about) = (&file.about.tenant, &file.about);
+    if rules.has_streams(tenant) {
+        let known_ns = file.expires_ns.load(Ordering::Relaxed);
+        return known_ns < now_ns && about.min_ns.saturating_add(rules.shortest_ns(tenant)) < now_ns;
+    }
+    about.max_ns.saturating_add(rules.of_tenant_ns(tenant)) < now_ns
+}
+
+/// Entries past the retention of their stream.
+struct Expired<'a> {
+    rules: &'a RetentionRules,
+    tenant: &'a TenantId,
+    now_ns: i64,
+}
+
+impl Expired<'_> {
+    /// Entries before it are past retention.
+    fn oldest_ns(&self, labels: &Labels) -> i64 {
+        self.now_ns.saturating_sub(self.rules.of_stream_ns(self.tenant, labels))
+    }
+}
+
+impl LogMask for Expired<'_> {
+    fn concerns(&self, labels: &Labels, range: TimeRange) -> bool {
+        range.min < self.oldest_ns(labels)
+    }
+
+    fn mark(&self, labels: &Labels, entries: &LogEntries, gone: &mut [bool]) {
+        let oldest_ns = self.oldest_ns(labels);
+        let times = entries.timestamps_ns().iter();
+        gone.iter_mut().zip(times).for_each(|(gone, &time)| *gone |= time < oldest_ns);
+    }
+}

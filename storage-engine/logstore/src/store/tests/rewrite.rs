@@ -1,0 +1,105 @@
+//! Entries that were asked to go are gone, others stay; streams go when their time has come.
+
+use storage_api::{LogMaintenance, LogMask};
+
+use super::*;
+use crate::retention::StreamRetention;
+
+/// Takes lines with a text from streams of an app.
+struct WithText(&'static str, &'static str);
+
+impl LogMask for WithText {
+    fn concerns(&self, labels: &Labels, _range: TimeRange) -> bool {
+        labels.get("app") == Some(self.0)
+    }
+
+    fn mark(&self, _labels: &Labels, entries: &LogEntries, gone: &mut [bool]) {
+        for (gone, entry) in gone.iter_mut().zip(entries.iter()) {
+            *gone |= entry.line.contains(self.1);
+        }
+    }
+}
+
+fn without(rows: &Rows, app: &str, text: &str) -> Rows {
+    let mut left = rows.clone();
+    if let Some(rows) = left.get_mut(app) {
+        rows.retain(|row| !row.1.contains(text));
+    }
+    left.retain(|_, rows| !rows.is_empty());
+    left
+}
+
+#[tokio::test]
+async fn removed_lines_are_in_no_file_and_in_no_write_ahead_log() {
+    let mut machine = Machine::new(1);
+    let store = machine.open();
+    append(&store, &example()).await.expect("stored");
+    store.flush().await.expect("flushed");
+    // These are in memory when the removal begins.
+    append(&store, &rows("api", &[row(NOW + 5, "late line 17 of"), row(NOW + 6, "stays")]))
+        .await
+        .expect("stored");
+    let before = read_raw(&store, &everything()).await;
+    let expected = without(&before, "api", "line 17 of");
+    let gone: usize = before["api"].len() - expected["api"].len();
+    assert!(gone >= 2, "the test has something to remove");
+    let removed = store.remove(&TenantId::default(), Arc::new(WithText("api", "line 17 of"))).await;
+    assert_eq!(removed.expect("removed"), gone as u64);
+    assert_eq!(read_raw(&store, &everything()).await, expected);
+    machine.stop(store).await;
+    let store = machine.open();
+    assert_eq!(read_raw(&store, &everything()).await, expected);
+    let again = store.remove(&TenantId::default(), Arc::new(WithText("api", "line 17 of"))).await;
+    assert_eq!(again.expect("nothing to do"), 0);
+    // A stream that keeps nothing is no stream any more.
+    store.remove(&TenantId::default(), Arc::new(WithText("api", ""))).await.expect("removed");
+    let streams = store.streams(&everything()).await.expect("streams");
+    assert!(streams.iter().all(|stream| stream.labels.get("app") != Some("api")), "{streams:?}");
+    assert_eq!(read_raw(&store, &everything()).await, without(&expected, "api", ""));
+}
+
+#[tokio::test]
+async fn a_removal_that_the_disk_refuses_loses_and_doubles_nothing() {
+    let mut machine = Machine::new(1);
+    let store = machine.open();
+    append(&store, &example()).await.expect("stored");
+    store.flush().await.expect("flushed");
+    let before = read_raw(&store, &everything()).await;
+    machine.disk.inject(DiskFault::FailCreates);
+    let refused = store.remove(&TenantId::default(), Arc::new(WithText("api", "line 17 of"))).await;
+    assert_eq!(refused.expect_err("no file can be made").kind(), ErrorKind::Internal);
+    assert_eq!(read_raw(&store, &everything()).await, before);
+    machine.disk.heal();
+    store.remove(&TenantId::default(), Arc::new(WithText("api", "line 17 of"))).await.expect("removed");
+    assert_eq!(read_raw(&store, &everything()).await, without(&before, "api", "line 17 of"));
+}
+
+#[tokio::test]
+async fn a_stream_goes_when_its_own_retention_is_over() {
+    let mut machine = Machine::new(1);
+    machine.settings.retention = RetentionRules {
+        period: Duration::from_secs(30 * 86_400),
+        streams: vec![StreamRetention {
+            matchers: vec![Matcher::equal("app", "debug")],
+            priority: 1,
+            period: Duration::from_secs(3600),
+        }],
+        ..RetentionRules::default()
+    };
+    let store = machine.open();
+    for app in ["debug", "api"] {
+        append(&store, &rows(app, &[row(NOW, "a line")])).await.expect("stored");
+    }
+    store.flush().await.expect("flushed");
+    store.0.expire().await.expect("nothing to do");
+    assert_eq!(read_raw(&store, &everything()).await.len(), 2);
+    machine.clock.set_ns(NOW + 3601 * SECOND);
+    store.0.expire().await.expect("expired");
+    let left = read_raw(&store, &everything()).await;
+    assert_eq!(left, rows("api", &[row(NOW, "a line")]));
+    let refused = append(&store, &rows("debug", &[row(NOW, "too old")])).await.expect("answered");
+    assert_eq!(refused.rejected_count(), 1);
+    machine.clock.set_ns(NOW + 31 * 86_400 * SECOND);
+    store.0.expire().await.expect("expired");
+    assert_eq!(machine.data_files().len(), 0);
+}
