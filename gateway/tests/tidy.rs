@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wal", &["model", "runtime"]),
     ("tsdb", &["model", "runtime", "storage-api", "format", "wal"]),
     ("bucket", &["model", "runtime", "format"]),
+    ("compactor", &["model", "runtime", "storage-api", "format", "tsdb", "bucket"]),
     ("logstore", &["model", "runtime", "storage-api", "format", "wal"]),
     ("promql", &["model", "runtime", "storage-api"]),
     ("logql", &["model", "runtime", "storage-api"]),

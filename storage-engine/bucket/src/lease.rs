@@ -65,7 +65,6 @@ impl Lease {
             }
         };
         let until_ms = now_ms.saturating_add(self.duration_ms);
-        self.held = None;
         let created = self.create(next, until_ms).await?;
         // Who was slow may have made a generation anew that was followed and removed: the newest counts.
         let generations = self.generations().await?;
@@ -74,6 +73,7 @@ impl Lease {
             self.forget(&generations, next).await;
             return Ok(None);
         }
+        self.held = None;
         let winner = self.newest().await?.map(|(_, state)| state);
         Ok(Some(winner.unwrap_or(LeaseState { owner: String::new(), until_ms: now_ms })))
     }

@@ -18,6 +18,7 @@ mod select;
 mod spans;
 mod verify;
 mod walk;
+mod windows;
 mod writer;
 
 use std::io::ErrorKind as IoKind;
@@ -32,6 +33,7 @@ pub use names::{block_folders, is_leftover};
 pub use reader::{BlockReader, BlockSeries};
 pub use verify::BlockReport;
 pub use walk::walk_samples;
+pub use windows::{has_windows, walk_windows};
 pub use writer::{BlockChunk, BlockWriter};
 
 pub use format::{BlockMeta, ChunkSample};

@@ -20,6 +20,7 @@ use runtime::{Clock, Disk};
 use storage_api::{BlockSummary, StorageError, StorageResult};
 use ulid::Ulid;
 
+use crate::UploadGate;
 use crate::block::{BlockReader, BlockWriter, META, QUARANTINE, block_folders, failed, is_leftover};
 
 /// How blocks grow and go.
@@ -31,6 +32,8 @@ pub struct BlocksSettings {
     pub retention_ms: Option<i64>,
     /// The oldest blocks beyond so many bytes are removed; `None` keeps them.
     pub retention_bytes: Option<u64>,
+    /// What compaction waits for; `None` for nothing.
+    pub upload_gate: Option<UploadGate>,
 }
 
 impl Default for BlocksSettings {
@@ -39,6 +42,7 @@ impl Default for BlocksSettings {
             block_duration_ms: 2 * 60 * 60 * 1000,
             retention_ms: Some(15 * 24 * 60 * 60 * 1000),
             retention_bytes: None,
+            upload_gate: None,
         }
     }
 }

@@ -9,6 +9,8 @@ use format::{BlockMeta, Compaction, hint};
 use ulid::Ulid;
 
 pub(crate) use merge::merge;
+pub use merge::one_by_one;
+pub use merge::{MergedChunk, merge_series};
 
 /// Levels are three times as long as those before.
 const STEP: i64 = 3;
@@ -74,8 +76,8 @@ fn plan_class(mut metas: Vec<&BlockMeta>, ranges: &[i64]) -> Vec<Ulid> {
     Vec::new()
 }
 
-/// The first run of blocks that overlap each other.
-fn overlapping(metas: &[&BlockMeta]) -> Vec<Ulid> {
+/// The first run of blocks that overlap each other; `metas` are in the order of their start times.
+pub fn overlapping(metas: &[&BlockMeta]) -> Vec<Ulid> {
     let mut run = Vec::new();
     let mut end = i64::MIN;
     for (index, meta) in metas.iter().enumerate() {
@@ -96,7 +98,7 @@ fn overlapping(metas: &[&BlockMeta]) -> Vec<Ulid> {
 fn full_range(metas: &[&BlockMeta], ranges: &[i64]) -> Vec<Ulid> {
     let Some(newest) = metas.last() else { return Vec::new() };
     for range in ranges.iter().skip(1) {
-        for part in split(metas, *range) {
+        for part in split_by_range(metas, *range) {
             let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
             let is_whole = last.max_time - first.min_time == *range || last.max_time <= newest.min_time;
             if is_whole && part.len() > 1 && !part.iter().any(|meta| meta.compaction.failed) {
@@ -107,8 +109,8 @@ fn full_range(metas: &[&BlockMeta], ranges: &[i64]) -> Vec<Ulid> {
     Vec::new()
 }
 
-/// Groups of blocks inside the same aligned range; blocks that cross its end are left out.
-fn split<'a>(metas: &[&'a BlockMeta], range: i64) -> Vec<Vec<&'a BlockMeta>> {
+/// Groups of blocks inside the same aligned range of `range` ms; blocks that cross its end are left out.
+pub fn split_by_range<'a>(metas: &[&'a BlockMeta], range: i64) -> Vec<Vec<&'a BlockMeta>> {
     let mut groups = Vec::new();
     let mut rest = metas.iter().copied().peekable();
     while let Some(first) = rest.next() {
@@ -126,7 +128,7 @@ fn split<'a>(metas: &[&'a BlockMeta], range: i64) -> Vec<Vec<&'a BlockMeta>> {
 }
 
 /// The description of a block made of `parents`, which are in time order (`CompactBlockMetas`).
-pub(crate) fn merged_meta(ulid: Ulid, parents: &[BlockMeta]) -> BlockMeta {
+pub fn merged_meta(ulid: Ulid, parents: &[BlockMeta]) -> BlockMeta {
     let min_time = parents.iter().map(|meta| meta.min_time).min().unwrap_or_default();
     let max_time = parents.iter().map(|meta| meta.max_time).max().unwrap_or_default();
     let sources: BTreeSet<Ulid> =

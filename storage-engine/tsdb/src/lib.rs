@@ -26,7 +26,14 @@ mod store;
 mod tenant;
 mod union;
 
+/// How blocks become larger ones: what local compaction and that of a bucket share.
+pub mod levels {
+    pub use crate::compact::{
+        MergedChunk, merge_series, merged_meta, one_by_one, overlapping, split_by_range,
+    };
+}
+
 pub use blocks::{Blocks, BlocksSettings, Quarantined};
 pub use prometheus_folder::{PrometheusBlock, PrometheusFolder, PrometheusHeadReport, PrometheusHeadSink};
-pub use settings::TsdbSettings;
+pub use settings::{TsdbSettings, UploadGate};
 pub use store::{HeadStats, Tsdb};

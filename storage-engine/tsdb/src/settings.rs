@@ -1,8 +1,36 @@
 //! How the metrics store behaves.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ulid::Ulid;
 use wal::WalSettings;
+
+/// Says of a folder of blocks and a block in it whether it was uploaded.
+type IsUploaded = dyn Fn(&Path, Ulid) -> bool + Send + Sync;
+
+/// Keeps local compaction from blocks that were not uploaded yet: what compacts the bucket wants them as they are.
+#[derive(Clone)]
+pub struct UploadGate(Arc<IsUploaded>);
+
+impl UploadGate {
+    /// A gate that asks `is_uploaded` about a block in a folder of blocks.
+    pub fn new(is_uploaded: impl Fn(&Path, Ulid) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_uploaded))
+    }
+
+    /// Whether a block was uploaded.
+    pub(crate) fn is_uploaded(&self, dir: &Path, ulid: Ulid) -> bool {
+        (self.0)(dir, ulid)
+    }
+}
+
+impl std::fmt::Debug for UploadGate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UploadGate")
+    }
+}
 
 /// Set by the program from its configuration.
 #[derive(Clone, Debug)]
@@ -32,6 +60,8 @@ pub struct TsdbSettings {
     /// Bytes of the log from which on a checkpoint is written, so that a start has not much more to read; 0 for one at
     /// every look. A checkpoint that is large already waits for half its size.
     pub checkpoint_log_bytes: u64,
+    /// What local compaction waits for; `None` for nothing.
+    pub upload_gate: Option<UploadGate>,
 }
 
 impl Default for TsdbSettings {
@@ -55,6 +85,7 @@ impl Default for TsdbSettings {
             exemplars_max: 100_000,
             // Some 8 million samples, which a start puts into the head in 0.2 s or so.
             checkpoint_log_bytes: 40 << 20,
+            upload_gate: None,
         }
     }
 }

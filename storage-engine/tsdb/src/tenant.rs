@@ -87,6 +87,7 @@ impl Tenant {
             block_duration_ms: settings.block_duration_ms,
             retention_ms: settings.retention_ms,
             retention_bytes: settings.retention_bytes,
+            upload_gate: settings.upload_gate.clone(),
         };
         let blocks = Blocks::open(Arc::clone(&disk), clock, &dir, blocks_settings)?;
         let head = Head::new(tenant.clone(), settings.clone(), metrics.clone());

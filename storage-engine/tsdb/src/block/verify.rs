@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use format::ChunkMeta;
+use format::{Aggregate, AggregateChunk, ChunkMeta, ENCODING_AGGREGATE, FormatError, decode_chunk};
 use model::{Labels, SampleColumns, TimeRange};
 use storage_api::StorageResult;
 
+use super::damaged;
 use super::reader::BlockReader;
 
 /// Faults that are listed; more are only counted.
@@ -28,6 +29,22 @@ pub struct BlockReport {
     pub faults: Vec<String>,
     /// How much is wrong.
     pub fault_count: u64,
+}
+
+/// Samples of a chunk; of windows all are read, and those that count the samples are appended.
+fn decode_any(encoding: u8, data: &[u8], out: &mut SampleColumns) -> Result<(), FormatError> {
+    if encoding != ENCODING_AGGREGATE {
+        return decode_chunk(encoding, data, u16::MAX, TimeRange::ALL, out);
+    }
+    let parts = AggregateChunk::decode(data)?;
+    for aggregate in Aggregate::ALL {
+        let mut other = SampleColumns::default();
+        let to = if aggregate == Aggregate::Count { &mut *out } else { &mut other };
+        if let Some((encoding, data)) = parts.get(aggregate) {
+            decode_chunk(encoding, data, u16::MAX, TimeRange::ALL, to)?;
+        }
+    }
+    Ok(())
 }
 
 impl BlockReport {
@@ -78,12 +95,9 @@ impl BlockReader {
         report: &mut BlockReport,
     ) -> StorageResult<()> {
         let mut columns = SampleColumns::default();
-        let read = self.decode(
-            std::slice::from_ref(chunk),
-            &format::Intervals::default(),
-            TimeRange::ALL,
-            &mut columns,
-        );
+        let read = self.read_chunks(std::slice::from_ref(chunk), |_, encoding, data| {
+            decode_any(encoding, data, &mut columns).map_err(|error| damaged(self.folder(), &error))
+        });
         if let Err(error) = read {
             if error.kind() != model::ErrorKind::Corrupt {
                 return Err(error);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use format::{
-    BlockMeta, BlockStats, CHUNK_FRAME_BYTES_MAX, ChunkMeta, ENCODING_XOR, ENCODING_XOR2, FormatError,
-    IndexBuilder, SEGMENT_BYTES_MAX, SEGMENT_HEADER, Tombstones, chunk_samples, put_chunk,
+    BlockMeta, BlockStats, CHUNK_FRAME_BYTES_MAX, ChunkMeta, ENCODING_AGGREGATE, ENCODING_XOR, ENCODING_XOR2,
+    FormatError, IndexBuilder, SEGMENT_BYTES_MAX, SEGMENT_HEADER, Tombstones, chunk_samples, put_chunk,
 };
 use model::{ErrorKind, Labels, TimeRange};
 use runtime::{AppendFile, Disk};
@@ -27,7 +27,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub struct BlockChunk<'a> {
     /// Times of the first and last sample, ms.
     pub range: TimeRange,
-    /// Number of the encoding, 1 to 6.
+    /// Number of the encoding, 1 to 6, or 255 for windows of samples.
     pub encoding: u8,
     /// The chunk without length, encoding or checksum.
     pub data: &'a [u8],
@@ -109,6 +109,8 @@ impl BlockWriter {
             self.stats.num_samples += samples;
             match chunk.encoding {
                 ENCODING_XOR | ENCODING_XOR2 => self.stats.num_float_samples += samples,
+                // Windows are neither.
+                ENCODING_AGGREGATE => {}
                 _ => self.stats.num_histogram_samples += samples,
             }
             let reference = self.put(chunk)?;

@@ -34,7 +34,12 @@ impl Blocks {
         let readers = self.readers();
         let metas: Vec<BlockMeta> = readers.iter().map(|block| block.meta()).collect();
         let planned = plan(&metas, &ranges(self.settings.block_duration_ms, self.settings.retention_ms));
-        if planned.is_empty() {
+        let is_kept = |ulid: &Ulid| {
+            let is_fresh = metas.iter().any(|meta| meta.ulid == *ulid && meta.compaction.level == 1);
+            let gate = self.settings.upload_gate.as_ref();
+            is_fresh && gate.is_some_and(|gate| !gate.is_uploaded(&self.dir, *ulid))
+        };
+        if planned.is_empty() || planned.iter().any(is_kept) {
             return Ok(false);
         }
         let parents: Vec<Arc<BlockReader>> =

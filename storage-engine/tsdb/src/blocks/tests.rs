@@ -16,7 +16,12 @@ use crate::block::BlockChunk;
 const BLOCK_MS: i64 = 1000;
 
 fn settings() -> BlocksSettings {
-    BlocksSettings { block_duration_ms: BLOCK_MS, retention_ms: None, retention_bytes: None }
+    BlocksSettings {
+        block_duration_ms: BLOCK_MS,
+        retention_ms: None,
+        retention_bytes: None,
+        upload_gate: None,
+    }
 }
 
 fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Blocks {

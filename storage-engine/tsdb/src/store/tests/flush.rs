@@ -292,8 +292,12 @@ async fn a_snapshot_has_everything_in_blocks_and_changes_no_more() {
     append(&store, "up", &[3000]).await;
     let snapshots = PathBuf::from("/data/metrics/default/snapshots");
     for (name, expected) in [(with_head, 300), (without, 200)] {
-        let settings =
-            crate::BlocksSettings { block_duration_ms: 1000, retention_ms: None, retention_bytes: None };
+        let settings = crate::BlocksSettings {
+            block_duration_ms: 1000,
+            retention_ms: None,
+            retention_bytes: None,
+            upload_gate: None,
+        };
         let clock = std::sync::Arc::new(runtime::ManualClock::at_ns(0));
         let blocks =
             crate::Blocks::open(std::sync::Arc::new(disk.clone()), clock, &snapshots.join(&name), settings)
