@@ -208,8 +208,10 @@ impl FanoutQuerier {
         match local {
             None => {}
             Some(Ok(found)) if request.skip_chunks => {
-                let series =
-                    |found: crate::FoundSeries| StoreSeries { labels: found.labels, chunks: Vec::new() };
+                let series = |found: crate::local::FoundSeries| StoreSeries {
+                    labels: found.labels,
+                    chunks: Vec::new(),
+                };
                 let series = found.into_iter().map(series).collect();
                 streams.push(SeriesStream::ready(LOCAL_ADDRESS.to_owned(), series));
             }

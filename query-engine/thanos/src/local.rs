@@ -45,11 +45,11 @@ struct Part {
 
 /// A series that was found; its chunks are read later.
 #[derive(Clone)]
-pub struct FoundSeries {
+pub(crate) struct FoundSeries {
     /// Labels as they are shown.
-    pub labels: Labels,
+    pub(crate) labels: Labels,
     /// `None` where only labels were asked for.
-    pub chunks: Option<Arc<dyn SeriesChunks>>,
+    pub(crate) chunks: Option<Arc<dyn SeriesChunks>>,
 }
 
 impl LocalStore {
@@ -95,7 +95,7 @@ impl LocalStore {
     }
 
     /// What it has, as `Info` tells.
-    pub fn info(&self) -> InfoResponse {
+    pub(crate) fn info(&self) -> InfoResponse {
         let tsdbs: Vec<(Labels, i64)> = self
             .parts()
             .into_iter()
@@ -136,7 +136,7 @@ impl LocalStore {
     }
 
     /// Series that match, in the order of their labels as shown.
-    pub async fn select(&self, select: &StoreSelect) -> ThanosResult<Vec<FoundSeries>> {
+    pub(crate) async fn select(&self, select: &StoreSelect) -> ThanosResult<Vec<FoundSeries>> {
         let mut all: Vec<FoundSeries> = Vec::new();
         let mut scratch = Vec::new();
         for part in self.parts() {
@@ -167,7 +167,7 @@ impl LocalStore {
     }
 
     /// Sorted names of the labels of the series that match.
-    pub async fn label_names(
+    pub(crate) async fn label_names(
         &self,
         range: TimeRange,
         matchers: &[Matcher],
@@ -190,7 +190,7 @@ impl LocalStore {
     }
 
     /// Sorted values of label `name` of the series that match.
-    pub async fn label_values(
+    pub(crate) async fn label_values(
         &self,
         name: &str,
         range: TimeRange,

@@ -9,24 +9,24 @@ use crate::proto::{self, LabelMatcher};
 
 /// What a `Series` request asks for.
 #[derive(Clone, Debug)]
-pub struct StoreSelect {
+pub(crate) struct StoreSelect {
     /// Milliseconds, both ends included.
-    pub range: TimeRange,
+    pub(crate) range: TimeRange,
     /// All must match.
-    pub matchers: Vec<Matcher>,
+    pub(crate) matchers: Vec<Matcher>,
     /// Labels to leave out.
-    pub without: Vec<String>,
+    pub(crate) without: Vec<String>,
     /// A part of the series only.
-    pub shard: Option<Shard>,
+    pub(crate) shard: Option<Shard>,
     /// Labels only.
-    pub skip_chunks: bool,
+    pub(crate) skip_chunks: bool,
     /// Most series; 0 is all.
-    pub limit: usize,
+    pub(crate) limit: usize,
 }
 
 impl StoreSelect {
     /// Checks a request.
-    pub fn from_request(request: &proto::SeriesRequest) -> ThanosResult<Self> {
+    pub(crate) fn from_request(request: &proto::SeriesRequest) -> ThanosResult<Self> {
         Ok(Self {
             range: TimeRange::new(request.min_time, request.max_time),
             matchers: matchers(&request.matchers)?,
@@ -39,7 +39,7 @@ impl StoreSelect {
 }
 
 /// Checks matchers; patterns are Go's.
-pub fn matchers(messages: &[LabelMatcher]) -> ThanosResult<Vec<Matcher>> {
+pub(crate) fn matchers(messages: &[LabelMatcher]) -> ThanosResult<Vec<Matcher>> {
     messages.iter().map(matcher).collect()
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn to_messages(matchers: &[Matcher]) -> Vec<LabelMatcher> {
 }
 
 /// The matchers that are left for series when those on external labels are answered; `None` when one of these says no.
-pub fn without_external(matchers: &[Matcher], external: &Labels) -> Option<Vec<Matcher>> {
+pub(crate) fn without_external(matchers: &[Matcher], external: &Labels) -> Option<Vec<Matcher>> {
     let mut left = Vec::with_capacity(matchers.len());
     for matcher in matchers {
         match external.get(matcher.name()) {
@@ -115,7 +115,7 @@ pub(crate) fn shown(labels: &Labels, external: &Labels, without: &[String]) -> L
 
 /// One part of all series, by a hash of some of their labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shard {
+pub(crate) struct Shard {
     index: u64,
     total: u64,
     by: bool,
@@ -124,7 +124,7 @@ pub struct Shard {
 
 impl Shard {
     /// The part that a request asks for; `None` when it asks for all.
-    pub fn new(info: &proto::ShardInfo) -> Option<Self> {
+    pub(crate) fn new(info: &proto::ShardInfo) -> Option<Self> {
         let total = u64::try_from(info.total_shards).ok().filter(|total| *total > 0)?;
         // A negative index is no part: as in Go, where the conversion makes it a number that is never reached.
         let index = info.shard_index.cast_unsigned();
@@ -132,7 +132,7 @@ impl Shard {
     }
 
     /// Whether a series belongs to the part. `scratch` is used and left in any state.
-    pub fn contains(&self, labels: &Labels, scratch: &mut Vec<u8>) -> bool {
+    pub(crate) fn contains(&self, labels: &Labels, scratch: &mut Vec<u8>) -> bool {
         scratch.clear();
         for (name, value) in labels.iter() {
             if self.labels.iter().any(|other| other == name) == self.by {

@@ -19,16 +19,16 @@ const LABELS_MAX: usize = 4096;
 
 /// A chunk: its encoding's number in files (1 to 3) and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawChunk {
+pub(crate) struct RawChunk {
     /// 1 floats, 2 integer histograms, 3 float histograms.
-    pub encoding: u8,
+    pub(crate) encoding: u8,
     /// Without length, encoding and checksum.
-    pub data: Bytes,
+    pub(crate) data: Bytes,
 }
 
 /// Which aggregate of downsampled data, by the number that requests have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Aggregate {
+pub(crate) enum Aggregate {
     /// The samples themselves.
     Raw = 0,
     /// How many samples.
@@ -45,18 +45,18 @@ pub enum Aggregate {
 
 /// A chunk of samples, or of aggregates of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AggrChunk {
+pub(crate) struct AggrChunk {
     /// Times of the first and last sample, ms.
-    pub range: TimeRange,
+    pub(crate) range: TimeRange,
     /// The samples.
-    pub raw: Option<RawChunk>,
+    pub(crate) raw: Option<RawChunk>,
     /// Count, sum, min, max and counter of downsampled data.
-    pub aggregates: Option<Box<[Option<RawChunk>; 5]>>,
+    pub(crate) aggregates: Option<Box<[Option<RawChunk>; 5]>>,
 }
 
 impl AggrChunk {
     /// One of the parts.
-    pub fn get(&self, aggregate: Aggregate) -> Option<&RawChunk> {
+    pub(crate) fn get(&self, aggregate: Aggregate) -> Option<&RawChunk> {
         match aggregate {
             Aggregate::Raw => self.raw.as_ref(),
             other => self.aggregates.as_ref()?[other as usize - 1].as_ref(),
@@ -71,11 +71,11 @@ impl AggrChunk {
 
 /// A series, or a piece of one, from a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreSeries {
+pub(crate) struct StoreSeries {
     /// Labels as the store shows them.
-    pub labels: Labels,
+    pub(crate) labels: Labels,
     /// In the order of their first samples.
-    pub chunks: Vec<AggrChunk>,
+    pub(crate) chunks: Vec<AggrChunk>,
 }
 
 /// What a message of `Series` carries.

@@ -5,8 +5,11 @@ use crate::series_frame::{AggrChunk, StoreSeries};
 use crate::stream::SeriesStream;
 use crate::testing::{labels, raw};
 
-fn series(name: &str, chunks: &[AggrChunk]) -> StoreSeries {
-    StoreSeries { labels: labels(&[("__name__", name)]), chunks: chunks.to_vec() }
+fn series(name: &str, chunks: &[&AggrChunk]) -> StoreSeries {
+    StoreSeries {
+        labels: labels(&[("__name__", name)]),
+        chunks: chunks.iter().map(|chunk| (*chunk).clone()).collect(),
+    }
 }
 
 async fn merged(sources: Vec<Vec<StoreSeries>>) -> Vec<(String, Vec<(i64, i64)>)> {
@@ -24,14 +27,10 @@ async fn series_of_all_stores_come_once_and_in_order() {
     let (early, late) = (raw(&[(1, 1.0), (5, 1.0)]), raw(&[(6, 1.0), (9, 1.0)]));
     let other = raw(&[(1, 2.0), (5, 2.0)]);
     let found = merged(vec![
-        vec![series("a", &[late.clone()]), series("c", &[early.clone()])],
+        vec![series("a", &[&late]), series("c", &[&early])],
         vec![],
         // One series in two messages, and a chunk that another store has as well.
-        vec![
-            series("a", &[early.clone(), late.clone()]),
-            series("a", &[other]),
-            series("b", &[early.clone()]),
-        ],
+        vec![series("a", &[&early, &late]), series("a", &[&other]), series("b", &[&early])],
     ])
     .await;
     let want = [
@@ -47,8 +46,8 @@ async fn a_store_that_breaks_the_order_does_not_split_series() {
     let chunk = raw(&[(1, 1.0), (5, 1.0)]);
     let next = raw(&[(6, 1.0)]);
     let found = merged(vec![
-        vec![series("b", &[chunk.clone()]), series("a", &[next.clone()])],
-        vec![series("a", &[chunk.clone()]), series("b", &[next])],
+        vec![series("b", &[&chunk]), series("a", &[&next])],
+        vec![series("a", &[&chunk]), series("b", &[&next])],
     ])
     .await;
     assert_eq!(found, [("a".to_owned(), vec![(1, 5), (6, 6)]), ("b".to_owned(), vec![(1, 5), (6, 6)])]);

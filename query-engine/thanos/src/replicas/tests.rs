@@ -10,7 +10,7 @@ use crate::testing::{raw, samples};
 fn overlapping_chunks_are_of_different_replicas() {
     let chunks = [(0, 10), (0, 12), (5, 11), (11, 20), (13, 22), (30, 40)];
     let chunks = chunks.map(|(min, max)| raw(&[(min, 1.0), (max, 1.0)]));
-    let found: Vec<Vec<(i64, i64)>> = split(chunks.to_vec())
+    let found: Vec<Vec<(i64, i64)>> = split(Vec::from(chunks))
         .iter()
         .map(|list| list.iter().map(|chunk| (chunk.range.min, chunk.range.max)).collect())
         .collect();
