@@ -119,6 +119,9 @@ impl Compaction {
     }
 }
 
+/// Key of the section with the checksum.
+const SEAL: &str = "tidegate";
+
 impl BlockMeta {
     /// A block straight from a head: level 1, its own source.
     pub fn new(ulid: Ulid, min_time: i64, max_time: i64) -> Self {
@@ -142,11 +145,28 @@ impl BlockMeta {
         out
     }
 
+    /// The bytes of the file with a checksum in a section of ours, so that a flipped bit is no other time range.
+    /// Programs that do not know the section pass over it, and leave it out when they write the file.
+    pub fn encode_sealed(&self) -> Vec<u8> {
+        let mut sealed = self.clone();
+        sealed.others.insert(SEAL.to_owned(), self.seal());
+        sealed.encode()
+    }
+
+    /// What the section of ours holds: the checksum of the file without it.
+    fn seal(&self) -> serde_json::Value {
+        serde_json::json!({ "crc32c": format!("{:08x}", crc32c::crc32c(&self.encode())) })
+    }
+
     /// Reads the bytes of the file.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let fault = |reason| FormatError::new("meta.json", reason);
-        let meta: Self =
+        let mut meta: Self =
             serde_json::from_slice(bytes).map_err(|_| fault("it is no JSON of a block's description"))?;
+        let seal = meta.others.remove(SEAL);
+        if seal.is_some_and(|seal| seal != meta.seal()) {
+            return Err(fault("its checksum is wrong"));
+        }
         if meta.version != VERSION {
             return Err(fault("its version is not 1"));
         }

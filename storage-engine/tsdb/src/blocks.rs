@@ -149,7 +149,7 @@ impl Blocks {
 
     /// Begins a block; [`Self::add`] finishes it.
     pub fn writer(&self) -> StorageResult<BlockWriter> {
-        BlockWriter::create(&self.disk, &self.dir, self.new_ulid())
+        Ok(BlockWriter::create(&self.disk, &self.dir, self.new_ulid())?.sealed())
     }
 
     /// Makes a block that was written durable and visible to readers from now on. `min_time` and `max_time` are its
@@ -270,7 +270,7 @@ impl Blocks {
     /// The description of a block as it is to be written again.
     fn write_meta(&self, folder: &Path, meta: &BlockMeta) -> StorageResult<()> {
         let path = folder.join(META);
-        self.disk.write_atomically(&path, &meta.encode()).map_err(|error| failed(&path, &error))
+        self.disk.write_atomically(&path, &meta.encode_sealed()).map_err(|error| failed(&path, &error))
     }
 }
 

@@ -85,3 +85,22 @@ fn a_hint_stands_once_and_in_order() {
     meta.compaction.add_hint(hint::OUT_OF_ORDER);
     assert_eq!(meta.compaction.hints, [hint::OUT_OF_ORDER, hint::STALE_SERIES]);
 }
+
+#[test]
+fn a_sealed_description_is_never_read_as_another_one() {
+    let meta = BlockMeta::decode(PROMETHEUS.as_bytes()).expect("is sound");
+    let sealed = meta.encode_sealed();
+    assert_eq!(BlockMeta::decode(&sealed), Ok(meta.clone()), "the section is gone again");
+    for at in 0..sealed.len() {
+        for bit in 0..8 {
+            let mut flipped = sealed.clone();
+            flipped[at] ^= 1 << bit;
+            // Only the name of the section can go unnoticed, and then nothing else is wrong.
+            if let Ok(mut read) = BlockMeta::decode(&flipped) {
+                read.others = meta.others.clone();
+                assert_eq!(read, meta, "bit {bit} of byte {at}");
+            }
+        }
+        assert!(BlockMeta::decode(&sealed[..at]).is_err(), "{at} bytes");
+    }
+}

@@ -47,6 +47,7 @@ pub struct BlockWriter {
     /// Times of all samples, ms.
     range: Option<TimeRange>,
     metas: Vec<ChunkMeta>,
+    is_sealed: bool,
     is_finished: bool,
 }
 
@@ -76,8 +77,16 @@ impl BlockWriter {
             stats: BlockStats::default(),
             range: None,
             metas: Vec::new(),
+            is_sealed: false,
             is_finished: false,
         })
+    }
+
+    /// Puts a checksum into the description, for a block that stays with this program.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.is_sealed = true;
+        self
     }
 
     /// The block's identifier.
@@ -181,7 +190,8 @@ impl BlockWriter {
         self.write_index()?;
         meta.ulid = self.ulid;
         meta.stats = std::mem::take(&mut self.stats);
-        self.write(META, &meta.encode())?;
+        let described = if self.is_sealed { meta.encode_sealed() } else { meta.encode() };
+        self.write(META, &described)?;
         self.write(TOMBSTONES, &Tombstones::default().encode())?;
         let folder = self.dir.join(self.ulid.to_string());
         let io = |path: &Path, result: io::Result<()>| result.map_err(|error| failed(path, &error));
