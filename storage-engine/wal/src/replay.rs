@@ -330,5 +330,7 @@ pub(crate) fn find_frame(bytes: &[u8], from: usize, expected: Option<u64>) -> Op
     let next = |found: &(usize, u64)| {
         expected.is_none_or(|expected| found.1 == expected.saturating_add(u64::from(from > 0)))
     };
-    claimed.and_then(whole).filter(next).or_else(|| (from..bytes.len()).find_map(whole))
+    // No frame begins inside the place of the header, whatever the bytes there look like.
+    let first = from.max(SEGMENT_HEADER_BYTES);
+    claimed.and_then(whole).filter(next).or_else(|| (first..bytes.len()).find_map(whole))
 }

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use model::ErrorKind;
 use runtime::{Disk, DiskFault, LocalDisk, SimulatedDisk, Tasks};
 
+use crate::frame::Payload;
 use crate::{Durability, ReplayReport, Wal, WalSettings};
 
 fn settings() -> WalSettings {
@@ -446,4 +447,32 @@ async fn a_reader_gives_every_acknowledged_record_and_none_that_is_damaged() {
         let wanted = known.contains(&sequence).then(|| record(sequence as usize).into_bytes());
         assert_eq!(read, wanted, "record {sequence}");
     }
+}
+
+#[test]
+fn a_second_start_sees_what_the_first_saw_when_no_segment_has_a_header() {
+    let frame = |sequence| {
+        let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
+        Payload::new(b"", usize::MAX, &mut scratch).write(sequence, 0, &mut bytes);
+        bytes
+    };
+    let disk = SimulatedDisk::new(0);
+    let dir = Path::new("/wal");
+    disk.create_dir_all(dir).expect("made");
+    // A frame in the place of the header, and two frames between bytes that are none.
+    let first = [frame(1 << 46), vec![0; 6]].concat();
+    let second = [vec![0x2a; 35], frame(0), vec![0; 63], frame(1 << 46)].concat();
+    for (number, bytes) in [first, second].iter().enumerate() {
+        disk.create(&dir.join(format!("{number:08}.wal"))).expect("made").append(bytes).expect("written");
+    }
+    let open = || {
+        let mut sequences = Vec::new();
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        Wal::open(disk, dir.into(), WalSettings::default(), &Tasks::new(), |record| {
+            sequences.push(record.sequence)
+        })
+        .expect("a log opens whatever is in it");
+        sequences
+    };
+    assert_eq!((open(), open()), (vec![0], vec![0]));
 }
