@@ -1,5 +1,6 @@
 """Programs under test and their real peers, each started on free loopback ports and stopped by its own process id."""
 
+import itertools
 import os
 import pathlib
 import signal
@@ -16,11 +17,23 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "re
 READY_SECONDS = 30
 
 
+# Below the ports that systems give to those who ask for none, and apart for each worker of a run.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw7").removeprefix("gw"))
+PORTS = itertools.cycle(range(16000 + WORKER % 8 * 2000, 16000 + WORKER % 8 * 2000 + 2000))
+for _ in range(os.getpid() * 37 % 2000):
+    next(PORTS)
+
+
 def free_port():
     """A port that was free a moment ago; peers take a number, not a socket."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    for port in itertools.islice(PORTS, 2000):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port")
 
 
 def wait_until(condition, what, seconds=READY_SECONDS):
