@@ -9,10 +9,10 @@ from conftest import TARGET, Process, free_port, peer
 class Prometheus(Process):
     """A real Prometheus that takes remote write and OTLP; `section` is its `otlp:` section."""
 
-    def __init__(self, folder, section="{}", name="prometheus", scrape=""):
+    def __init__(self, folder, section="{}", name="prometheus", scrape="", external=""):
         self.port = free_port()
         config = folder / f"{name}.yml"
-        config.write_text(f"global: {{}}\notlp: {section}\nstorage: {{tsdb: {{out_of_order_time_window: 30m}}}}\n{scrape}")
+        config.write_text(f"global: {{external_labels: {{{external}}}}}\notlp: {section}\nstorage: {{tsdb: {{out_of_order_time_window: 30m}}}}\n{scrape}")
         super().__init__(
             name,
             [peer("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / (name + '-data')}",

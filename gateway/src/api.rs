@@ -1,10 +1,11 @@
-//! The query APIs: Prometheus' and Loki's, and what every server answers about itself.
+//! The query APIs: Prometheus', Loki's and Thanos', and what every server answers about itself.
 
 pub mod form;
 pub mod json;
 pub mod loki;
 pub mod process;
 pub mod prometheus;
+pub mod thanos;
 
 use axum::body::Body;
 use bytes::Bytes;

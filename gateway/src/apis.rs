@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use axum::Router;
 use http::StatusCode;
 use promql::EngineSettings as PromqlSettings;
 use runtime::{Clock, Tasks};
+use thanos::{
+    EndpointSet, Fanout, FanoutSettings, LocalSettings, LocalStore, StoreApiServer, StoreWriter, WriteTarget,
+};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -16,6 +20,7 @@ use crate::api::process::{self, ProcessInfo};
 use crate::api::prometheus::PrometheusApi;
 use crate::api::{loki, prometheus};
 use crate::config::Config;
+use crate::config::types::{EndpointConfig, StorageConfig};
 use crate::stores::OpenStores;
 
 /// What `server.prometheus` serves, receivers' routes aside. Without stores there is nothing to select, and the rest
@@ -26,7 +31,7 @@ pub(crate) fn prometheus(
     tasks: &Tasks,
     clock: &Arc<dyn Clock>,
     process: &Arc<ProcessInfo>,
-) -> Router {
+) -> anyhow::Result<Router> {
     let query = config.query.clone();
     let settings = PromqlSettings {
         timeout: query.timeout,
@@ -37,6 +42,7 @@ pub(crate) fn prometheus(
     let api = PrometheusApi {
         engine: promql::Engine::new(settings, tasks.clone()),
         querier: stores.map_or_else(OpenStores::no_metrics, OpenStores::metrics_querier),
+        fanout: fanout(config, stores, tasks, clock)?.map(Arc::new),
         clock: Arc::clone(clock),
         slots: Semaphore::new(query.max_concurrency),
         query,
@@ -46,7 +52,33 @@ pub(crate) fn prometheus(
         is_lifecycle_enabled: config.server.prometheus.enable_lifecycle,
     };
     let routes = prometheus::router(Arc::new(api)).merge(process::prometheus_routes(Arc::clone(process)));
-    with_edges(routes)
+    Ok(with_edges(routes))
+}
+
+/// The stores of others with the one of this process; none when the config names none.
+fn fanout(
+    config: &Config,
+    stores: Option<&OpenStores>,
+    tasks: &Tasks,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Option<Fanout>> {
+    let section = &config.query.store_apis;
+    if section.endpoints.is_empty() {
+        return Ok(None);
+    }
+    let endpoints = section.endpoints.iter().map(EndpointConfig::settings);
+    let endpoints =
+        endpoints.collect::<Result<Vec<_>, _>>().map_err(|error| anyhow!("query::store_apis: {error}"))?;
+    let endpoints = EndpointSet::start(&endpoints, Arc::clone(clock), tasks)?;
+    let settings = FanoutSettings {
+        replica_labels: section.replica_labels.clone(),
+        dedup: section.deduplication.into(),
+        partial_response: section.partial_response,
+        response_timeout: Some(section.response_timeout).filter(|timeout| !timeout.is_zero()),
+        tenant_label: config.storage.tenant_label.clone(),
+    };
+    let local = stores.map(|stores| local_store(&config.storage, "receive", stores));
+    Ok(Some(Fanout::new(local, endpoints, settings, tasks.clone())))
 }
 
 /// What `server.loki` serves without stores: what it is asked about the process.
@@ -82,6 +114,25 @@ pub(crate) fn loki(
         query,
     };
     with_edges(loki::router(Arc::new(api)).merge(process::loki_routes(Arc::clone(process))))
+}
+
+/// What `server.store_api` serves.
+pub(crate) fn store_api(config: &Config, stores: &OpenStores, tasks: &Tasks) -> StoreApiServer {
+    let store = local_store(&config.storage, config.server.store_api.component.name(), stores);
+    let appender = stores.for_exporters().metrics;
+    let writer = appender.map(|appender| StoreWriter::new(appender, tasks.clone()));
+    let writer = writer.map(|writer| Arc::new(writer) as Arc<dyn WriteTarget>);
+    StoreApiServer::new(store, stores.metrics_admin(), writer, tasks.clone())
+}
+
+/// The metrics store as Thanos sees it.
+fn local_store(config: &StorageConfig, component: &str, stores: &OpenStores) -> LocalStore {
+    let settings = LocalSettings {
+        external_labels: config.external_labels.clone(),
+        tenant_label: config.tenant_label.clone(),
+        component: component.to_owned(),
+    };
+    LocalStore::new(stores.metrics_querier(), settings)
 }
 
 /// Compressed answers for clients that take them, a 500 for a query that hits a defect, and Go's text for paths that are not there: Grafana tells by it

@@ -25,6 +25,7 @@ use model::Signal;
 use pipelines::{Graph, GraphContext};
 use runtime::{Clock, MemoryBudget, SystemClock, Tasks};
 use serde_json::Value;
+use thanos::StoreApiServer;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -44,7 +45,7 @@ use wanted::wanted;
 /// A listener that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// What speaks there: `OTLP gRPC`, `OTLP HTTP`, `Prometheus API`, `Loki API`, `Metrics`.
+    /// What speaks there: `OTLP gRPC`, `OTLP HTTP`, `Prometheus API`, `Loki API`, `StoreAPI`, `Metrics`.
     pub what: &'static str,
     /// Where.
     pub address: BoundAddress,
@@ -79,6 +80,8 @@ pub struct Gateway {
 struct ApiRoutes {
     prometheus: Router,
     loki: Router,
+    /// None without stores.
+    store_api: Option<Arc<StoreApiServer>>,
     metrics: OwnMetrics,
 }
 
@@ -128,15 +131,23 @@ impl Gateway {
             Some(stores) => apis::loki(&config, stores, &tasks, &clock, &process),
             None => apis::loki_without_stores(&process),
         };
-        let apis = ApiRoutes {
-            prometheus: apis::prometheus(&config, open_stores, &tasks, &clock, &process),
-            loki,
-            metrics: OwnMetrics(Arc::clone(&process)),
-        };
+        let apis =
+            apis::prometheus(&config, open_stores, &tasks, &clock, &process).map(|prometheus| ApiRoutes {
+                prometheus,
+                loki,
+                store_api: open_stores.map(|stores| Arc::new(apis::store_api(&config, stores, &tasks))),
+                metrics: OwnMetrics(Arc::clone(&process)),
+            });
         let extensions = pipelines::Extensions::default();
         let context = GraphContext { clock, tasks: tasks.clone(), budget, extensions };
-        match Self::in_front(&config, open_stores, &context, &apis, &process).await {
-            Ok(Front { graph, generation, workers, open, bound }) => {
+        let front = match apis {
+            Ok(apis) => Self::in_front(&config, open_stores, &context, &apis, &process)
+                .await
+                .map(|front| (apis, front)),
+            Err(error) => Err(error),
+        };
+        match front {
+            Ok((apis, Front { graph, generation, workers, open, bound })) => {
                 process.set_ready(true);
                 let control = Some(control);
                 Ok(Self {

@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "logstore",
             "promql",
             "logql",
+            "thanos",
             "pipelines",
             "exporters",
         ],

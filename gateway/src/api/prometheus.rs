@@ -14,6 +14,7 @@ mod query;
 mod remote_read;
 mod result;
 mod status;
+mod stores;
 mod syntax_tree;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use http::Request;
 use model::TenantId;
 use runtime::Clock;
 use storage_api::{MetricsAdmin, MetricsQuerier};
+use thanos::Fanout;
 use tokio::sync::Semaphore;
 
 use self::error::ApiError;
@@ -40,6 +42,8 @@ pub struct PrometheusApi {
     pub engine: promql::Engine,
     /// What they read from.
     pub querier: Arc<dyn MetricsQuerier>,
+    /// That and the stores of others, if there are any.
+    pub fanout: Option<Arc<Fanout>>,
     /// The time, for queries that name none.
     pub clock: Arc<dyn Clock>,
     /// Limits of queries.
@@ -83,6 +87,7 @@ pub fn router(api: Arc<PrometheusApi>) -> Router {
         .route("/features", get(status::features))
         .route("/notifications", get(status::notifications))
         .route("/notifications/live", get(status::notifications_live))
+        .route("/stores", get(stores::stores))
         .route("/status/tsdb", get(admin::tsdb))
         .route("/status/tsdb/blocks", get(admin::blocks))
         .route("/status/walreplay", get(status::walreplay))

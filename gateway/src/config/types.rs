@@ -6,17 +6,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::Labels;
 use serde::Deserialize;
 use serde_json::Value;
 
+mod external_labels;
 mod log_store;
 mod metrics_store;
 mod server;
+mod store_api;
+mod store_apis;
 mod telemetry;
 
 pub use log_store::LogStoreConfig;
 pub use metrics_store::MetricsStoreConfig;
 pub use server::{LokiApiConfig, PrometheusApiConfig, ServerConfig};
+pub use store_api::{StoreApiConfig, StoreComponent};
+pub use store_apis::{Deduplication, EndpointConfig, EndpointTls, StoreApisConfig};
 pub use telemetry::{
     LogEncoding, LogLevel, LogsConfig, MetricsConfig, MetricsLevel, PrometheusReader, TelemetryConfig,
 };
@@ -41,6 +47,12 @@ pub struct ServiceConfig {
 pub struct StorageConfig {
     /// Folder of everything that is kept. Default `./tidegate-data`.
     pub directory: PathBuf,
+    /// Labels that every series carries for Thanos: on the StoreAPI and in the bucket. The Prometheus API does not show
+    /// them. Default none.
+    #[serde(deserialize_with = "external_labels::deserialize")]
+    pub external_labels: Labels,
+    /// Name of the external label with the tenant, on series of all tenants but the default one. Default `tenant_id`.
+    pub tenant_label: String,
     /// The metrics store.
     pub metrics: MetricsStoreConfig,
     /// The log store.
@@ -51,6 +63,8 @@ impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             directory: PathBuf::from("./tidegate-data"),
+            external_labels: Labels::empty(),
+            tenant_label: "tenant_id".to_owned(),
             metrics: MetricsStoreConfig::default(),
             logs: LogStoreConfig::default(),
         }
@@ -84,6 +98,8 @@ pub struct QueryConfig {
     pub lookback_delta: Duration,
     /// Queries that run at a time; others wait. Default 20.
     pub max_concurrency: usize,
+    /// The stores of others that queries are answered from as well. Default none.
+    pub store_apis: StoreApisConfig,
 }
 
 impl Default for QueryConfig {
@@ -93,6 +109,7 @@ impl Default for QueryConfig {
             max_samples: 50_000_000,
             lookback_delta: Duration::from_secs(300),
             max_concurrency: 20,
+            store_apis: StoreApisConfig::default(),
         }
     }
 }

@@ -1,15 +1,19 @@
 //! The listeners that a config asks for: those of receivers, APIs, own metrics and extensions.
 
+use std::sync::Arc;
+
 use axum::Router;
 use pipelines::ConfigError;
+use thanos::StoreApiServer;
 
 use super::ApiRoutes;
 use super::build::Parts;
 use super::listeners::Stage;
 use crate::api::process::OwnMetrics;
+use crate::api::thanos::store_api_handler;
 use crate::config::Config;
 use crate::config::error::ConfigFault;
-use crate::config::types::{LokiApiConfig, MetricsLevel, PrometheusApiConfig};
+use crate::config::types::{LokiApiConfig, MetricsLevel, PrometheusApiConfig, StoreApiConfig};
 use crate::receivers::{ApiServer, Listener};
 use crate::server::auth::{AuthConfig, ServerAuths, protect, refuse_in_text};
 use crate::server::cors::CorsConfig;
@@ -29,7 +33,7 @@ pub(super) fn wanted(
     has_stores: bool,
 ) -> Result<Vec<(Stage, Listener)>, ConfigFault> {
     let mut intake = Vec::new();
-    let ApiRoutes { mut prometheus, mut loki, metrics } = apis.clone();
+    let ApiRoutes { mut prometheus, mut loki, store_api, metrics } = apis.clone();
     let mut is_needed = [
         has_stores || config.server.prometheus.endpoint.is_some(),
         has_stores || config.server.loki.endpoint.is_some(),
@@ -58,6 +62,10 @@ pub(super) fn wanted(
     let endpoint = if is_needed[ApiServer::Loki as usize] { config.server.loki.endpoint() } else { "" };
     let listener = edge.listener("Loki API", endpoint, loki);
     intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "loki"])))?);
+    if let Some(server) = store_api {
+        let listener = store_api_listener(&config.server.store_api, server, &parts.extensions.auths);
+        intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "store_api"])))?);
+    }
     let is_api = |listener: &Listener| matches!(listener.what, "Prometheus API" | "Loki API");
     let mut status = own_metrics(config, metrics, intake.iter().any(is_api));
     let of_extensions = parts.extensions.listeners.drain(..);
@@ -93,6 +101,27 @@ impl Edge<'_> {
             handler: router_handler(routes),
         }))
     }
+}
+
+/// The listener of Thanos' StoreAPI; none for an empty endpoint.
+fn store_api_listener(
+    config: &StoreApiConfig,
+    server: Arc<StoreApiServer>,
+    auths: &ServerAuths,
+) -> Result<Option<Listener>, ConfigError> {
+    let auth = auths.resolve(config.auth.as_ref())?;
+    Ok((!config.endpoint.is_empty()).then(|| Listener {
+        what: "StoreAPI",
+        endpoint: config.endpoint.clone(),
+        settings: ServeSettings {
+            tls: config.tls.clone(),
+            http2_only: true,
+            // Queriers keep one connection open for as long as they live, and ask on it from time to time.
+            idle_timeout: None,
+            ..ServeSettings::default()
+        },
+        handler: store_api_handler(server, auth),
+    }))
 }
 
 /// The listeners of `service::telemetry::metrics`; where neither they nor an API show the metrics, the collector's.

@@ -10,6 +10,7 @@ use storage_api::MetricsSelect;
 use super::error::{ApiError, ErrorType};
 use super::params::{limit, matchers, time_range, unescape_name};
 use super::result::annotations;
+use super::stores::Source;
 use super::{Shared, tenant_and_form};
 use crate::api::form::Form;
 use crate::api::json::{self, Html};
@@ -19,13 +20,16 @@ use crate::api::whole;
 pub(super) async fn label_names(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
+        let source = Source::new(&api, &form, None)?;
         let mut names = Vec::new();
         for select in selects(&tenant, &form)? {
-            names.extend(api.querier.label_names(&select).await.map_err(|error| ApiError::storage(&error))?);
+            names.extend(
+                source.querier().label_names(&select).await.map_err(|error| ApiError::storage(&error))?,
+            );
         }
         names.sort_unstable();
         names.dedup();
-        Ok(text_list(names, limit(&form, "limit")?))
+        Ok(text_list(names, limit(&form, "limit")?, source.warnings()))
     };
     answer.await.unwrap_or_else(ApiError::into_response)
 }
@@ -42,14 +46,15 @@ pub(super) async fn label_values(
         if name.is_empty() {
             return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
         }
+        let source = Source::new(&api, &form, None)?;
         let mut values = Vec::new();
         for select in selects(&tenant, &form)? {
-            let found = api.querier.label_values(&name, &select).await;
+            let found = source.querier().label_values(&name, &select).await;
             values.extend(found.map_err(|error| ApiError::storage(&error))?);
         }
         values.sort_unstable();
         values.dedup();
-        Ok(text_list(values, limit(&form, "limit")?))
+        Ok(text_list(values, limit(&form, "limit")?, source.warnings()))
     };
     answer.await.unwrap_or_else(ApiError::into_response)
 }
@@ -62,14 +67,15 @@ pub(super) async fn series(State(api): Shared, request: Request<Body>) -> Respon
             return Err(ApiError::bad_data("no match[] parameter provided"));
         }
         let max = limit(&form, "limit")?;
+        let source = Source::new(&api, &form, None)?;
         let mut found: Vec<Labels> = Vec::new();
         for select in selects(&tenant, &form)? {
-            found
-                .extend(api.querier.series_labels(&select).await.map_err(|error| ApiError::storage(&error))?);
+            let labels = source.querier().series_labels(&select).await;
+            found.extend(labels.map_err(|error| ApiError::storage(&error))?);
         }
         found.sort_unstable();
         found.dedup();
-        Ok(list(found, max, |out, labels| json::labels(out, &labels, Html::Plain)))
+        Ok(list(found, max, source.warnings(), |out, labels| json::labels(out, &labels, Html::Plain)))
     };
     answer.await.unwrap_or_else(ApiError::into_response)
 }
@@ -139,12 +145,16 @@ fn selects(tenant: &TenantId, form: &Form) -> Result<Vec<MetricsSelect>, ApiErro
     Ok(sets.into_iter().map(|matchers| MetricsSelect { tenant: tenant.clone(), range, matchers }).collect())
 }
 
-fn text_list(texts: Vec<String>, max: usize) -> Response<Body> {
-    list(texts, max, |out, text| json::string(out, &text, Html::Plain))
+fn text_list(texts: Vec<String>, max: usize, warnings: Vec<String>) -> Response<Body> {
+    list(texts, max, warnings, |out, text| json::string(out, &text, Html::Plain))
 }
 
-fn list<T>(mut items: Vec<T>, max: usize, write: impl Fn(&mut Vec<u8>, T)) -> Response<Body> {
-    let mut warnings = Vec::new();
+fn list<T>(
+    mut items: Vec<T>,
+    max: usize,
+    mut warnings: Vec<String>,
+    write: impl Fn(&mut Vec<u8>, T),
+) -> Response<Body> {
     if max > 0 && items.len() > max {
         items.truncate(max);
         warnings.push("results truncated due to limit".to_owned());

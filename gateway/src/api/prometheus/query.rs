@@ -16,6 +16,7 @@ use tokio::sync::SemaphorePermit;
 use super::error::{ApiError, ErrorType};
 use super::params::{Steps, limit, optional_duration, steps, time_or, timeout};
 use super::result::{self, Options};
+use super::stores::Source;
 use super::{PrometheusApi, Shared, tenant_and_form};
 use crate::api::form::Form;
 use crate::api::json::{self, Html};
@@ -27,11 +28,14 @@ pub(super) async fn instant(State(api): Shared, request: Request<Body>) -> Respo
         let (tenant, form) = tenant_and_form(request).await?;
         let at_ms = time_or(&form, "time", api.clock.now_ms())?;
         let (run, max) = (Run::new(&api, tenant, &form)?, limit(&form, "limit")?);
+        let source = Source::new(&api, &form, None)?;
+        let options = run.options(&source);
         let query = form.get("query").unwrap_or("");
         let _slot = run.slot(&api).await?;
         let started = Instant::now();
-        let output = api.engine.instant(query, at_ms, api.querier.as_ref(), run.options).await;
-        let output = output.map_err(|error| ApiError::query(&error))?;
+        let output = api.engine.instant(query, at_ms, source.querier(), options).await;
+        let mut output = output.map_err(|error| ApiError::query(&error))?;
+        output.warnings.extend(source.warnings());
         let seconds = started.elapsed().as_secs_f64();
         Ok(result::answer(output, &Options { limit: max, stats: form.get("stats").is_some(), seconds }))
     };
@@ -44,13 +48,15 @@ pub(super) async fn range(State(api): Shared, request: Request<Body>) -> Respons
         let (tenant, form) = tenant_and_form(request).await?;
         let steps = steps(&form)?;
         let (run, max) = (Run::new(&api, tenant, &form)?, limit(&form, "limit")?);
+        let Steps { start_ms, end_ms, step_ms } = steps;
+        let source = Source::new(&api, &form, Some(step_ms))?;
+        let options = run.options(&source);
         let query = form.get("query").unwrap_or("");
         let _slot = run.slot(&api).await?;
         let started = Instant::now();
-        let Steps { start_ms, end_ms, step_ms } = steps;
-        let output =
-            api.engine.range(query, start_ms, end_ms, step_ms, api.querier.as_ref(), run.options).await;
-        let output = output.map_err(|error| ApiError::query(&error))?;
+        let output = api.engine.range(query, start_ms, end_ms, step_ms, source.querier(), options).await;
+        let mut output = output.map_err(|error| ApiError::query(&error))?;
+        output.warnings.extend(source.warnings());
         let seconds = started.elapsed().as_secs_f64();
         Ok(result::answer(output, &Options { limit: max, stats: form.get("stats").is_some(), seconds }))
     };
@@ -88,6 +94,7 @@ pub(super) async fn parse(request: Request<Body>) -> Response<Body> {
 struct Run {
     options: QueryOptions,
     timeout: Duration,
+    lookback_default_ms: i64,
 }
 
 impl Run {
@@ -101,7 +108,18 @@ impl Run {
             samples_max: None,
             cancel: Cancel::default(),
         };
-        Ok(Self { options, timeout })
+        let lookback_default_ms = i64::try_from(api.query.lookback_delta.as_millis()).unwrap_or(i64::MAX);
+        Ok(Self { options, timeout, lookback_default_ms })
+    }
+
+    /// The options over what the query reads from.
+    fn options(&self, source: &Source<'_>) -> QueryOptions {
+        let mut options = self.options.clone();
+        if options.lookback_delta.is_none() {
+            let lookback = source.lookback_ms(self.lookback_default_ms);
+            options.lookback_delta = lookback.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+        }
+        options
     }
 
     /// Waits for a slot, at most the query's own time.

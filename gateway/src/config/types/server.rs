@@ -5,6 +5,7 @@ use std::time::Duration;
 use pipelines::ConfigError;
 use serde::Deserialize;
 
+use super::store_api::StoreApiConfig;
 use crate::duration;
 use crate::server::auth::AuthConfig;
 use crate::server::cors::CorsConfig;
@@ -18,6 +19,8 @@ pub struct ServerConfig {
     pub prometheus: PrometheusApiConfig,
     /// The Loki API.
     pub loki: LokiApiConfig,
+    /// Thanos' StoreAPI.
+    pub store_api: StoreApiConfig,
     /// How long a shutdown may take before it gives up on what is in flight. Default 30s.
     #[serde(deserialize_with = "duration::deserialize")]
     pub shutdown_timeout: Duration,
@@ -28,6 +31,7 @@ impl Default for ServerConfig {
         Self {
             prometheus: PrometheusApiConfig::default(),
             loki: LokiApiConfig::default(),
+            store_api: StoreApiConfig::default(),
             shutdown_timeout: Duration::from_secs(30),
         }
     }
@@ -36,7 +40,12 @@ impl Default for ServerConfig {
 impl ServerConfig {
     /// Refuses what contradicts itself.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        for (name, tls) in [("prometheus", &self.prometheus.tls), ("loki", &self.loki.tls)] {
+        let listeners = [
+            ("prometheus", &self.prometheus.tls),
+            ("loki", &self.loki.tls),
+            ("store_api", &self.store_api.tls),
+        ];
+        for (name, tls) in listeners {
             if let Some(tls) = tls {
                 tls.validate().map_err(|error| error.under(&["server", name]))?;
             }

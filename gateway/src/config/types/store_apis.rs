@@ -1,0 +1,151 @@
+//! `query.store_apis`: the stores of others that queries are answered from.
+
+use std::time::Duration;
+
+use pipelines::ConfigError;
+use serde::{Deserialize, Deserializer};
+use thanos::{ClientTls, Compression, DedupFunction, EndpointSettings};
+
+use crate::duration;
+
+/// `query.store_apis`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreApisConfig {
+    /// The stores: sidecars, receivers, store gateways, rulers, queriers of Thanos, or other Tidegates. Default none:
+    /// queries are answered from this process' own store, without external labels.
+    pub endpoints: Vec<EndpointConfig>,
+    /// Labels that tell replicas apart. Default none.
+    pub replica_labels: Vec<String>,
+    /// How replicas become one: `penalty` (default), for those that were scraped twice; `chain`, for those that were
+    /// written twice.
+    pub deduplication: Deduplication,
+    /// Whether a store that fails is a warning instead of an error, unless a request says. Default true.
+    pub partial_response: bool,
+    /// How long a store may be silent before it counts as failed. Default 0s: as long as the query may take.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub response_timeout: Duration,
+}
+
+impl Default for StoreApisConfig {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            replica_labels: Vec::new(),
+            deduplication: Deduplication::default(),
+            partial_response: true,
+            response_timeout: Duration::ZERO,
+        }
+    }
+}
+
+/// How replicas become one.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Deduplication {
+    /// One replica is followed, another fills its gaps.
+    #[default]
+    Penalty,
+    /// All samples of all replicas.
+    Chain,
+}
+
+impl From<Deduplication> for DedupFunction {
+    fn from(config: Deduplication) -> Self {
+        match config {
+            Deduplication::Penalty => Self::Penalty,
+            Deduplication::Chain => Self::Chain,
+        }
+    }
+}
+
+/// A store: `host:port`, or a map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointConfig {
+    /// `host:port`.
+    pub address: String,
+    /// Whether it is asked even when it does not answer, so that its absence shows.
+    pub strict: bool,
+    /// Of requests: `none` (default), `gzip`, `zstd`, `snappy`.
+    pub compression: String,
+    /// TLS; default none.
+    pub tls: Option<EndpointTls>,
+}
+
+/// TLS towards a store.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct EndpointTls {
+    /// File of authorities to trust, PEM. Default the system's.
+    pub ca_file: String,
+    /// File of the certificate to show, PEM. Default none.
+    pub cert_file: String,
+    /// File of its key, PEM.
+    pub key_file: String,
+    /// Name to expect in the store's certificate. Default the host.
+    pub server_name_override: String,
+}
+
+impl<'de> Deserialize<'de> for EndpointConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Map {
+            address: String,
+            #[serde(default)]
+            strict: bool,
+            #[serde(default)]
+            compression: String,
+            #[serde(default)]
+            tls: Option<EndpointTls>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "want host:port, or a map with address, strict, compression, tls")]
+        enum Either {
+            Address(String),
+            Map(Map),
+        }
+        Ok(match Either::deserialize(deserializer)? {
+            Either::Address(address) => Self { address, ..Self::default() },
+            Either::Map(Map { address, strict, compression, tls }) => {
+                Self { address, strict, compression, tls }
+            }
+        })
+    }
+}
+
+impl EndpointConfig {
+    /// What the client is made with; reads the files of TLS.
+    pub fn settings(&self) -> Result<EndpointSettings, ConfigError> {
+        let compression = Compression::from_name(&self.compression).ok_or_else(|| {
+            let text = format!("{:?} is none of none, gzip, zstd, snappy", self.compression);
+            ConfigError::at("compression", text)
+        })?;
+        if let Some((kind, _)) = self.address.split_once('+') {
+            let text = format!("{:?}: addresses of {kind}+ are not supported by this version", self.address);
+            return Err(ConfigError::at("address", text));
+        }
+        let tls = self.tls.as_ref().map(EndpointTls::load).transpose()?;
+        Ok(EndpointSettings { address: self.address.clone(), strict: self.strict, tls, compression })
+    }
+}
+
+impl EndpointTls {
+    fn load(&self) -> Result<ClientTls, ConfigError> {
+        let read = |key: &str, path: &str| {
+            let text = std::fs::read_to_string(path);
+            text.map_err(|error| {
+                ConfigError::at(key, format!("cannot read {path:?}: {error}")).under(&["tls"])
+            })
+        };
+        let identity = match (self.cert_file.as_str(), self.key_file.as_str()) {
+            ("", "") => None,
+            (certificate, key) => Some((read("cert_file", certificate)?, read("key_file", key)?)),
+        };
+        Ok(ClientTls {
+            ca_pem: (!self.ca_file.is_empty()).then(|| read("ca_file", &self.ca_file)).transpose()?,
+            identity,
+            server_name: Some(self.server_name_override.clone()).filter(|name| !name.is_empty()),
+        })
+    }
+}
