@@ -40,8 +40,15 @@ impl GrpcConnection {
         let mut grpc = Grpc::new(channel).max_decoding_message_size(4 << 20);
         match target.compression {
             Compression::None => {}
-            Compression::Gzip => grpc = grpc.send_compressed(CompressionEncoding::Gzip),
-            Compression::Zstd => grpc = grpc.send_compressed(CompressionEncoding::Zstd),
+            // Servers may compress their answers as requests are; grpc-go does.
+            Compression::Gzip => {
+                let encoding = CompressionEncoding::Gzip;
+                grpc = grpc.send_compressed(encoding).accept_compressed(encoding);
+            }
+            Compression::Zstd => {
+                let encoding = CompressionEncoding::Zstd;
+                grpc = grpc.send_compressed(encoding).accept_compressed(encoding);
+            }
         }
         let Protocol::Otlp { signal, .. } = target.protocol else { bail!("only OTLP goes over gRPC") };
         let path = PathAndQuery::from_static(match signal {
