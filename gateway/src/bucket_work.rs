@@ -50,16 +50,25 @@ pub(crate) fn open(storage: &StorageConfig, handle: &Handle) -> anyhow::Result<O
 
 /// What keeps local compaction from blocks that were not uploaded yet; nothing without a bucket.
 pub(crate) fn gate(storage: &StorageConfig) -> Option<UploadGate> {
-    storage.bucket.as_ref().map(|_| {
-        UploadGate::new(|dir, ulid| ShipperState::read(&LocalDisk, dir).has(ulid))
-    })
+    storage
+        .bucket
+        .as_ref()
+        .map(|_| UploadGate::new(|dir, ulid| ShipperState::read(&LocalDisk, dir).has(ulid)))
 }
 
 /// Starts what the config asks for, as tasks.
-pub(crate) fn start(config: &Config, tasks: &Tasks, clock: &Arc<dyn Clock>, has_stores: bool) -> anyhow::Result<()> {
+pub(crate) fn start(
+    config: &Config,
+    tasks: &Tasks,
+    clock: &Arc<dyn Clock>,
+    has_stores: bool,
+) -> anyhow::Result<()> {
     let Some(bucket) = open(&config.storage, &Handle::current())? else { return Ok(()) };
     if has_stores {
-        tasks.spawn("block-shipper", ship(bucket.clone(), config.storage.clone(), tasks.clone(), Arc::clone(clock)));
+        tasks.spawn(
+            "block-shipper",
+            ship(bucket.clone(), config.storage.clone(), tasks.clone(), Arc::clone(clock)),
+        );
     }
     if config.compactor.enabled {
         let settings = config.compactor.settings(work_dir(&config.storage, "server", &bucket));
@@ -81,7 +90,8 @@ async fn ship(bucket: Bucket, storage: StorageConfig, tasks: Tasks, clock: Arc<d
     let root = storage.directory.join(METRICS);
     loop {
         let (of, storage, root, clock) = (bucket.clone(), storage.clone(), root.clone(), Arc::clone(&clock));
-        let round = tasks.spawn_blocking("block-shipper-round", move || ship_all(&of, &storage, &root, &clock));
+        let round =
+            tasks.spawn_blocking("block-shipper-round", move || ship_all(&of, &storage, &root, &clock));
         if let Err(error) = round.await {
             tracing::error!(%error, "a round of uploads ended early");
         }
@@ -152,7 +162,10 @@ impl Rounds {
             Ok(Round::Taken(owner)) => tracing::debug!(owner, "another process compacts the bucket"),
             Err(error) => {
                 metrics::counter!("thanos_compact_retries_total").increment(1);
-                tracing::error!(error = format!("{error:#}"), "the bucket could not be compacted; it is tried again");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the bucket could not be compacted; it is tried again"
+                );
             }
         }
     }

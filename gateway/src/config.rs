@@ -1,4 +1,5 @@
-//! The config: an OpenTelemetry Collector config plus our own sections `server`, `storage` and `query`.
+//! The config: an OpenTelemetry Collector config plus our own sections `server`, `storage`, `query` and
+//! `compactor`.
 //!
 //! `load` reads, merges and expands; [`Config`] types it. Every fault names its path, file and line. Nothing here opens
 //! a port or a data file.
@@ -20,7 +21,7 @@ use serde_json::Value;
 use error::ConfigFault;
 use load::LoadedConfig;
 use node::Node;
-use types::{QueryConfig, ServerConfig, ServiceConfig, StorageConfig};
+use types::{CompactorConfig, QueryConfig, ServerConfig, ServiceConfig, StorageConfig};
 
 /// What runs when no config is given: everything that exists, bound to localhost. Traces are in no pipeline, because
 /// nothing stores them and an acknowledgement would be a lie. There is no `batch`: the stores
@@ -28,7 +29,7 @@ use types::{QueryConfig, ServerConfig, ServiceConfig, StorageConfig};
 pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");
 
 /// The sections at the top of a config.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "receivers",
     "processors",
     "exporters",
@@ -38,11 +39,11 @@ const SECTIONS: [&str; 9] = [
     "server",
     "storage",
     "query",
+    "compactor",
 ];
 
 /// Keys that later versions have. Naming them in a config is an error that says so.
-const NOT_YET: [&[&str]; 4] =
-    [&["compactor"], &["rules"], &["storage", "bucket"], &["service", "telemetry", "traces"]];
+const NOT_YET: [&[&str]; 2] = [&["rules"], &["service", "telemetry", "traces"]];
 
 /// A whole config.
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// `query`.
     pub query: QueryConfig,
+    /// `compactor`.
+    pub compactor: CompactorConfig,
 }
 
 impl Config {
@@ -86,12 +89,16 @@ impl Config {
             server: ServerConfig::default(),
             storage: StorageConfig::default(),
             query: QueryConfig::default(),
+            compactor: CompactorConfig::default(),
         };
         config.service = config.section("service", &mut faults);
         config.server = config.section("server", &mut faults);
         config.storage = config.section("storage", &mut faults);
         config.query = config.section("query", &mut faults);
+        config.compactor = config.section("compactor", &mut faults);
         faults.extend(config.server.validate().err().map(|error| config.fault(error)));
+        faults.extend(config.storage.validate().err().map(|error| config.fault(error)));
+        faults.extend(config.compactor.validate().err().map(|error| config.fault(error)));
         (config, faults)
     }
 

@@ -4,6 +4,7 @@
 
 pub mod api;
 mod apis;
+mod bucket_work;
 pub mod cli;
 pub mod config;
 mod data_lock;

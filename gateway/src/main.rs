@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Command::Components => cli::components::run(),
         Command::Query(query) => cli::query::run(&query),
         Command::Logs(logs) => cli::logs::run(&logs),
-        Command::Blocks(blocks) => cli::blocks::run(&blocks),
+        Command::Blocks(blocks) => cli::blocks::run(&arguments.config, &blocks),
         Command::Migrate(migrate) => cli::migrate::run(&arguments.config, &migrate),
         Command::Check(check) => cli::check::run(&arguments.config, &check),
         Command::Doctor(doctor) => cli::doctor::run(&arguments.config, &doctor),

@@ -51,7 +51,8 @@ impl OpenStores {
             DeleteRequests::open(deletes_disk, deletes_file, cancel_period)
         });
         let log_deletes = Arc::new(log_deletes.await??);
-        let metrics_settings = metrics::settings(&config.metrics);
+        let mut metrics_settings = metrics::settings(&config.metrics);
+        metrics_settings.upload_gate = crate::bucket_work::gate(config);
         let log_settings = LogStoreSettings {
             durability: durability(config.logs.durability),
             retention: config.logs.retention_rules().map_err(|reason| anyhow!(reason))?,

@@ -36,7 +36,7 @@ use crate::config::types::MetricsLevel;
 use crate::receivers::Worker;
 use crate::server::listen::BoundAddress;
 use crate::stores::OpenStores;
-use crate::{apis, telemetry};
+use crate::{apis, bucket_work, telemetry};
 pub use build::check;
 use generation::Generation;
 use listeners::{Open, Stage};
@@ -139,6 +139,13 @@ impl Gateway {
                 metrics: OwnMetrics(Arc::clone(&process)),
             });
         let extensions = pipelines::Extensions::default();
+        if let Err(error) = bucket_work::start(&config, &tasks, &clock, open_stores.is_some()) {
+            if let Some(stores) = &stores {
+                end("stores", stores.shutdown(timeout).await);
+            }
+            end("tasks", tasks.shutdown(timeout).await);
+            return Err(error);
+        }
         let context = GraphContext { clock, tasks: tasks.clone(), budget, extensions };
         let front = match apis {
             Ok(apis) => Self::in_front(&config, open_stores, &context, &apis, &process)

@@ -30,6 +30,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wire",
             "storage-api",
             "tsdb",
+            "bucket",
+            "compactor",
             "logstore",
             "promql",
             "logql",

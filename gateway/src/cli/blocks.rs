@@ -1,8 +1,11 @@
-//! `tidegate blocks`: looks into blocks of metrics on disk, this program's or a Prometheus': lists, describes, verifies
-//! and dumps them. Nothing is changed, and a running server is not disturbed: blocks are never written twice.
+//! `tidegate blocks`: blocks of metrics. On disk, this program's or a Prometheus', it lists, describes, verifies and dumps
+//! them; nothing is changed there, and a running server is not disturbed: blocks are never written twice. In the bucket of
+//! the config it does what Thanos' compactor and bucket tools do.
 
 mod find;
+mod in_bucket;
 mod text;
+mod watch;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -15,9 +18,11 @@ use clap::{Args, Subcommand};
 use model::{ErrorKind, Matcher, TimeRange};
 use serde_json::{Value, json};
 use storage_api::StorageError;
-use tsdb::block::{BlockMeta, BlockReader, walk_samples};
+use tsdb::block::{BlockMeta, BlockReader, ChunkSample, has_windows, walk_samples, walk_windows};
 
+use super::ConfigArguments;
 use super::client::Output;
+use in_bucket::{CompactArguments, MarkArguments, Work};
 
 /// Text is written in pieces of about this size.
 const PIECE_BYTES: usize = 64 << 10;
@@ -39,14 +44,39 @@ struct Place {
     path: PathBuf,
 }
 
+/// Where the blocks are, or none for the bucket of the config.
+#[derive(Args, Clone, Debug)]
+struct PlaceOrBucket {
+    /// A block, or a folder with blocks in it or below it. Without one: the bucket of --config (storage.bucket).
+    path: Option<PathBuf>,
+}
+
 #[derive(Clone, Debug, Subcommand)]
 enum Action {
     /// Lists blocks: identifier, time range, counts, level, size.
-    Ls(Place),
+    Ls(PlaceOrBucket),
     /// Describes blocks: meta.json, files, and the labels with the most values.
-    Inspect(Place),
+    Inspect(PlaceOrBucket),
     /// Reads everything and checks it: checksums, order, index against chunks, counts. Fails when something is wrong.
-    Verify(Place),
+    Verify(PlaceOrBucket),
+    /// Compacts the bucket of --config to the end, once: compaction, downsampling, retention, cleaning.
+    Compact(CompactArguments),
+    /// Makes windows of 5 minutes and an hour of the blocks in the bucket that are long enough.
+    Downsample(CompactArguments),
+    /// Marks blocks in the bucket whose time is over (compactor.retention).
+    Retention(CompactArguments),
+    /// Removes blocks from the bucket that were marked long enough ago, and what is left of uploads that were cut.
+    Cleanup(CompactArguments),
+    /// Marks blocks in the bucket: to be removed, not to be compacted, not to be downsampled.
+    Mark(MarkArguments),
+    /// Uploads local blocks to the bucket, with storage.external_labels.
+    Upload {
+        #[command(flatten)]
+        place: Place,
+        /// Tells what would be uploaded and uploads nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Prints all samples, in the form of `promtool tsdb dump`.
     Dump {
         #[command(flatten)]
@@ -64,11 +94,25 @@ enum Action {
 }
 
 /// Does it.
-pub fn run(arguments: &BlocksArguments) -> anyhow::Result<()> {
+pub fn run(config: &ConfigArguments, arguments: &BlocksArguments) -> anyhow::Result<()> {
+    let output = arguments.output;
+    let in_bucket = |run: &dyn Fn(&in_bucket::Place<'_>) -> anyhow::Result<()>| {
+        let config = config.load()?;
+        run(&in_bucket::Place::open(&config)?)
+    };
     match &arguments.action {
-        Action::Ls(place) => list(&place.path, arguments.output),
-        Action::Inspect(place) => inspect(&place.path, arguments.output),
-        Action::Verify(place) => verify(&place.path, arguments.output),
+        Action::Ls(PlaceOrBucket { path: Some(path) }) => list(path, output),
+        Action::Ls(_) => in_bucket(&|place| place.list(output)),
+        Action::Inspect(PlaceOrBucket { path: Some(path) }) => inspect(path, output),
+        Action::Inspect(_) => in_bucket(&|place| place.inspect(output)),
+        Action::Verify(PlaceOrBucket { path: Some(path) }) => verify(path, output),
+        Action::Verify(_) => in_bucket(&|place| place.verify(output)),
+        Action::Compact(how) => in_bucket(&|place| place.work(Work::All, how, output)),
+        Action::Downsample(how) => in_bucket(&|place| place.work(Work::Downsample, how, output)),
+        Action::Retention(how) => in_bucket(&|place| place.work(Work::Retention, how, output)),
+        Action::Cleanup(how) => in_bucket(&|place| place.work(Work::Cleanup, how, output)),
+        Action::Mark(marks) => in_bucket(&|place| place.mark(marks)),
+        Action::Upload { place, dry_run } => in_bucket(&|bucket| bucket.upload(&place.path, *dry_run)),
         Action::Dump { place, selectors, min_time, max_time } => {
             let range = TimeRange::new(min_time.unwrap_or(i64::MIN), max_time.unwrap_or(i64::MAX));
             dump(&place.path, selectors, range, arguments.output)
@@ -256,7 +300,7 @@ fn dump(path: &Path, selectors: &[String], range: TimeRange, output: Output) -> 
             _ => StorageError::new(ErrorKind::Internal, error.to_string()),
         })
     };
-    let walked = walk_samples(&blocks, &matchers, range, |labels, time_ms, sample| {
+    let mut line = |labels: &model::Labels, time_ms: i64, sample: &ChunkSample| -> Result<(), StorageError> {
         if last.0 != *labels {
             last =
                 (labels.clone(), if output == Output::Json { String::new() } else { text::labels(labels) });
@@ -275,6 +319,10 @@ fn dump(path: &Path, selectors: &[String], range: TimeRange, output: Output) -> 
         }
         piece.push('\n');
         if piece.len() >= PIECE_BYTES { write(&mut piece) } else { Ok(()) }
+    };
+    let (with_windows, blocks): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| has_windows(block));
+    let walked = walk_samples(&blocks, &matchers, range, &mut line).and_then(|()| {
+        with_windows.iter().try_for_each(|block| walk_windows(block, &matchers, range, &mut line))
     });
     match walked.and_then(|()| write(&mut piece)) {
         Err(error) if error.kind() != ErrorKind::Canceled => Err(error.into()),

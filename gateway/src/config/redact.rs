@@ -9,7 +9,7 @@ use serde_json::Value;
 pub const REDACTED: &str = "[REDACTED]";
 
 /// Parts of key names that mark a secret.
-const SECRET_PARTS: [&str; 9] = [
+const SECRET_PARTS: [&str; 13] = [
     "password",
     "passwd",
     "secret",
@@ -19,6 +19,10 @@ const SECRET_PARTS: [&str; 9] = [
     "api_key",
     "apikey",
     "access_key",
+    "account_key",
+    "connection_string",
+    "encryption_key",
+    "service_account",
 ];
 /// Keys that are secrets as a whole; their `_file` forms are not.
 const SECRET_KEYS: [&str; 3] = ["key_pem", "cert_pem", "ca_pem"];

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bucket::{
-    BlockDisk, Bucket, BucketBlock, BucketView, Fetcher, Mark, MarkKind, Reason, Source, ThanosMeta, upload_block,
+    BlockDisk, Bucket, BucketBlock, BucketView, Fetcher, Mark, MarkKind, Reason, Source, ThanosMeta,
+    upload_block,
 };
 use clap::Args;
 use compactor::{Compactor, CompactorSettings, Done, Due, Watch};
@@ -193,8 +194,11 @@ impl<'a> Place<'a> {
         for block in &view.blocks {
             let report = verify_block(&self.bucket, block)?;
             bad += usize::from(report.fault_count > 0);
-            let state =
-                if report.fault_count == 0 { "sound".to_owned() } else { format!("damaged ({})", report.fault_count) };
+            let state = if report.fault_count == 0 {
+                "sound".to_owned()
+            } else {
+                format!("damaged ({})", report.fault_count)
+            };
             let ulid = block.ulid();
             writeln!(
                 text,
@@ -230,7 +234,12 @@ impl<'a> Place<'a> {
         config.settings(bucket_work::work_dir(&self.config.storage, "by-hand", &self.bucket))
     }
 
-    pub(super) fn work(&self, work: Work, arguments: &CompactArguments, output: Output) -> anyhow::Result<()> {
+    pub(super) fn work(
+        &self,
+        work: Work,
+        arguments: &CompactArguments,
+        output: Output,
+    ) -> anyhow::Result<()> {
         let settings = self.settings(arguments);
         let compactor = Arc::new(Compactor::new(self.bucket.clone(), Arc::clone(&self.clock), settings)?);
         if arguments.dry_run {
@@ -293,7 +302,8 @@ impl<'a> Place<'a> {
             bail!("unknown marker {:?}, have {}", arguments.marker, have.join(", "));
         };
         for id in &arguments.ids {
-            let ulid = Ulid::from_string(id).with_context(|| format!("{id:?} is no identifier of a block"))?;
+            let ulid =
+                Ulid::from_string(id).with_context(|| format!("{id:?} is no identifier of a block"))?;
             let verb = if arguments.remove { "unmarked" } else { "marked" };
             if arguments.dry_run {
                 crate::cli::print(&format!("{ulid} would be {verb} with {}\n", kind.file()))?;
@@ -319,7 +329,9 @@ impl<'a> Place<'a> {
         let labels: std::collections::BTreeMap<String, String> =
             external.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         if labels.is_empty() {
-            bail!("storage.external_labels is empty: nothing would tell the blocks apart from those of others");
+            bail!(
+                "storage.external_labels is empty: nothing would tell the blocks apart from those of others"
+            );
         }
         let present: Vec<Ulid> = self.view()?.blocks.iter().map(BucketBlock::ulid).collect();
         let bar = Bar::new();
@@ -331,7 +343,10 @@ impl<'a> Place<'a> {
                 continue;
             }
             if !reader.tombstones().is_empty() {
-                bail!("{}: it has deletions, which a bucket does not; clean its tombstones first", folder.display());
+                bail!(
+                    "{}: it has deletions, which a bucket does not; clean its tombstones first",
+                    folder.display()
+                );
             }
             if dry_run {
                 crate::cli::print(&format!("{ulid} would be uploaded, {}\n", text::size(bytes)))?;
@@ -415,7 +430,13 @@ fn print_due(work: Work, due: &Due, output: Output) -> anyhow::Result<()> {
     let mut text = String::new();
     if is(Work::All) {
         for (key, plan) in &due.plans {
-            writeln!(text, "compact     {} of {}: {}", plan.compact.len(), key.name(), ulids(&plan.compact).join(" "))?;
+            writeln!(
+                text,
+                "compact     {} of {}: {}",
+                plan.compact.len(),
+                key.name(),
+                ulids(&plan.compact).join(" ")
+            )?;
             for (ulid, why) in &plan.leave_out {
                 writeln!(text, "leave out   {ulid}: {why:?}")?;
             }
@@ -423,7 +444,9 @@ fn print_due(work: Work, due: &Due, output: Output) -> anyhow::Result<()> {
         due.duplicates.iter().try_for_each(|ulid| writeln!(text, "duplicate   {ulid}"))?;
     }
     if is(Work::Downsample) {
-        due.downsample.iter().try_for_each(|(ulid, ms)| writeln!(text, "downsample  {ulid} to {}", resolution(*ms)))?;
+        due.downsample
+            .iter()
+            .try_for_each(|(ulid, ms)| writeln!(text, "downsample  {ulid} to {}", resolution(*ms)))?;
     }
     if is(Work::Retention) {
         due.expired.iter().try_for_each(|ulid| writeln!(text, "expired     {ulid}"))?;

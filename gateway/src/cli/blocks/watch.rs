@@ -17,7 +17,8 @@ pub(super) struct Bar {
 impl Bar {
     pub(super) fn new() -> Self {
         let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template("{msg} [{bar:30}] {human_pos}/{human_len} series, {elapsed}");
+        let style =
+            ProgressStyle::with_template("{msg} [{bar:30}] {human_pos}/{human_len} series, {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self { bar, sent_bytes: AtomicU64::new(0), is_canceled: AtomicBool::new(false) }
     }

@@ -125,6 +125,27 @@ fn blocks_become_larger_and_keep_every_sample() {
 }
 
 #[test]
+fn blocks_that_were_not_uploaded_are_left_as_they_are() {
+    let (_, disk, dir) = simulated(3);
+    let uploaded = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&uploaded);
+    let gate = crate::UploadGate::new(move |_, ulid| seen.lock().contains(&ulid));
+    let settings = BlocksSettings { upload_gate: Some(gate), ..settings() };
+    let clock = Arc::new(ManualClock::at_ns(1_700_000_000_000_000_000));
+    let blocks = Blocks::open(Arc::clone(&disk), clock, &dir, settings).expect("a good disk");
+    for number in 0..4 {
+        let range = (number * BLOCK_MS, (number + 1) * BLOCK_MS);
+        add(&blocks, &every(range.0..range.1, 90, &[1], 1.0), range, &[]).expect("a good disk");
+    }
+    assert_eq!(compact_all(&blocks), 0);
+    let ulids: Vec<_> = blocks.readers().iter().map(|block| block.meta().ulid).collect();
+    uploaded.lock().extend(&ulids[..2]);
+    assert_eq!(compact_all(&blocks), 0, "one of the three is missing");
+    uploaded.lock().push(ulids[2]);
+    assert_eq!(compact_all(&blocks), 1);
+}
+
+#[test]
 fn late_blocks_are_merged_with_those_they_overlap_and_the_first_value_counts() {
     let (_, disk, dir) = simulated(2);
     let blocks = open(&disk, &dir);
