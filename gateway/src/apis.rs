@@ -6,12 +6,12 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use axum::Router;
 use http::StatusCode;
-use promql::EngineSettings as PromqlSettings;
 use runtime::{Clock, Tasks};
 use thanos::{
     EndpointSet, Fanout, FanoutSettings, LocalSettings, LocalStore, StoreApiServer, StoreWriter, WriteTarget,
 };
 use tokio::sync::Semaphore;
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -33,14 +33,8 @@ pub(crate) fn prometheus(
     process: &Arc<ProcessInfo>,
 ) -> anyhow::Result<Router> {
     let query = config.query.clone();
-    let settings = PromqlSettings {
-        timeout: query.timeout,
-        samples_max: query.max_samples,
-        lookback_delta: query.lookback_delta,
-        ..PromqlSettings::default()
-    };
     let api = PrometheusApi {
-        engine: promql::Engine::new(settings, tasks.clone()),
+        engine: promql::Engine::new(query.engine(), tasks.clone()),
         querier: stores.map_or_else(OpenStores::no_metrics, OpenStores::metrics_querier),
         fanout: fanout(config, stores, tasks, clock)?.map(Arc::new),
         clock: Arc::clone(clock),
@@ -142,7 +136,8 @@ fn with_edges(routes: Router) -> Router {
         .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
         .method_not_allowed_fallback(|| async { (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n") })
         .layer(CatchPanicLayer::new())
-        .layer(CompressionLayer::new())
+        // Answers are compressed while a client waits, most often one on the same network.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
 }
 
 /// Settings that have a flag in Prometheus, by that name.

@@ -6,24 +6,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bucket::BucketConfig;
 use model::Labels;
-use pipelines::ConfigError;
 use serde::Deserialize;
 use serde_json::Value;
 
-mod compactor;
 mod external_labels;
 mod log_store;
 mod metrics_store;
+mod query_feature;
 mod server;
 mod store_api;
 mod store_apis;
 mod telemetry;
 
-pub use self::compactor::{CompactorConfig, DeduplicationConfig, MergingConfig, RetentionConfig};
 pub use log_store::LogStoreConfig;
 pub use metrics_store::MetricsStoreConfig;
+pub use query_feature::QueryFeature;
 pub use server::{LokiApiConfig, PrometheusApiConfig, ServerConfig};
 pub use store_api::{StoreApiConfig, StoreComponent};
 pub use store_apis::{Deduplication, EndpointConfig, EndpointTls, StoreApisConfig};
@@ -57,9 +55,6 @@ pub struct StorageConfig {
     pub external_labels: Labels,
     /// Name of the external label with the tenant, on series of all tenants but the default one. Default `tenant_id`.
     pub tenant_label: String,
-    /// The object store for blocks, as Thanos configures it: type, config, prefix. Finished blocks are uploaded; the
-    /// labels tell them apart from those of others. Default none.
-    pub bucket: Option<BucketConfig>,
     /// The metrics store.
     pub metrics: MetricsStoreConfig,
     /// The log store.
@@ -72,25 +67,9 @@ impl Default for StorageConfig {
             directory: PathBuf::from("./tidegate-data"),
             external_labels: Labels::empty(),
             tenant_label: "tenant_id".to_owned(),
-            bucket: None,
             metrics: MetricsStoreConfig::default(),
             logs: LogStoreConfig::default(),
         }
-    }
-}
-
-impl StorageConfig {
-    /// Refuses what cannot work.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let Some(bucket) = &self.bucket else { return Ok(()) };
-        if self.external_labels.is_empty() {
-            let message = "storage.bucket needs labels that tell this process' blocks apart from those of others";
-            return Err(ConfigError::at("storage.external_labels", message));
-        }
-        bucket.validate().map_err(|error| {
-            let path = error.config_path().map_or_else(String::new, |path| format!(".{path}"));
-            ConfigError::at(&format!("storage.bucket{path}"), error.message())
-        })
     }
 }
 
@@ -121,6 +100,8 @@ pub struct QueryConfig {
     pub lookback_delta: Duration,
     /// Queries that run at a time; others wait. Default 20.
     pub max_concurrency: usize,
+    /// Parts of PromQL that are off by default, by the names of Prometheus' feature flags. Default none.
+    pub features: Vec<QueryFeature>,
     /// The stores of others that queries are answered from as well. Default none.
     pub store_apis: StoreApisConfig,
 }
@@ -132,6 +113,7 @@ impl Default for QueryConfig {
             max_samples: 50_000_000,
             lookback_delta: Duration::from_secs(300),
             max_concurrency: 20,
+            features: Vec::new(),
             store_apis: StoreApisConfig::default(),
         }
     }

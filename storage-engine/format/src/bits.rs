@@ -91,11 +91,21 @@ impl<'a> BitReader<'a> {
     #[inline]
     pub(crate) fn read(&mut self, count: u32) -> Result<u64, OutOfBits> {
         if count > 56 {
-            let high = self.read(count - 32)?;
-            return Ok(high << 32 | self.read(32)?);
+            return self.read_wide(count);
         }
         let value = self.peek(count);
         self.skip(count)?;
         Ok(value)
+    }
+
+    /// Takes more bits than the window is sure to have. Rare, and apart from [`BitReader::read`] so that that one is
+    /// inlined.
+    #[cold]
+    fn read_wide(&mut self, count: u32) -> Result<u64, OutOfBits> {
+        let high = self.peek(count - 32);
+        self.skip(count - 32)?;
+        let low = self.peek(32);
+        self.skip(32)?;
+        Ok(high << 32 | low)
     }
 }

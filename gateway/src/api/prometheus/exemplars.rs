@@ -23,7 +23,7 @@ pub(super) async fn query(State(api): Shared, request: Request<Body>) -> Respons
         if end < start {
             return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
         }
-        let expr = promql::parse_expr(form.get("query").unwrap_or(""), promql::ParseOptions::default())
+        let expr = promql::parse_expr(form.get("query").unwrap_or(""), api.engine.settings().parse)
             .map_err(|error| ApiError::bad_data(error.to_string()))?;
         let selectors = selectors(&expr);
         if selectors.is_empty() {

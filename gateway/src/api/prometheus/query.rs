@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Request, Response, StatusCode};
 use model::{ErrorKind, TenantId};
-use promql::{Cancel, ParseOptions, QueryOptions};
+use promql::{Cancel, QueryOptions};
 use tokio::sync::SemaphorePermit;
 
 use super::error::{ApiError, ErrorType};
@@ -64,12 +64,12 @@ pub(super) async fn range(State(api): Shared, request: Request<Body>) -> Respons
 }
 
 /// `GET|POST format_query`.
-pub(super) async fn format(request: Request<Body>) -> Response<Body> {
+pub(super) async fn format(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
         let (_, form) = tenant_and_form(request).await?;
         let query = form.get("query").unwrap_or("");
-        let expr =
-            promql::parse_expr(query, ParseOptions::default()).map_err(|error| ApiError::query(&error))?;
+        let options = api.engine.settings().parse;
+        let expr = promql::parse_expr(query, options).map_err(|error| ApiError::query(&error))?;
         let mut body = br#"{"status":"success","data":"#.to_vec();
         json::string(&mut body, &expr.to_string(), Html::Plain);
         body.push(b'}');
@@ -79,12 +79,12 @@ pub(super) async fn format(request: Request<Body>) -> Response<Body> {
 }
 
 /// `GET|POST parse_query`.
-pub(super) async fn parse(request: Request<Body>) -> Response<Body> {
+pub(super) async fn parse(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
         let (_, form) = tenant_and_form(request).await?;
         let query = form.get("query").unwrap_or("");
-        let expr =
-            promql::parse_expr(query, ParseOptions::default()).map_err(|error| ApiError::query(&error))?;
+        let options = api.engine.settings().parse;
+        let expr = promql::parse_expr(query, options).map_err(|error| ApiError::query(&error))?;
         Ok(super::status::success(super::syntax_tree::tree(&expr)))
     };
     answer.await.unwrap_or_else(ApiError::into_response)

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::error::ApiError;
 use super::{Shared, tenant_and_form};
 use crate::api::whole;
+use crate::config::types::QueryFeature;
 use axum::response::IntoResponse;
 
 /// The release of Prometheus whose API this is. Grafana switches features on by it.
@@ -134,6 +135,7 @@ pub(super) async fn relabel_steps(request: Request<Body>) -> Response<Body> {
 
 /// `GET features`: what of Prometheus' features is here, by its names.
 pub(super) async fn features(State(api): Shared) -> Response<Body> {
+    let extended_selectors = api.query.has(QueryFeature::PromqlExtendedRangeSelectors);
     success(json!({
         "api": {
             "admin": api.is_admin_enabled,
@@ -148,7 +150,7 @@ pub(super) async fn features(State(api): Shared) -> Response<Body> {
         },
         "prometheus": {"agent_mode": false, "server_mode": true},
         "promql": {
-            "anchored": false,
+            "anchored": extended_selectors,
             "at_modifier": true,
             "bool": true,
             "by": true,
@@ -160,7 +162,7 @@ pub(super) async fn features(State(api): Shared) -> Response<Body> {
             "offset": true,
             "on": true,
             "per_query_lookback_delta": true,
-            "smoothed": false,
+            "smoothed": extended_selectors,
             "subqueries": true,
             "unless": true,
             "without": true,

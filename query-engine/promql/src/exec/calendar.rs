@@ -1,6 +1,9 @@
 //! Civil dates in UTC (the proleptic Gregorian calendar, after Howard Hinnant's "chrono-compatible low-level date
 //! algorithms").
 
+/// Seconds from the year -292277022399, where Go's `time` counts from, to the Unix epoch: a whole number of days.
+const UNIX_TO_ABSOLUTE: i64 = 9_223_372_028_741_760_000;
+
 /// A point in time, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Civil {
@@ -18,8 +21,10 @@ pub(crate) struct Civil {
 
 impl Civil {
     pub(crate) fn from_unix_seconds(seconds: i64) -> Self {
-        let days = seconds.div_euclid(86_400);
-        let of_day = seconds.rem_euclid(86_400);
+        // Times that no calendar has, such as those of infinite values, wrap around as in Go.
+        let absolute = seconds.wrapping_add(UNIX_TO_ABSOLUTE).cast_unsigned();
+        let days = (absolute / 86_400).cast_signed() - UNIX_TO_ABSOLUTE / 86_400;
+        let of_day = (absolute % 86_400).cast_signed();
         // Days since 0000-03-01, in eras of 400 years.
         let shifted = days.saturating_add(719_468);
         let era = shifted.div_euclid(146_097);

@@ -65,7 +65,8 @@ impl Scratch {
         let (samples, points) = (&mut self.samples, &mut self.points);
         points.clear();
         if samples.histograms.is_empty() {
-            if samples.values.iter().any(|value| is_stale_nan(*value)) {
+            // Without an early end, which would keep it from being done several values at a time.
+            if samples.values.iter().fold(false, |found, value| found | is_stale_nan(*value)) {
                 for (time, value) in samples.timestamps_ms.iter().zip(&samples.values) {
                     if !is_stale_nan(*value) {
                         points.times.push(*time);
