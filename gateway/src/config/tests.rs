@@ -45,12 +45,18 @@ fn faults_name_file_line_path_and_what_is_allowed() {
             "server:\n  loki: {endpoint: 5}",
             "yaml::2:10: server::loki::endpoint: invalid type: integer `5`, expected a string",
         ),
-        ("storage:\n  bucket: {type: S3}", "yaml::2:3: storage::bucket: is not supported by this version"),
+        (
+            "storage:\n  external_labels: {a: b}\n  bucket: {type: SWIFT}",
+            "yaml::3:12: storage::bucket::type: SWIFT is not supported by this version, have AZURE, FILESYSTEM, GCS, S3",
+        ),
         (
             "storage:\n  metrics: {retention_size: 1.5GB}",
             "yaml::2:13: storage::metrics::retention_size: invalid size \"1.5GB\", want a whole number, with a unit of B, KB, MB, GB, TB, PB, EB, e.g. 10GB",
         ),
-        ("compactor: {}", "yaml::1:1: compactor: is not supported by this version"),
+        (
+            "compactor: {lease_duration: 1ms}",
+            "yaml::1:13: compactor::lease_duration: 1ms is too short to be kept, at least 1s is allowed",
+        ),
         (
             "query: {timeout: soon}",
             "yaml::1:9: query::timeout: invalid duration \"soon\", want numbers with units of ns, us, ms, s, m, h, d, w, y, e.g. 1h30m",

@@ -6,10 +6,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bucket::BucketConfig;
 use model::Labels;
+use pipelines::ConfigError;
 use serde::Deserialize;
 use serde_json::Value;
 
+mod compactor;
 mod external_labels;
 mod log_store;
 mod metrics_store;
@@ -19,6 +22,7 @@ mod store_api;
 mod store_apis;
 mod telemetry;
 
+pub use self::compactor::{CompactorConfig, DeduplicationConfig, MergingConfig, RetentionConfig};
 pub use log_store::LogStoreConfig;
 pub use metrics_store::MetricsStoreConfig;
 pub use query_feature::QueryFeature;
@@ -55,6 +59,9 @@ pub struct StorageConfig {
     pub external_labels: Labels,
     /// Name of the external label with the tenant, on series of all tenants but the default one. Default `tenant_id`.
     pub tenant_label: String,
+    /// The object store for blocks, as Thanos configures it: type, config, prefix. Finished blocks are uploaded; the
+    /// labels tell them apart from those of others. Default none.
+    pub bucket: Option<BucketConfig>,
     /// The metrics store.
     pub metrics: MetricsStoreConfig,
     /// The log store.
@@ -67,9 +74,25 @@ impl Default for StorageConfig {
             directory: PathBuf::from("./tidegate-data"),
             external_labels: Labels::empty(),
             tenant_label: "tenant_id".to_owned(),
+            bucket: None,
             metrics: MetricsStoreConfig::default(),
             logs: LogStoreConfig::default(),
         }
+    }
+}
+
+impl StorageConfig {
+    /// Refuses what cannot work.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let Some(bucket) = &self.bucket else { return Ok(()) };
+        if self.external_labels.is_empty() {
+            let message = "storage.bucket needs labels that tell this process' blocks apart from those of others";
+            return Err(ConfigError::at("storage.external_labels", message));
+        }
+        bucket.validate().map_err(|error| {
+            let path = error.config_path().map_or_else(String::new, |path| format!(".{path}"));
+            ConfigError::at(&format!("storage.bucket{path}"), error.message())
+        })
     }
 }
 
