@@ -1,0 +1,159 @@
+"""Compaction of a bucket by us and by the real `thanos compact` from copies of the same blocks: the same ranges,
+resolutions and sources, and every sample and window equal.
+
+INTEROP_COMPACT_HOURS (default 52, whole form 360) and INTEROP_COMPACT_SERIES (default 10) say how much,
+INTEROP_COMPACT_KILLS (default 8, whole form 100) how often a compactor is killed."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import time
+
+import pytest
+from conftest import TARGET, wait_until
+from thanos_bucket import (FORTNIGHT_MS, HOUR_MS, blocks, bucket_config, fill, filesystem, listed, replica, same_blocks,
+                           summary, thanos, thanos_compact)
+
+HOURS = int(os.environ.get("INTEROP_COMPACT_HOURS", 52))
+KILLS = int(os.environ.get("INTEROP_COMPACT_KILLS", 8))
+SERIES = int(os.environ.get("INTEROP_COMPACT_SERIES", 10))
+DEDUPLICATION = ["--deduplication.replica-label=replica", "--deduplication.func=penalty"]
+NOW = ["--consistency-delay=0s", "--delete-delay=0s"]
+
+
+@pytest.fixture
+def shipped(tmp_path, start):
+    """A bucket in a folder with the blocks of two replicas, each away for some hours."""
+    bucket = tmp_path / "shipped"
+    for name, offset_ms, away in [("a", 0, {7, 8, 9, 30}), ("b", 4_000, {20, 21, 22, 23, 24, 25, 26, 30})]:
+        gateway = start(replica(tmp_path, filesystem(bucket), name, {"cluster": "c", "replica": name}))
+        fill(gateway, 3, FORTNIGHT_MS, HOURS, 60_000, offset_ms, SERIES, away)
+        folder = tmp_path / f"{name}-data" / "metrics" / "default"
+        wait_until(lambda: len(list(folder.glob("*/meta.json"))) >= (HOURS - len(away)) // 2 - 2, "blocks are on disk", 120)
+        gateway.stop()
+        gateway.start()
+        whole = {path.parent.name for path in folder.glob("*/meta.json")}
+        wait_until(lambda: whole <= {path.parent.name for path in bucket.glob("*/meta.json")}, "blocks are shipped", 120)
+        gateway.stop()
+    return bucket
+
+
+def copy(bucket, name):
+    to = bucket.parent / name
+    shutil.copytree(bucket, to)
+    return to
+
+
+def test_the_same_blocks_as_thanos_compact(tmp_path, shipped):
+    ours, theirs = copy(shipped, "ours"), copy(shipped, "theirs")
+    config = bucket_config(tmp_path, filesystem(ours))
+    assert "compact" in blocks(config, "compact", *DEDUPLICATION, *NOW, "--dry-run")
+    blocks(config, "compact", *DEDUPLICATION, *NOW)
+    thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
+    assert {block[0] for block in summary(ours)} >= {0, 300_000}
+    lines = same_blocks(ours, theirs)
+    print(f"{len(summary(ours))} blocks, {lines} samples and windows are equal")
+
+    # Nothing is left to do for either, whoever comes next; and thanos finds nothing wrong.
+    before = summary(ours)
+    thanos_compact(tmp_path, filesystem(ours), "--compact.enable-vertical-compaction", *DEDUPLICATION)
+    assert summary(ours) == before
+    before = summary(theirs)
+    blocks(bucket_config(tmp_path, filesystem(theirs), "theirs"), "compact", *DEDUPLICATION, *NOW)
+    assert summary(theirs) == before
+    checked = thanos(tmp_path, filesystem(ours), "tools", "bucket", "verify", "--issues=index_known_issues",
+                     "--issues=overlapped_blocks", "--issues=duplicated_compaction", "--log.level=warn")
+    assert "level=error" not in checked.stderr and "level=warn" not in checked.stderr, checked.stderr
+    blocks(config, "verify")
+
+
+def test_replicas_stay_apart_without_deduplication(tmp_path, shipped):
+    ours, theirs = copy(shipped, "ours"), copy(shipped, "theirs")
+    blocks(bucket_config(tmp_path, filesystem(ours)), "compact", *NOW, "--downsampling.disable")
+    thanos_compact(tmp_path, filesystem(theirs), "--downsampling.disable")
+    assert len({block[4] for block in summary(ours)}) == 2
+    same_blocks(ours, theirs)
+
+
+def test_a_damaged_block_is_left_out_and_the_rest_goes_on(tmp_path, shipped):
+    ours = copy(shipped, "ours")
+    victim = summary(ours)[0][6]
+    segment = victim / "chunks" / "000001"
+    damaged = bytearray(segment.read_bytes())
+    damaged[len(damaged) // 2] ^= 0x40
+    segment.write_bytes(damaged)
+    config = bucket_config(tmp_path, filesystem(ours))
+    blocks(config, "compact", *NOW, fails=True)
+    mark = json.loads((victim / "no-compact-mark.json").read_text())
+    assert mark["id"] == victim.name and "checksum" in mark["details"]
+    assert (victim / "meta.json").exists(), "it is not removed"
+    assert max(block[3] for block in summary(ours)) > 1, "the others became larger blocks"
+    blocks(config, "compact", *NOW)
+
+
+def test_marks_retention_and_leftovers(tmp_path, shipped):
+    ours = copy(shipped, "ours")
+    config = bucket_config(tmp_path, filesystem(ours), compactor="{retention: {raw: 50h}}")
+    first = summary(ours)[0][6].name
+    blocks(config, "mark", "--id", first, "--marker", "no-compact-mark.json", "--details", "x", "--dry-run")
+    assert not (ours / first / "no-compact-mark.json").exists()
+    blocks(config, "mark", "--id", first, "--marker", "no-compact-mark.json", "--details", "x")
+    assert json.loads((ours / first / "no-compact-mark.json").read_text())["reason"] == "manual"
+    blocks(config, "mark", "--id", first, "--marker", "no-compact-mark.json", "--remove")
+    assert not (ours / first / "no-compact-mark.json").exists()
+    leftover = ours / "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    leftover.mkdir()
+    (leftover / "index").write_bytes(b"cut")
+    os.utime(leftover / "index", (0, 0))
+    # All of it ended years ago.
+    assert "expired" in blocks(config, "retention", "--consistency-delay=0s", "--dry-run")
+    blocks(config, "retention", "--consistency-delay=0s")
+    assert summary(ours) == [], "every block is marked"
+    assert len(listed(config)["blocks"]) > 0
+    blocks(config, "cleanup", *NOW)
+    assert listed(config) == {"blocks": [], "partial": []}
+    assert not leftover.exists()
+
+
+def test_kill_9_at_random_moments_comes_to_the_same_end(tmp_path, shipped):
+    ours, theirs = copy(shipped, "ours"), copy(shipped, "theirs")
+    config = bucket_config(tmp_path, filesystem(ours), compactor="{lease_duration: 1s}")
+    command = [TARGET / "tidegate", "blocks", "compact", *DEDUPLICATION, *NOW, "--config", config]
+    seed = int(os.environ.get("INTEROP_SEED", time.time()))
+    print(f"INTEROP_SEED={seed}")
+    pick, killed = random.Random(seed), 0
+    with open(tmp_path / "kills.log", "ab") as log:
+        while killed < KILLS:
+            child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+            try:
+                # Who finds the lease of one that was killed ends at once; the lease ends by itself.
+                if child.wait(timeout=pick.uniform(0.01, 1.0)) == 0:
+                    break
+                time.sleep(0.1)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+                killed += 1
+    wait_until(lambda: subprocess.run(command, capture_output=True).returncode == 0, "it comes to an end", 60)
+    blocks(config, "compact", *DEDUPLICATION, *NOW)
+    thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
+    print(f"killed {killed} times, {same_blocks(ours, theirs)} samples and windows are equal")
+
+
+def test_taking_turns_with_thanos_in_mid_work(tmp_path, shipped):
+    """Each is stopped in the middle of it, and the other goes on."""
+    ours, theirs = copy(shipped, "ours"), copy(shipped, "theirs")
+    config = bucket_config(tmp_path, filesystem(ours), compactor="{lease_duration: 1s}")
+    command = [TARGET / "tidegate", "blocks", "compact", *DEDUPLICATION, *NOW, "--config", config]
+    child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    before = len(summary(shipped))
+    wait_until(lambda: len(summary(ours)) < before - 8, "some are compacted")
+    child.kill()
+    child.wait()
+    thanos_compact(tmp_path, filesystem(ours), "--compact.enable-vertical-compaction", "--downsampling.disable",
+                   *DEDUPLICATION)
+    wait_until(lambda: subprocess.run(command, capture_output=True).returncode == 0, "it comes to an end", 60)
+    thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
+    same_blocks(ours, theirs)
