@@ -11,7 +11,8 @@ use crate::syntax::{At, Expr, ExprKind, VectorSelector};
 
 /// Gives every selector a select that only selectors of the same surroundings share, and says what these are.
 pub(crate) fn split(plan: &mut Plan, context: &PlanContext) -> Vec<SelectHints> {
-    let mut splitter = Splitter { context, old: std::mem::take(&mut plan.selects), selects: Vec::new(), hints: Vec::new() };
+    let mut splitter =
+        Splitter { context, old: std::mem::take(&mut plan.selects), selects: Vec::new(), hints: Vec::new() };
     splitter.visit(&mut plan.expr, "", Path::default());
     let Splitter { selects, mut hints, .. } = splitter;
     let ranges = selects.iter().map(|select| select.range);
