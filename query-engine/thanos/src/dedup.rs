@@ -145,15 +145,21 @@ impl Leaf {
     }
 
     fn float(&self) -> Option<f64> {
-        self.current_histogram().is_none().then(|| self.columns.values[self.at] + self.lift)
+        self.current_histogram().is_none().then(|| self.lifted())
     }
 
     fn push_to(&self, out: &mut SampleColumns) {
         let time = self.columns.timestamps_ms[self.at];
         match self.current_histogram() {
             Some(histogram) => out.push_histogram(time, Arc::clone(histogram)),
-            None => out.push(time, self.columns.values[self.at] + self.lift),
+            None => out.push(time, self.lifted()),
         }
+    }
+
+    /// The float at hand as it is shown. Without a lift its bits stay: the sum of a stale marker and 0 is none any more.
+    fn lifted(&self) -> f64 {
+        let value = self.columns.values[self.at];
+        if self.lift == 0.0 { value } else { value + self.lift }
     }
 }
 

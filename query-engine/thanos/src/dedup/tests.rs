@@ -107,3 +107,14 @@ fn histograms_follow_their_times() {
         }
     }
 }
+
+#[test]
+fn stale_markers_stay_what_they_are() {
+    let marker = model::stale_nan();
+    for function in [DedupFunction::Penalty, DedupFunction::Chain] {
+        let replicas = [[(10_000, 1.0), (20_000, marker)], [(10_100, 1.0), (20_100, marker)]];
+        let merged = dedup(replicas.iter().map(|samples| columns(samples)).collect(), function, false);
+        assert!(merged.values[1..].iter().any(|value| model::is_stale_nan(*value)), "{function:?}");
+        assert!(merged.values.iter().all(|value| !value.is_nan() || model::is_stale_nan(*value)));
+    }
+}
