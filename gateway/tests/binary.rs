@@ -40,6 +40,7 @@ impl Running {
             "receivers.otlp.protocols.http.endpoint=127.0.0.1:0".to_owned(),
             "server.prometheus.endpoint=127.0.0.1:0".to_owned(),
             "server.loki.endpoint=127.0.0.1:0".to_owned(),
+            "server.store_api.endpoint=127.0.0.1:0".to_owned(),
         ] {
             arguments.push(format!("--set={set}"));
         }

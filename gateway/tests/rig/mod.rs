@@ -33,6 +33,7 @@ impl Rig {
             "receivers.otlp.protocols.http.endpoint=127.0.0.1:0".to_owned(),
             "server.prometheus.endpoint=127.0.0.1:0".to_owned(),
             "server.loki.endpoint=127.0.0.1:0".to_owned(),
+            "server.store_api.endpoint=127.0.0.1:0".to_owned(),
         ];
         all.extend(sets.iter().map(|set| (*set).to_owned()));
         let sources = [format!("yaml:{}", tidegate::config::DEFAULT_CONFIG)];
