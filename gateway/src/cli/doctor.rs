@@ -131,6 +131,7 @@ fn ports(config: &Config) -> Vec<Finding> {
     let mut endpoints = vec![
         ("Prometheus API".to_owned(), config.server.prometheus.endpoint().to_owned()),
         ("Loki API".to_owned(), config.server.loki.endpoint().to_owned()),
+        ("StoreAPI".to_owned(), config.server.store_api.endpoint.clone()),
     ];
     let receivers = config.value()["receivers"].as_object();
     for (id, section) in receivers.into_iter().flatten() {

@@ -149,3 +149,40 @@ impl EndpointTls {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::StoreApisConfig;
+
+    #[test]
+    fn an_endpoint_is_an_address_or_a_map() {
+        let config = json!({"endpoints": ["a:1", {"address": "b:2", "strict": true, "compression": "snappy"}]});
+        let config: StoreApisConfig = serde_json::from_value(config).expect("valid");
+        let settings: Vec<_> =
+            config.endpoints.iter().map(|endpoint| endpoint.settings().expect("valid")).collect();
+        assert_eq!((settings[0].address.as_str(), settings[0].strict), ("a:1", false));
+        assert_eq!((settings[1].address.as_str(), settings[1].strict), ("b:2", true));
+        assert!(config.partial_response);
+    }
+
+    #[test]
+    fn endpoints_that_cannot_be_asked_are_refused() {
+        for bad in [json!({"address": "a:1", "group": true}), json!({"strict": true}), json!(5)] {
+            let config = serde_json::from_value::<StoreApisConfig>(json!({"endpoints": [bad]}));
+            let error = config.expect_err("refused").to_string();
+            assert!(error.contains("want host:port, or a map"), "{error}");
+        }
+        for (endpoint, want) in [
+            (json!({"address": "a:1", "compression": "lz4"}), "none of none, gzip, zstd, snappy"),
+            (json!("dnssrv+_grpc._tcp.thanos"), "addresses of dnssrv+ are not supported"),
+            (json!({"address": "a:1", "tls": {"ca_file": "/nothing/here"}}), "cannot read"),
+        ] {
+            let config: StoreApisConfig =
+                serde_json::from_value(json!({"endpoints": [endpoint]})).expect("the shape is right");
+            let error = config.endpoints[0].settings().expect_err("refused").to_string();
+            assert!(error.contains(want), "{error}");
+        }
+    }
+}
