@@ -8,7 +8,7 @@ mod http;
 mod status;
 
 pub(crate) use auth::{AuthConfig, Credentials};
-pub(crate) use config::{Headers, TlsConfig, TlsVersion, split, unsupported};
+pub(crate) use config::{Headers, TlsConfig, TlsSource, TlsVersion, split, unsupported};
 pub(crate) use forwarder::{Attempts, Forwarder, SendingConfig};
 pub(crate) use grpc::{GrpcClient, GrpcSettings};
 pub(crate) use http::{HttpClient, HttpClientConfig, HttpResponse};

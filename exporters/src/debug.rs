@@ -25,6 +25,7 @@ use wire::DecodeError;
 use wire::otlp;
 
 use crate::Stores;
+use crate::client::unsupported;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "debug",
@@ -55,6 +56,8 @@ struct Config {
     sampling_thereafter: u64,
     /// Whether the process' own log is used; nothing else is there. Default true.
     use_internal_logger: bool,
+    /// Where it goes without the log, which is not there.
+    output_paths: Option<Vec<String>>,
 }
 
 impl Default for Config {
@@ -64,6 +67,7 @@ impl Default for Config {
             sampling_initial: 2,
             sampling_thereafter: 1,
             use_internal_logger: true,
+            output_paths: None,
         }
     }
 }
@@ -85,6 +89,7 @@ fn create(
         let message = "false is not supported: there is no output but the log, leave the key out";
         return Err(ConfigError::at("use_internal_logger", message));
     }
+    unsupported(&[("output_paths", config.output_paths.is_some())])?;
     let sampler =
         Sampler { initial: config.sampling_initial, thereafter: config.sampling_thereafter, window: None };
     Ok(Arc::new(Debug { verbosity: config.verbosity, sampler: Mutex::new(sampler), metrics }))

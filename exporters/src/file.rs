@@ -50,6 +50,8 @@ struct Config {
     format: Format,
     /// zstd, each message by itself; default none.
     compression: String,
+    /// How hard to compress.
+    compression_params: CompressionParams,
     /// Whether what is in the file stays. Default false: what an earlier process left goes with the
     /// first write; always true with `rotation`.
     append: bool,
@@ -65,12 +67,20 @@ struct Config {
     group_by: Option<Value>,
 }
 
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CompressionParams {
+    /// Level of zstd; 0, the default, is the codec's own.
+    level: i32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             path: PathBuf::new(),
             format: Format::Json,
             compression: String::new(),
+            compression_params: CompressionParams::default(),
             append: false,
             rotation: None,
             create_directory: false,

@@ -3,10 +3,11 @@
 //! Keys: exporter/kafkaexporter of the collector's contrib repository. A batch is delivered when the brokers have
 //! acknowledged all its messages; by default all in-sync replicas do (`required_acks: -1`), and the producer is
 //! idempotent, so that the client's own retries store nothing twice. A batch of a tenant other than the default one
-//! carries it in the header `x-scope-orgid`. The client is librdkafka without OpenSSL: TLS and SCRAM are refused.
+//! carries it in the header `x-scope-orgid`. The client is librdkafka, with OpenSSL if the feature `kafka-tls` is on.
 
 mod client;
 mod messages;
+mod security;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use model::{AppendReport, ErrorKind, Signal};
 use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineError, PipelineResult, Stability,
+    ExporterFactory, PipelineError, PipelineResult, QueueConfig, Stability,
 };
 use rdkafka::producer::FutureProducer;
 use runtime::Tasks;
@@ -24,9 +25,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-pub use self::client::{Auth, KafkaEncoding, client_config};
+pub use self::client::{KafkaEncoding, client_config};
 use self::client::{Logging, failure, is_fatal, send};
 use self::messages::{Keys, Message, messages};
+pub use self::security::{Auth, Tls};
 use crate::Stores;
 use crate::client::{Attempts, Forwarder, SendingConfig, not_started, permanent, split, unsupported};
 use crate::translation::off_thread;
@@ -59,6 +61,10 @@ struct Config {
     topic: String,
     /// One encoding for all signals; the older key of the collector. Default none.
     encoding: Option<KafkaEncoding>,
+    /// Read for compatibility, no effect: no pipeline carries profiles.
+    profiles: Value,
+    /// Headers of every message. Default none.
+    record_headers: Vec<RecordHeader>,
     /// Client metadata that becomes headers of each message. Default none.
     include_metadata_keys: Vec<String>,
     /// A message for each trace, its id being the key. Default false.
@@ -69,11 +75,12 @@ struct Config {
     partition_logs_by_resource_attributes: bool,
     /// How the client shows who it is.
     auth: Auth,
+    /// TLS to the brokers. Default none.
+    tls: Option<Tls>,
     /// What the client asks about the cluster.
     metadata: MetadataConfig,
     /// How messages are made.
     producer: ProducerConfig,
-    tls: Option<Value>,
     topic_from_attribute: Option<Value>,
     partition_logs_by_trace_id: bool,
     resolve_canonical_bootstrap_servers_only: bool,
@@ -88,6 +95,15 @@ struct SignalConfig {
     topic: String,
     encoding: Option<KafkaEncoding>,
     topic_from_metadata_key: String,
+    message_key_from_metadata_key: String,
+}
+
+/// A header; names may come several times.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RecordHeader {
+    name: String,
+    value: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -139,14 +155,16 @@ impl Default for Config {
             logs: SignalConfig::default(),
             topic: String::new(),
             encoding: None,
+            profiles: Value::Null,
+            record_headers: Vec::new(),
             include_metadata_keys: Vec::new(),
             partition_traces_by_id: false,
             partition_metrics_by_resource_attributes: false,
             partition_logs_by_resource_attributes: false,
             auth: Auth::default(),
+            tls: None,
             metadata: MetadataConfig::default(),
             producer: ProducerConfig::default(),
-            tls: None,
             topic_from_attribute: None,
             partition_logs_by_trace_id: false,
             resolve_canonical_bootstrap_servers_only: false,
@@ -189,15 +207,14 @@ impl Config {
         let at = |key: &str, message: String| Err(ConfigError::at(key, message));
         let signals = [("traces", &self.traces), ("metrics", &self.metrics), ("logs", &self.logs)];
         for (name, signal) in signals {
-            if !signal.topic_from_metadata_key.is_empty() {
-                return at(
-                    &format!("{name}.topic_from_metadata_key"),
-                    "is not supported yet, leave the key out".to_owned(),
-                );
-            }
+            let [topic, key] = ["topic_from_metadata_key", "message_key_from_metadata_key"]
+                .map(|key| format!("{name}.{key}"));
+            unsupported(&[
+                (topic.as_str(), !signal.topic_from_metadata_key.is_empty()),
+                (key.as_str(), !signal.message_key_from_metadata_key.is_empty()),
+            ])?;
         }
         unsupported(&[
-            ("tls", self.tls.is_some()),
             ("topic_from_attribute", self.topic_from_attribute.is_some()),
             ("partition_logs_by_trace_id", self.partition_logs_by_trace_id),
             ("resolve_canonical_bootstrap_servers_only", self.resolve_canonical_bootstrap_servers_only),
@@ -221,6 +238,22 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// Batching behind the queue joins batches of several senders, of which only what keeps them apart is left.
+    fn check_partition(&self, queue: &QueueConfig) -> Result<(), ConfigError> {
+        let Some(batch) = &queue.batch else { return Ok(()) };
+        let kept = &batch.partition.metadata_keys;
+        let lost = self.include_metadata_keys.iter().find(|key| !kept.contains(key));
+        let at =
+            |message: String| Err(ConfigError::at("sending_queue.batch.partition.metadata_keys", message));
+        match lost {
+            Some(_) if kept.is_empty() => {
+                at("must be configured when include_metadata_keys is set and batching is enabled".to_owned())
+            }
+            Some(key) => at(format!("must include all include_metadata_keys values: missing {key:?}")),
+            None => Ok(()),
+        }
     }
 
     fn route(&self, signal: Signal) -> Route {
@@ -248,7 +281,7 @@ impl Config {
 
     /// The client's settings; `timeout` is for a message from its making to its acknowledgement.
     fn client(&self, timeout: Duration) -> Result<rdkafka::ClientConfig, ConfigError> {
-        let mut client = client_config(&self.brokers, &self.client_id, &self.auth)?;
+        let mut client = client_config(&self.brokers, &self.client_id, &self.auth, self.tls.as_ref())?;
         let producer = &self.producer;
         let refresh_ms = self.metadata.refresh_interval.0.as_millis().clamp(10, 3_600_000);
         client
@@ -279,12 +312,14 @@ fn create(
     let config: Config = ComponentConfig { id, value: &own_part }.parse()?;
     let mut settings = sending.settings(ConfigDuration::from_secs(5))?;
     config.validate()?;
+    config.check_partition(&settings.queue)?;
     // The client keeps the time of each message: an attempt that ended earlier would leave messages behind it.
     let timeout = std::mem::take(&mut settings.timeout);
     let attempts = KafkaAttempts {
         id: id.clone(),
         routes: Signal::ALL.map(|signal| config.route(signal)),
         headers: config.include_metadata_keys.clone(),
+        fixed_headers: config.record_headers.iter().map(|h| (h.name.clone(), h.value.clone())).collect(),
         message_bytes_max: config.producer.max_message_bytes,
         client_config: config.client(timeout)?,
         producer: Mutex::default(),
@@ -301,6 +336,8 @@ struct KafkaAttempts {
     /// In the order of [`Signal::ALL`].
     routes: [Route; 3],
     headers: Vec<String>,
+    /// Headers of every message.
+    fixed_headers: Vec<(String, String)>,
     message_bytes_max: usize,
     client_config: rdkafka::ClientConfig,
     /// Made at the start, and again after an error that the idempotent producer cannot go on from.
@@ -363,7 +400,7 @@ impl KafkaAttempts {
 
     /// What is known about the sender and asked for, and the tenant.
     fn headers_of(&self, batch: &Batch) -> Vec<(String, String)> {
-        let mut headers = Vec::new();
+        let mut headers = self.fixed_headers.clone();
         for key in &self.headers {
             let pairs = batch.client.metadata.iter();
             let named = pairs.filter(|(name, _)| name.eq_ignore_ascii_case(key));

@@ -55,6 +55,8 @@ struct Config {
     metrics_endpoint: String,
     /// Whole URL for logs; default from `endpoint`.
     logs_endpoint: String,
+    /// Read for compatibility, no effect: no pipeline carries profiles.
+    profiles_endpoint: String,
     /// proto or json. Default proto.
     encoding: BodyEncoding,
     /// gzip, zstd, zlib, deflate, snappy, x-snappy-framed, lz4 or none. Default gzip.
@@ -68,6 +70,7 @@ impl Default for Config {
             traces_endpoint: String::new(),
             metrics_endpoint: String::new(),
             logs_endpoint: String::new(),
+            profiles_endpoint: String::new(),
             encoding: BodyEncoding::Proto,
             compression: "gzip".to_owned(),
         }

@@ -1,4 +1,5 @@
-//! `parquet`: writes telemetry as Parquet files in folders by signal, day and hour (`docs/formats/parquet-v1.md`).
+//! `parquet`: writes telemetry as Parquet files in folders by signal, day and hour (`docs/formats/parquet-v1.md`), on
+//! the local disk or in an object store.
 //!
 //! A delivery becomes one file for each hour that it has rows of, written, synced and renamed before it counts as
 //! delivered; so files are as large as the queue's batches, which this exporter makes large by default (`batch` of 32 MiB
@@ -14,6 +15,7 @@ mod traces;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bucket::BucketConfig;
 use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use pipelines::{
@@ -22,12 +24,11 @@ use pipelines::{
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use self::files::Folder;
+use self::files::{Folder, Place};
 use crate::Stores;
-use crate::client::{Attempts, Forwarder, SendingConfig, split, unsupported};
+use crate::client::{Attempts, Forwarder, SendingConfig, split};
 use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
@@ -51,31 +52,41 @@ enum PartitionBy {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    /// Folder of the files; made when it is missing. Required.
+    /// Folder of the files; made when it is missing. Either this or `bucket` is required.
     directory: PathBuf,
+    /// An object store for the files, in Thanos' notation: `type` (S3, GCS, AZURE, FILESYSTEM), `config`, `prefix`.
+    bucket: Option<BucketConfig>,
     /// Rows of which time share a folder: hour (default) or day, UTC.
     partition_by: PartitionBy,
     /// zstd level of the columns, 1 to 22. Default 3.
     compression_level: i32,
-    bucket: Option<Value>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             directory: PathBuf::new(),
+            bucket: None,
             partition_by: PartitionBy::Hour,
             compression_level: 3,
-            bucket: None,
         }
     }
 }
 
 impl Config {
     fn validate(&self) -> Result<(), ConfigError> {
-        unsupported(&[("bucket", self.bucket.is_some())])?;
-        if self.directory.as_os_str().is_empty() {
-            return Err(ConfigError::at("directory", "want the path of a folder"));
+        match (&self.bucket, self.directory.as_os_str().is_empty()) {
+            (None, true) => {
+                return Err(ConfigError::at("directory", "want the path of a folder, or a bucket"));
+            }
+            (Some(_), false) => {
+                return Err(ConfigError::at("bucket", "files go to a directory or a bucket, not to both"));
+            }
+            (None, false) => {}
+            (Some(bucket), true) => bucket.validate().map_err(|error| {
+                let path = error.config_path().map_or_else(String::new, |path| format!(".{path}"));
+                ConfigError::at(&format!("bucket{path}"), error.message())
+            })?,
         }
         if !(1..=22).contains(&self.compression_level) {
             return Err(ConfigError::at("compression_level", "must be between 1 and 22"));
@@ -108,8 +119,11 @@ fn create(
     // Writing a file is not given up half-way: there is nobody at the other end who may have gone.
     let mut settings = sending.settings(ConfigDuration::default())?;
     settings.queue.batch = settings.queue.batch.or_else(|| Some(batch_default()));
-    let folder =
-        Folder::new(config.directory, config.partition_by == PartitionBy::Hour, config.compression_level);
+    let place = match config.bucket {
+        Some(bucket) => Place::bucket(bucket),
+        None => Place::Directory(config.directory),
+    };
+    let folder = Folder::new(place, config.partition_by == PartitionBy::Hour, config.compression_level);
     let attempts = ParquetAttempts {
         id: id.clone(),
         folder: Arc::new(folder),

@@ -109,7 +109,7 @@ impl Default for TargetInfo {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RemoteWriteQueue {
     /// Whether batches wait in a queue; without it the sender waits for the endpoint. Default true.
@@ -118,11 +118,13 @@ struct RemoteWriteQueue {
     queue_size: u64,
     /// Lanes that send at the same time. Default 5.
     num_consumers: usize,
+    /// Id of a `file_storage` extension that keeps the queue, and how far it was sent, on disk. Default none: in memory.
+    storage: Option<String>,
 }
 
 impl Default for RemoteWriteQueue {
     fn default() -> Self {
-        Self { enabled: true, queue_size: 10_000, num_consumers: 5 }
+        Self { enabled: true, queue_size: 10_000, num_consumers: 5, storage: None }
     }
 }
 
@@ -167,7 +169,7 @@ impl Config {
         if self.compression != "snappy" {
             return at("compression", format!("{:?} is not supported, want snappy", self.compression));
         }
-        let queue = self.remote_write_queue;
+        let queue = &self.remote_write_queue;
         if queue.enabled && queue.queue_size == 0 {
             return at("remote_write_queue.queue_size", "a 0 size queue will drop all the data".to_owned());
         }
@@ -223,7 +225,7 @@ fn create(
     client_config.validate(&context.extensions)?;
     config.validate()?;
     let give_up = CancellationToken::new();
-    let queue = config.remote_write_queue;
+    let queue = config.remote_write_queue.clone();
     let translation = Translation {
         translator: Translator::new(config.translation()),
         series: SeriesTable::new(SERIES_CACHED_MAX),
@@ -251,6 +253,7 @@ fn create(
             enabled: queue.enabled,
             queue_size: queue.queue_size,
             num_consumers: 1,
+            storage: queue.storage,
             ..QueueConfig::default()
         },
         // Lanes retry and time out by request, so that what was taken is not sent again.
@@ -258,7 +261,15 @@ fn create(
         timeout: Duration::ZERO,
     };
     let destination = Arc::clone(&deliveries) as Arc<dyn Consumer>;
-    let sending = Sending::new(id, settings, destination, give_up, context)?;
+    let sending = Sending::new(id, settings, destination, give_up, context).map_err(|error| {
+        // The key of the queue has another name here.
+        match error.path.split_first() {
+            Some((queue, rest)) if queue == "sending_queue" => {
+                ConfigError { path: rest.to_vec(), message: error.message }.under(&["remote_write_queue"])
+            }
+            _ => error,
+        }
+    })?;
     Ok(Arc::new(PrometheusRemoteWrite { sending, deliveries }))
 }
 

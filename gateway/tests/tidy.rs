@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thanos", &["model", "runtime", "wire", "format", "storage-api", "promql"]),
     ("ottl", &["model", "wire"]),
     ("pipelines", &["model", "ottl", "runtime", "wire", "wal"]),
-    ("exporters", &["model", "runtime", "wire", "storage-api", "pipelines"]),
+    ("exporters", &["model", "runtime", "wire", "storage-api", "bucket", "pipelines"]),
     (
         "tidegate",
         &[

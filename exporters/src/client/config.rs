@@ -61,6 +61,14 @@ fn version(asked: Option<&Value>) -> Option<Option<TlsVersion>> {
     }
 }
 
+/// Where a certificate or key is.
+pub(crate) enum TlsSource<'a> {
+    /// In the file of this path, PEM.
+    File(&'a str),
+    /// Here, PEM.
+    Text(&'a str),
+}
+
 /// Certificates and keys, read.
 #[derive(Default)]
 pub(crate) struct TlsMaterial {
@@ -124,6 +132,19 @@ impl TlsConfig {
         [&self.min_version, &self.max_version].map(|asked| version(asked.as_ref()).flatten())
     }
 
+    /// Where the certificates of authorities to trust are, unless they are the system's.
+    pub(crate) fn authorities(&self) -> Option<TlsSource<'_>> {
+        source(self.ca_file.as_deref(), self.ca_pem.as_ref())
+    }
+
+    /// Where the client's certificate and its key are, if it has any.
+    pub(crate) fn identity(&self) -> [Option<TlsSource<'_>>; 2] {
+        [
+            source(self.cert_file.as_deref(), self.cert_pem.as_ref()),
+            source(self.key_file.as_deref(), self.key_pem.as_ref()),
+        ]
+    }
+
     /// Reads the files that the config names.
     pub(crate) fn load(&self) -> PipelineResult<TlsMaterial> {
         let ca_pem = pem(self.ca_file.as_deref(), self.ca_pem.as_ref())?;
@@ -131,6 +152,10 @@ impl TlsConfig {
         let key = pem(self.key_file.as_deref(), self.key_pem.as_ref())?;
         Ok(TlsMaterial { ca_pem, identity: cert.zip(key) })
     }
+}
+
+fn source<'a>(file: Option<&'a str>, text: Option<&'a Opaque>) -> Option<TlsSource<'a>> {
+    file.map(TlsSource::File).or_else(|| text.map(|text| TlsSource::Text(text.reveal())))
 }
 
 fn pem(file: Option<&str>, text: Option<&Opaque>) -> PipelineResult<Option<Vec<u8>>> {

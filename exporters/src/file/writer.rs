@@ -44,6 +44,8 @@ pub(super) struct Writer {
     path: PathBuf,
     format: Format,
     is_compressed: bool,
+    /// Level of the compression, unless it is the codec's own.
+    level: Option<i32>,
     keeps: bool,
     place: Arc<Mutex<Place>>,
     file: File,
@@ -67,6 +69,7 @@ impl Writer {
             path,
             format: config.format,
             is_compressed: config.compression == "zstd",
+            level: Some(config.compression_params.level).filter(|level| *level != 0),
             keeps: config.append || config.rotation.is_some(),
             place,
             file,
@@ -109,7 +112,8 @@ impl Writer {
                 Bytes::from(text)
             }
         };
-        let message = if self.is_compressed { Encoding::Zstd.encode(None, &message).into() } else { message };
+        let message =
+            if self.is_compressed { Encoding::Zstd.encode(self.level, &message).into() } else { message };
         if self.format == Format::Json && !self.is_compressed {
             out.extend_from_slice(&message);
             out.push(b'\n');

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::ErrorKind;
-use pipelines::{ComponentId, ConfigError, Opaque, PipelineError};
+use pipelines::{ComponentId, ConfigError, PipelineError};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -11,13 +11,12 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde::Deserialize;
-use serde_json::Value;
 
-use crate::client::unsupported;
+use super::security::{Auth, Tls, secure};
 
 /// How a batch is written in a message.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String")]
 pub enum KafkaEncoding {
     /// The protobuf message `Export…ServiceRequest`.
     #[default]
@@ -26,78 +25,37 @@ pub enum KafkaEncoding {
     OtlpJson,
 }
 
-/// `auth` of Kafka clients.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Auth {
-    /// SASL. Only PLAIN is supported.
-    sasl: Option<Sasl>,
-    plain_text: Option<Value>,
-    kerberos: Option<Value>,
-    tls: Option<Value>,
-}
+impl TryFrom<String> for KafkaEncoding {
+    type Error = String;
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Sasl {
-    /// Name. Required.
-    username: String,
-    /// Password. Required.
-    password: Opaque,
-    /// PLAIN.
-    mechanism: String,
-    /// Read for compatibility, no effect: the client asks the broker.
-    version: Value,
-    aws_msk: Option<Value>,
-}
-
-impl Default for Sasl {
-    fn default() -> Self {
-        Self {
-            username: String::new(),
-            password: Opaque::default(),
-            mechanism: "PLAIN".to_owned(),
-            version: Value::Null,
-            aws_msk: None,
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.as_str() {
+            "otlp_proto" => Ok(Self::OtlpProto),
+            "otlp_json" => Ok(Self::OtlpJson),
+            _ => {
+                Err(format!("the encoding {name:?} is not supported, supported are otlp_proto and otlp_json"))
+            }
         }
     }
 }
 
 /// Settings of a client for these brokers.
-pub fn client_config(brokers: &[String], client_id: &str, auth: &Auth) -> Result<ClientConfig, ConfigError> {
-    let at = |key: &str, message: String| Err(ConfigError::at(key, message));
+pub fn client_config(
+    brokers: &[String],
+    client_id: &str,
+    auth: &Auth,
+    tls: Option<&Tls>,
+) -> Result<ClientConfig, ConfigError> {
     if brokers.is_empty() || brokers.iter().any(|broker| broker.trim().is_empty()) {
-        return at("brokers", "want host:port of at least one broker".to_owned());
+        return Err(ConfigError::at("brokers", "want host:port of at least one broker"));
     }
-    unsupported(&[
-        ("auth.plain_text", auth.plain_text.is_some()),
-        ("auth.kerberos", auth.kerberos.is_some()),
-        ("auth.tls", auth.tls.is_some()),
-        ("auth.sasl.aws_msk", auth.sasl.as_ref().is_some_and(|sasl| sasl.aws_msk.is_some())),
-    ])?;
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers.join(","))
         .set("client.id", client_id)
         .set("reconnect.backoff.max.ms", "2000")
         .set_log_level(RDKafkaLogLevel::Info);
-    if let Some(sasl) = &auth.sasl {
-        if sasl.username.is_empty() {
-            return at("auth.sasl.username", "username is required".to_owned());
-        }
-        if sasl.password.reveal().is_empty() {
-            return at("auth.sasl.password", "password is required".to_owned());
-        }
-        if sasl.mechanism != "PLAIN" {
-            let message = format!("{:?} is not supported, supported is PLAIN", sasl.mechanism);
-            return at("auth.sasl.mechanism", message);
-        }
-        config
-            .set("security.protocol", "sasl_plaintext")
-            .set("sasl.mechanisms", "PLAIN")
-            .set("sasl.username", &sasl.username)
-            .set("sasl.password", sasl.password.reveal());
-    }
+    secure(&mut config, auth, tls)?;
     Ok(config)
 }
 

@@ -138,8 +138,8 @@ fn faulty_configs_are_refused_by_path() {
         "tls::min_version: must not be higher than max_version",
     );
     check(
-        json!({"endpoint": url, "profiles_endpoint": url}),
-        "profiles_endpoint: unknown field `profiles_endpoint`",
+        json!({"endpoint": url, "events_endpoint": url}),
+        "events_endpoint: unknown field `events_endpoint`",
     );
 }
 

@@ -1,11 +1,13 @@
-//! Where files go, and how one comes to be: columns by partition, a temporary file, sync, rename, sync of the folder.
+//! Where files go, and how one comes to be: columns by partition, then a temporary file, sync, rename, sync of the
+//! folder, or one object.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bucket::{Bucket, BucketConfig};
 use chrono::DateTime;
 use model::{ErrorKind, Signal};
 use parquet::basic::{Compression, ZstdLevel};
@@ -15,6 +17,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use pipelines::{Batch, PipelineError, PipelineResult};
+use tokio::runtime::Handle;
 use wire::DecodeError;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -22,9 +25,17 @@ use super::columns::RowGroup;
 use super::{logs, metrics, traces};
 use crate::client::permanent;
 
+/// Where files go.
+pub(super) enum Place {
+    /// A folder on the local disk.
+    Directory(PathBuf),
+    /// An object store, open when the exporter has started.
+    Bucket { config: BucketConfig, bucket: OnceLock<Bucket> },
+}
+
 /// The folder of all files.
 pub(super) struct Folder {
-    directory: PathBuf,
+    place: Place,
     by_hour: bool,
     compression_level: i32,
 }
@@ -63,16 +74,24 @@ impl<R: Rows> Partitions<R> {
 }
 
 impl Folder {
-    pub(super) fn new(directory: PathBuf, by_hour: bool, compression_level: i32) -> Self {
-        Self { directory, by_hour, compression_level }
+    pub(super) fn new(place: Place, by_hour: bool, compression_level: i32) -> Self {
+        Self { place, by_hour, compression_level }
     }
 
-    /// Makes the folder.
+    /// Makes the folder, or opens the bucket, of which nothing is asked yet: one that is away for now is no reason not
+    /// to start. Called from a runtime.
     pub(super) fn prepare(&self) -> PipelineResult<()> {
-        std::fs::create_dir_all(&self.directory).map_err(|error| {
-            let text = format!("cannot make the folder {}: {error}", self.directory.display());
-            PipelineError::new(ErrorKind::Invalid, text)
-        })
+        let failed = |text: String| PipelineError::new(ErrorKind::Invalid, text);
+        match &self.place {
+            Place::Directory(directory) => std::fs::create_dir_all(directory)
+                .map_err(|error| failed(format!("cannot make the folder {}: {error}", directory.display()))),
+            Place::Bucket { config, bucket } => {
+                let opened = config.open(Handle::current());
+                let opened = opened.map_err(|error| failed(format!("cannot open the bucket: {error}")))?;
+                bucket.get_or_init(|| opened);
+                Ok(())
+            }
+        }
     }
 
     /// Writes the files of a batch; all of them are on the disk when this returns. Blocks.
@@ -95,22 +114,22 @@ impl Folder {
             let bytes = self.encode(rows, batch);
             let bytes = bytes.map_err(|error| permanent(format!("cannot write a Parquet file: {error}")))?;
             let name = format!("{}-{}-{hash:016x}.parquet", start.unwrap_or(0), batch.tenant);
-            put(&folder, &name, &bytes).map_err(|error| {
-                let text = format!("cannot write {}: {error}", folder.join(&name).display());
-                PipelineError::new(ErrorKind::Unavailable, text)
+            self.place.put(&folder, &name, bytes).map_err(|error| {
+                // To be tried again whatever it is: a disk can be emptied, credentials can be mended, and a queue on
+                // disk has acknowledged the data.
+                PipelineError::new(ErrorKind::Unavailable, format!("cannot write {folder}/{name}: {error}"))
             })?;
         }
         Ok(())
     }
 
-    /// `<directory>/<signal>/date=YYYY-MM-DD[/hour=HH]`, as engines that know Hive's partitions expect it.
-    fn partition(&self, signal: Signal, start: Option<i64>) -> PathBuf {
-        let folder = self.directory.join(signal.name());
+    /// `<signal>/date=YYYY-MM-DD[/hour=HH]`, as engines that know Hive's partitions expect it.
+    fn partition(&self, signal: Signal, start: Option<i64>) -> String {
         let Some(time) = start.and_then(|start| DateTime::from_timestamp(start, 0)) else {
-            return folder.join("date=__HIVE_DEFAULT_PARTITION__");
+            return format!("{signal}/date=__HIVE_DEFAULT_PARTITION__");
         };
-        let day = folder.join(time.format("date=%Y-%m-%d").to_string());
-        if self.by_hour { day.join(time.format("hour=%H").to_string()) } else { day }
+        let folders = if self.by_hour { "date=%Y-%m-%d/hour=%H" } else { "date=%Y-%m-%d" };
+        format!("{signal}/{}", time.format(folders))
     }
 
     fn encode<R: Rows>(&self, rows: &R, batch: &Batch) -> Result<Vec<u8>, ParquetError> {
@@ -129,6 +148,23 @@ impl Folder {
         rows.write(&mut RowGroup(&mut group))?;
         group.close()?;
         file.into_inner()
+    }
+}
+
+impl Place {
+    pub(super) fn bucket(config: BucketConfig) -> Self {
+        Self::Bucket { config, bucket: OnceLock::new() }
+    }
+
+    /// Puts a whole file into a folder of this place, durably. Blocks.
+    fn put(&self, folder: &str, name: &str, bytes: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
+        match self {
+            Self::Directory(directory) => Ok(put(&directory.join(folder), name, &bytes)?),
+            Self::Bucket { bucket, .. } => {
+                let bucket = bucket.get().ok_or("the exporter has not started")?;
+                Ok(bucket.wait(bucket.put(&format!("{folder}/{name}"), bytes))?)
+            }
+        }
     }
 }
 

@@ -229,6 +229,23 @@ async fn equal_batches_of_two_tenants_are_two_files() {
     assert_eq!(files(folder.path()).len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn files_in_a_bucket_have_the_same_names_below_its_prefix() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bucket = json!({"type": "FILESYSTEM", "config": {"directory": folder.path()}, "prefix": "telemetry"});
+    let config = json!({"bucket": bucket, "partition_by": "day", "sending_queue": {"enabled": false}});
+    let exporter = create("parquet", &config, &context(), &Stores::default()).expect("a good config");
+    exporter.start().await.expect("starts");
+    for _ in 0..2 {
+        exporter.consume(logs(&["one", "two"])).await.expect("written");
+    }
+    let files = files(folder.path());
+    assert_eq!(files.len(), 1, "a second attempt replaces the first one");
+    let at = folder.path().join("telemetry/logs/date=1970-01-01");
+    assert_eq!(files[0].parent(), Some(&*at));
+    assert_eq!(rows(&files[0]).len(), 2);
+}
+
 #[test]
 fn faulty_configs_are_refused_by_path() {
     let check = |value: Value, want: &str| {
@@ -237,7 +254,9 @@ fn faulty_configs_are_refused_by_path() {
         assert!(error.starts_with(want), "{error}");
     };
     check(json!({}), "directory: want the path of a folder");
-    check(json!({"directory": "x", "bucket": {"type": "S3"}}), "bucket: is not supported yet");
+    check(json!({"directory": "x", "bucket": {"type": "S3"}}), "bucket: files go to a directory or a bucket");
+    check(json!({"bucket": {"type": "S3", "config": {}}}), "bucket::config::bucket");
+    check(json!({"bucket": {"type": "FLOPPY"}}), "bucket::type: unknown type");
     check(json!({"directory": "x", "compression_level": 99}), "compression_level: must be between 1 and 22");
     check(json!({"directory": "x", "partition_by": "month"}), "partition_by: unknown variant `month`");
 }

@@ -245,6 +245,10 @@ fn faulty_configs_are_refused_by_path() {
         json!({"endpoint": url, "remote_write_queue": {"num_consumers": 0}}),
         "remote_write_queue::num_consumers: must be",
     );
+    check(
+        json!({"endpoint": url, "remote_write_queue": {"storage": "file_storage"}}),
+        "remote_write_queue::storage: storage client extension \"file_storage\" not found",
+    );
     check(json!({"endpoint": url, "target_info": {"on": true}}), "target_info::on: unknown field `on`");
     check(json!({"endpoint": url, "sending_queue": {}}), "sending_queue: is not supported yet");
 }

@@ -12,7 +12,7 @@ mod delivery;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exporters::kafka::{Auth, KafkaEncoding, client_config};
+use exporters::kafka::{Auth, KafkaEncoding, Tls, client_config};
 use futures_util::future::BoxFuture;
 use model::Signal;
 use parking_lot::Mutex;
@@ -55,6 +55,8 @@ struct Config {
     heartbeat_interval: ConfigDuration,
     /// range (default), roundrobin or cooperative-sticky.
     group_rebalance_strategy: String,
+    /// Several of them, the first one being preferred; goes before the single one. Default none.
+    group_rebalance_strategies: Vec<String>,
     /// Traces: topics (default `otlp_spans`) and encoding (`otlp_proto`, the default, or `otlp_json`).
     traces: SignalConfig,
     /// Metrics: topics (default `otlp_metrics`) and encoding.
@@ -67,6 +69,8 @@ struct Config {
     encoding: Option<KafkaEncoding>,
     /// How the client shows who it is.
     auth: Auth,
+    /// TLS to the brokers. Default none.
+    tls: Option<Tls>,
     /// When offsets are committed.
     autocommit: Autocommit,
     /// Which messages count as done.
@@ -81,7 +85,11 @@ struct Config {
     max_fetch_wait: ConfigDuration,
     /// Read for compatibility, no effect: only topics in use are asked for.
     metadata: Value,
-    tls: NotSupported,
+    /// Read for compatibility, no effect: no pipeline carries profiles.
+    profiles: Value,
+    /// Read for compatibility, no effect: the client decides when an idle connection is closed.
+    conn_idle_timeout: ConfigDuration,
+    telemetry: NotSupported,
     rack_id: NotSupported,
     resolve_canonical_bootstrap_servers_only: NotSupported,
     error_backoff: ErrorBackoff,
@@ -94,6 +102,7 @@ struct SignalConfig {
     topic: String,
     /// Several topics; a name that starts with `^` is a regular expression.
     topics: Vec<String>,
+    exclude_topics: NotSupported,
     encoding: Option<KafkaEncoding>,
 }
 
@@ -164,6 +173,10 @@ impl Default for Config {
             session_timeout: ConfigDuration::from_secs(10),
             heartbeat_interval: ConfigDuration::from_secs(3),
             group_rebalance_strategy: "range".to_owned(),
+            group_rebalance_strategies: Vec::new(),
+            profiles: Value::Null,
+            conn_idle_timeout: ConfigDuration::from_secs(540),
+            telemetry: NotSupported,
             traces: SignalConfig::default(),
             metrics: SignalConfig::default(),
             logs: SignalConfig::default(),
@@ -177,7 +190,7 @@ impl Default for Config {
             default_fetch_size: 1 << 20,
             max_fetch_wait: ConfigDuration::from_millis(250),
             metadata: Value::Null,
-            tls: NotSupported,
+            tls: None,
             rack_id: NotSupported,
             resolve_canonical_bootstrap_servers_only: NotSupported,
             error_backoff: ErrorBackoff::default(),
@@ -234,8 +247,17 @@ impl Config {
         if !self.error_backoff.max_elapsed_time.0.is_zero() {
             return at("error_backoff.max_elapsed_time", "only 0 is supported: nothing is given up");
         }
-        if !matches!(self.group_rebalance_strategy.as_str(), "range" | "roundrobin" | "cooperative-sticky") {
-            return at("group_rebalance_strategy", "want range, roundrobin or cooperative-sticky");
+        let strategies = self.strategies();
+        let is_known = |name: &&str| matches!(*name, "range" | "roundrobin" | "cooperative-sticky");
+        if let Some(other) = strategies.iter().find(|name| !is_known(name)) {
+            let message =
+                format!("{other:?} is not supported, supported are range, roundrobin and cooperative-sticky");
+            return at("group_rebalance_strategy", &message);
+        }
+        if strategies.len() > 1 && strategies.contains(&"cooperative-sticky") {
+            let message =
+                "cooperative-sticky beside others is not supported: their members cannot share a group";
+            return at("group_rebalance_strategies", message);
         }
         if self.heartbeat_interval.0 >= self.session_timeout.0 {
             return at("heartbeat_interval", "must be less than session_timeout");
@@ -243,8 +265,15 @@ impl Config {
         Ok(())
     }
 
+    fn strategies(&self) -> Vec<&str> {
+        match self.group_rebalance_strategies.is_empty() {
+            true => vec![&self.group_rebalance_strategy],
+            false => self.group_rebalance_strategies.iter().map(String::as_str).collect(),
+        }
+    }
+
     fn client(&self) -> Result<ClientConfig, ConfigError> {
-        let mut client = client_config(&self.brokers, &self.client_id, &self.auth)?;
+        let mut client = client_config(&self.brokers, &self.client_id, &self.auth, self.tls.as_ref())?;
         let ms = |duration: ConfigDuration| duration.0.as_millis().clamp(1, 86_400_000).to_string();
         let fetch_bytes = self.default_fetch_size.clamp(1024, 1_000_000_000);
         client
@@ -254,7 +283,7 @@ impl Config {
             .set("auto.commit.interval.ms", ms(self.autocommit.interval))
             .set("session.timeout.ms", ms(self.session_timeout))
             .set("heartbeat.interval.ms", ms(self.heartbeat_interval))
-            .set("partition.assignment.strategy", &self.group_rebalance_strategy)
+            .set("partition.assignment.strategy", self.strategies().join(","))
             .set("fetch.min.bytes", self.min_fetch_size.clamp(1, 100_000_000).to_string())
             .set("fetch.wait.max.ms", ms(self.max_fetch_wait))
             .set("max.partition.fetch.bytes", fetch_bytes.to_string())

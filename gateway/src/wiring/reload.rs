@@ -120,7 +120,8 @@ impl Gateway {
     /// Two exporters cannot have one queue on disk, and the old one still drains when the new one starts.
     fn refuse_shared_queues(&self, next: &pipelines::Graph) -> anyhow::Result<()> {
         for (id, section) in self.graph.replaced_by(next) {
-            if section.pointer("/sending_queue/storage").is_some_and(|storage| !storage.is_null()) {
+            let is_kept = |queue: &str| section.pointer(queue).is_some_and(|storage| !storage.is_null());
+            if is_kept("/sending_queue/storage") || is_kept("/remote_write_queue/storage") {
                 bail!("exporter {id} has a queue on disk and changed, which needs a restart");
             }
         }
