@@ -32,6 +32,8 @@ use crate::stream::{SeriesStream, describe};
 
 /// Series of one message, as Thanos' querier asks.
 const BATCH: i64 = 64;
+/// Most bytes of labels and chunks that one selector may bring from all stores together.
+const SELECT_BYTES_MAX: usize = 1 << 30;
 /// What Thanos calls the tenant of requests that name none.
 const DEFAULT_TENANT: &str = "default-tenant";
 /// The address of this process' own store, for `storeMatch[]`.
@@ -228,7 +230,17 @@ impl FanoutQuerier {
                 Err(failed) => self.failed(failed)?,
             }
         }
-        merge(streams, |failed| self.failed(failed)).await
+        let mut bytes = 0;
+        let took = |more: usize| {
+            bytes += more;
+            if bytes <= SELECT_BYTES_MAX {
+                return Ok(());
+            }
+            let text =
+                format!("the stores sent more than {SELECT_BYTES_MAX} bytes for one selector; select less");
+            Err(StorageError::new(ErrorKind::Invalid, text))
+        };
+        merge(streams, |failed| self.failed(failed), took).await
     }
 
     /// Asks one store.

@@ -53,10 +53,12 @@ pub(crate) struct Failed {
     pub(crate) message: String,
 }
 
-/// All series of all sources, in order. `failed` is told of each source that fails or warns, and decides whether to go on.
+/// All series of all sources, in order. `failed` is told of each source that fails or warns, and decides whether to go on;
+/// `took` is told the bytes of each series, and decides whether that is too much.
 pub(crate) async fn merge<E>(
     mut sources: Vec<SeriesStream>,
     mut failed: impl FnMut(Failed) -> Result<(), E>,
+    mut took: impl FnMut(usize) -> Result<(), E>,
 ) -> Result<Vec<StoreSeries>, E> {
     let mut merged: Vec<StoreSeries> = Vec::new();
     let mut heap = BinaryHeap::with_capacity(sources.len());
@@ -67,6 +69,7 @@ pub(crate) async fn merge<E>(
     let mut is_joined = false;
     let mut is_sorted = true;
     while let Some(Reverse(Head { series, source })) = heap.pop() {
+        took(series.bytes())?;
         match merged.last_mut() {
             Some(last) if last.labels == series.labels => {
                 last.chunks.extend(series.chunks);

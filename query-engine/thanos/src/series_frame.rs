@@ -78,6 +78,15 @@ pub(crate) struct StoreSeries {
     pub(crate) chunks: Vec<AggrChunk>,
 }
 
+impl StoreSeries {
+    /// Bytes of memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let parts = self.chunks.iter().flat_map(AggrChunk::parts);
+        let data: usize = parts.map(|part| size_of::<AggrChunk>() + part.data.len()).sum();
+        size_of::<Self>() + self.labels.text_bytes() + data
+    }
+}
+
 /// What a message of `Series` carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Received {

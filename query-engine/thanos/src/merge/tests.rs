@@ -14,7 +14,8 @@ fn series(name: &str, chunks: &[&AggrChunk]) -> StoreSeries {
 
 async fn merged(sources: Vec<Vec<StoreSeries>>) -> Vec<(String, Vec<(i64, i64)>)> {
     let streams = sources.into_iter().map(|source| SeriesStream::ready("store".to_owned(), source)).collect();
-    let all = merge(streams, |_| Ok::<(), Infallible>(())).await.unwrap_or_else(|never| match never {});
+    let all =
+        merge(streams, |_| Ok::<(), Infallible>(()), |_| Ok(())).await.unwrap_or_else(|never| match never {});
     let shown = |series: StoreSeries| {
         let ranges = series.chunks.iter().map(|chunk| (chunk.range.min, chunk.range.max)).collect();
         (series.labels.metric_name().expect("a name").to_owned(), ranges)
@@ -51,4 +52,18 @@ async fn a_store_that_breaks_the_order_does_not_split_series() {
     ])
     .await;
     assert_eq!(found, [("a".to_owned(), vec![(1, 5), (6, 6)]), ("b".to_owned(), vec![(1, 5), (6, 6)])]);
+}
+
+#[tokio::test]
+async fn a_merge_ends_when_it_took_too_much() {
+    let chunk = raw(&[(1, 1.0), (5, 1.0)]);
+    let source = ["a", "b", "c"].map(|name| series(name, &[&chunk])).to_vec();
+    let streams = vec![SeriesStream::ready("store".to_owned(), source)];
+    let mut count = 0;
+    let took = |bytes: usize| {
+        assert!(bytes > 20, "labels and chunks have some bytes");
+        count += 1;
+        if count > 2 { Err("too much") } else { Ok(()) }
+    };
+    assert_eq!(merge(streams, |_| Ok(()), took).await, Err("too much"));
 }
