@@ -3,7 +3,8 @@
 10,940 series over 26 h at 15 s (COMPARE_PODS, COMPARE_HOURS for less): hosts with CPUs, pods with counters, gauges and
 a classic histogram. They go into Tidegate by remote write; a snapshot of its blocks is what both Tidegate and Prometheus
 then serve, so that both read the same bytes. CPU is user and system time of the whole process over COMPARE_RUNS runs of
-a query after one that warms it, the answers compared once, the programs taking turns.
+a query after one that warms it, the answers compared once, the programs taking turns; COMPARE_ENCODING=identity leaves
+out compressing them.
 """
 
 import math
@@ -221,6 +222,7 @@ def main():
 
 def compare(servers, end):
     session = requests.Session()
+    session.headers["Accept-Encoding"] = os.environ.get("COMPARE_ENCODING", "gzip")
     only = os.environ.get("COMPARE_ONLY", "")
     print("| query | " + " | ".join(f"{server.name} CPU-ms (wall)" for server in servers) + " | ratio |")
     print("|---|" + "---|" * (len(servers) + 1))
