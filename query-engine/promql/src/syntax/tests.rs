@@ -44,6 +44,7 @@ fn queries_print_in_canonical_form() {
         ("foo[5m] anchored", "foo[5m] anchored"),
         ("sum + start + offset", "sum + start + offset"),
         ("a </ 5", "a </ 5"),
+        ("\"a\\xc5z\u{e9}\"", "\"a\\xc5z\u{e9}\""),
     ] {
         check(query, expected);
     }
@@ -97,6 +98,39 @@ fn errors_have_the_texts_and_positions_of_prometheus() {
         ),
         ("\"\\xq\"", "1:1: parse error: illegal character U+0071 'q' in escape sequence"),
         ("a or on(x) group_left b", "1:1: parse error: no grouping allowed for \"or\" operation"),
+    ] {
+        check_error(query, ParseOptions::ALL, expected);
+    }
+}
+
+#[test]
+fn errors_inside_aggregations_say_so_unless_something_nearer_does() {
+    // What Prometheus 3.15 answers.
+    for (query, expected) in [
+        ("sum(1 +)", "1:8: parse error: unexpected \")\" in aggregation"),
+        ("sum by (a) (foo bar)", "1:17: parse error: unexpected identifier \"bar\" in aggregation"),
+        ("sum(rate(foo[5m]) foo)", "1:19: parse error: unexpected identifier \"foo\" in aggregation"),
+        ("rate(sum(foo bar))", "1:14: parse error: unexpected identifier \"bar\" in aggregation"),
+        ("abs(foo bar)", "1:9: parse error: unexpected identifier \"bar\""),
+        ("1 + )", "1:6: parse error: unexpected right parenthesis ')'"),
+        ("sum by (a) foo", "1:12: parse error: unexpected identifier \"foo\" in aggregation"),
+        ("sum(foo) bar", "1:10: parse error: unexpected identifier \"bar\""),
+        ("sum(foo{a=})", "1:11: parse error: unexpected \"}\" in label matching, expected string"),
+        ("sum(foo @ )", "1:11: parse error: unexpected \")\" in @, expected timestamp"),
+        (
+            "sum(foo offset)",
+            "1:15: parse error: unexpected \")\" in offset, expected number, duration, step(), or range()",
+        ),
+        ("sum(,)", "1:5: parse error: unexpected \",\" in aggregation"),
+        ("sum(a,)", "1:6: parse error: trailing commas not allowed in function call args"),
+        ("sum((foo)", "1:10: parse error: unclosed left parenthesis"),
+        ("sum(foo) by (a", "1:15: parse error: unclosed left parenthesis"),
+        ("sum(a + sum(b +))", "1:16: parse error: unexpected \")\" in aggregation"),
+        ("sum{a=\"b\"} (", "1:12: parse error: unexpected \"(\""),
+        (
+            "group by (x) ((a) > on (b) group_left (c))",
+            "1:42: parse error: unexpected \")\" in aggregation",
+        ),
     ] {
         check_error(query, ParseOptions::ALL, expected);
     }
