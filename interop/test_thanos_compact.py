@@ -23,31 +23,39 @@ DEDUPLICATION = ["--deduplication.replica-label=replica", "--deduplication.func=
 NOW = ["--consistency-delay=0s", "--delete-delay=0s"]
 
 
-@pytest.fixture
-def shipped(tmp_path, start):
-    """A bucket in a folder with the blocks of two replicas, each away for some hours."""
-    bucket = tmp_path / "shipped"
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """A bucket in a folder with the blocks of two replicas, each away for some hours. Tests work on copies."""
+    folder = tmp_path_factory.mktemp("shipped")
+    bucket = folder / "bucket"
     for name, offset_ms, away in [("a", 0, {7, 8, 9, 30}), ("b", 4_000, {20, 21, 22, 23, 24, 25, 26, 30})]:
-        gateway = start(replica(tmp_path, filesystem(bucket), name, {"cluster": "c", "replica": name}))
-        fill(gateway, 3, FORTNIGHT_MS, HOURS, 60_000, offset_ms, SERIES, away)
-        folder = tmp_path / f"{name}-data" / "metrics" / "default"
-        wait_until(lambda: len(list(folder.glob("*/meta.json"))) >= (HOURS - len(away)) // 2 - 2, "blocks are on disk", 120)
-        gateway.stop()
-        gateway.start()
-        whole = {path.parent.name for path in folder.glob("*/meta.json")}
-        wait_until(lambda: whole <= {path.parent.name for path in bucket.glob("*/meta.json")}, "blocks are shipped", 120)
-        gateway.stop()
+        gateway = replica(folder, filesystem(bucket), name, {"cluster": "c", "replica": name}).start()
+        try:
+            fill(gateway, 3, FORTNIGHT_MS, HOURS, 60_000, offset_ms, SERIES, away)
+            local = folder / f"{name}-data" / "metrics" / "default"
+            least = (HOURS - len(away)) // 2 - 2
+            wait_until(lambda: len(list(local.glob("*/meta.json"))) >= least, "blocks are on disk", 120)
+            # A start ships at once.
+            gateway.stop()
+            gateway.start()
+            whole = {path.parent.name for path in local.glob("*/meta.json")}
+            wait_until(lambda: whole <= {path.parent.name for path in bucket.glob("*/meta.json")}, "blocks are shipped", 120)
+        finally:
+            gateway.kill()
     return bucket
 
 
-def copy(bucket, name):
-    to = bucket.parent / name
-    shutil.copytree(bucket, to)
-    return to
+@pytest.fixture
+def copy(tmp_path, shipped):
+    def make(name):
+        shutil.copytree(shipped, tmp_path / name)
+        return tmp_path / name
+
+    return make
 
 
-def test_the_same_blocks_as_thanos_compact(tmp_path, shipped):
-    ours, theirs = copy(shipped, "ours"), copy(shipped, "theirs")
+def test_the_same_blocks_as_thanos_compact(tmp_path, copy):
+    ours, theirs = copy("ours"), copy("theirs")
     config = bucket_config(tmp_path, filesystem(ours))
     assert "compact" in blocks(config, "compact", *DEDUPLICATION, *NOW, "--dry-run")
     blocks(config, "compact", *DEDUPLICATION, *NOW)
@@ -69,16 +77,16 @@ def test_the_same_blocks_as_thanos_compact(tmp_path, shipped):
     blocks(config, "verify")
 
 
-def test_replicas_stay_apart_without_deduplication(tmp_path, shipped):
-    ours, theirs = copy(shipped, "ours"), copy(shipped, "theirs")
+def test_replicas_stay_apart_without_deduplication(tmp_path, copy):
+    ours, theirs = copy("ours"), copy("theirs")
     blocks(bucket_config(tmp_path, filesystem(ours)), "compact", *NOW, "--downsampling.disable")
     thanos_compact(tmp_path, filesystem(theirs), "--downsampling.disable")
     assert len({block[4] for block in summary(ours)}) == 2
     same_blocks(ours, theirs)
 
 
-def test_a_damaged_block_is_left_out_and_the_rest_goes_on(tmp_path, shipped):
-    ours = copy(shipped, "ours")
+def test_a_damaged_block_is_left_out_and_the_rest_goes_on(tmp_path, copy):
+    ours = copy("ours")
     victim = summary(ours)[0][6]
     segment = victim / "chunks" / "000001"
     damaged = bytearray(segment.read_bytes())
@@ -93,8 +101,8 @@ def test_a_damaged_block_is_left_out_and_the_rest_goes_on(tmp_path, shipped):
     blocks(config, "compact", *NOW)
 
 
-def test_marks_retention_and_leftovers(tmp_path, shipped):
-    ours = copy(shipped, "ours")
+def test_marks_retention_and_leftovers(tmp_path, copy):
+    ours = copy("ours")
     config = bucket_config(tmp_path, filesystem(ours), compactor="{retention: {raw: 50h}}")
     first = summary(ours)[0][6].name
     blocks(config, "mark", "--id", first, "--marker", "no-compact-mark.json", "--details", "x", "--dry-run")
@@ -117,8 +125,8 @@ def test_marks_retention_and_leftovers(tmp_path, shipped):
     assert not leftover.exists()
 
 
-def test_kill_9_at_random_moments_comes_to_the_same_end(tmp_path, shipped):
-    ours, theirs = copy(shipped, "ours"), copy(shipped, "theirs")
+def test_kill_9_at_random_moments_comes_to_the_same_end(tmp_path, copy):
+    ours, theirs = copy("ours"), copy("theirs")
     config = bucket_config(tmp_path, filesystem(ours), compactor="{lease_duration: 1s}")
     command = [TARGET / "tidegate", "blocks", "compact", *DEDUPLICATION, *NOW, "--config", config]
     seed = int(os.environ.get("INTEROP_SEED", time.time()))
@@ -131,7 +139,6 @@ def test_kill_9_at_random_moments_comes_to_the_same_end(tmp_path, shipped):
                 # Who finds the lease of one that was killed ends at once; the lease ends by itself.
                 if child.wait(timeout=pick.uniform(0.01, 1.0)) == 0:
                     break
-                time.sleep(0.1)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
@@ -142,13 +149,13 @@ def test_kill_9_at_random_moments_comes_to_the_same_end(tmp_path, shipped):
     print(f"killed {killed} times, {same_blocks(ours, theirs)} samples and windows are equal")
 
 
-def test_taking_turns_with_thanos_in_mid_work(tmp_path, shipped):
+def test_taking_turns_with_thanos_in_mid_work(tmp_path, copy):
     """Each is stopped in the middle of it, and the other goes on."""
-    ours, theirs = copy(shipped, "ours"), copy(shipped, "theirs")
+    ours, theirs = copy("ours"), copy("theirs")
     config = bucket_config(tmp_path, filesystem(ours), compactor="{lease_duration: 1s}")
     command = [TARGET / "tidegate", "blocks", "compact", *DEDUPLICATION, *NOW, "--config", config]
+    before = len(summary(ours))
     child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    before = len(summary(shipped))
     wait_until(lambda: len(summary(ours)) < before - 8, "some are compacted")
     child.kill()
     child.wait()
@@ -157,3 +164,17 @@ def test_taking_turns_with_thanos_in_mid_work(tmp_path, shipped):
     wait_until(lambda: subprocess.run(command, capture_output=True).returncode == 0, "it comes to an end", 60)
     thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
     same_blocks(ours, theirs)
+
+
+def test_gateways_compact_a_bucket_one_at_a_time(tmp_path, copy, start):
+    ours, theirs = copy("ours"), copy("theirs")
+    how = ("{enabled: true, wait_interval: 1s, lease_duration: 2s, consistency_delay: 0s, delete_delay: 0s, "
+           "deduplication: {replica_labels: [replica], func: penalty}}")
+    for name in ("one", "two"):
+        start(replica(tmp_path, filesystem(ours), name, {"cluster": name}, compactor=how))
+    thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
+    wanted = [block[:6] for block in summary(theirs)]
+    wait_until(lambda: [block[:6] for block in summary(ours)] == wanted, "the bucket is compacted", 120)
+    same_blocks(ours, theirs)
+    # Both would have made blocks of the same sources if they had worked at the same time.
+    assert len({(block[0], block[5]) for block in summary(ours)}) == len(summary(ours))
