@@ -20,6 +20,7 @@ use pipelines::{
 use runtime::Tasks;
 use serde::Deserialize;
 use storage_api::{AppendOutcome, MetricsAppender};
+use wire::delta_to_cumulative::DeltaStreams;
 use wire::otlp_to_prometheus::{Settings, Translator};
 use wire::prometheus_names::Strategy;
 
@@ -54,6 +55,7 @@ enum TranslationStrategy {
 enum Delta {
     #[default]
     Refuse,
+    Cumulative,
     Native,
 }
 
@@ -73,8 +75,9 @@ struct Config {
     keep_identifying_resource_attributes: bool,
     /// Whether histograms with explicit bounds are stored as native ones with custom buckets. Default false.
     convert_histograms_to_nhcb: bool,
-    /// What becomes of points of delta temporality: `refuse`, or `native`: stored as they are, of unknown type. Default
-    /// refuse. Prometheus has a feature flag for it.
+    /// What becomes of points of delta temporality: `refuse`; `cumulative`: added up by series, which begins again at a
+    /// restart, as a counter does; or `native`: stored as they are, of unknown type. Default refuse. Prometheus has
+    /// feature flags for the other two.
     delta: Delta,
     /// Whether scope name, version, schema URL and attributes become `otel_scope_*` labels. Default false.
     promote_scope_metadata: bool,
@@ -146,6 +149,7 @@ fn create(
 ) -> Result<Arc<dyn Exporter>, ConfigError> {
     let id = config.id.clone();
     let config: Config = config.parse()?;
+    let adds_deltas = config.delta == Delta::Cumulative;
     let settings = config.settings()?;
     let Some(appender) = &stores.metrics else {
         return Err(ConfigError::at("", "this process has no metrics store"));
@@ -155,6 +159,7 @@ fn create(
         id,
         appender: Arc::clone(appender),
         cache: SeriesCache::new(REFS_CACHED_MAX),
+        deltas: adds_deltas.then(|| Mutex::new(DeltaStreams::new(DELTA_CELLS_MAX, settings.key_seed))),
         settings,
         translators: Mutex::default(),
         gate: StoreGate::new(&context.budget),
@@ -166,6 +171,9 @@ fn create(
 /// Series that the cache holds in each of its two generations: some 200 MB when every one is in use, while the store
 /// needs ten times that for the same series.
 const REFS_CACHED_MAX: usize = 4 << 20;
+
+/// Streams of deltas and their buckets that are added up in each of two generations: some 150 MB when all are in use.
+const DELTA_CELLS_MAX: usize = 1 << 20;
 
 /// Payloads above this are translated off the async threads: about 1000 points, 300 µs.
 const INLINE_BYTES_MAX: usize = 256 << 10;
@@ -186,6 +194,8 @@ struct Shared {
     appender: Arc<dyn MetricsAppender>,
     cache: SeriesCache,
     settings: Settings,
+    /// Sums of the deltas so far, if they are to be added up.
+    deltas: Option<Mutex<DeltaStreams>>,
     translators: Mutex<Vec<Translator>>,
     gate: StoreGate,
     metrics: ExporterMetrics,
@@ -195,7 +205,9 @@ impl MetricsStore {
     async fn store(&self, batch: Batch) -> PipelineResult<AppendReport> {
         let shared = &self.shared;
         let _room = shared.gate.enter(batch.payload.len()).await;
+        let (batch, dropped) = self.add_deltas(batch).await?;
         let (mut columns, mut report) = self.translate(&batch, None).await?;
+        report.merge(dropped);
         let points = columns.points;
         let mut refused = Vec::new();
         let mut resend = shared.append(&batch, &mut columns, &mut refused).await?;
@@ -222,6 +234,18 @@ impl MetricsStore {
             report.reject(reason, 0, || format!("{count} exemplars were not stored: {message}"));
         }
         Ok(report)
+    }
+
+    /// The batch with its deltas made cumulative, if that is asked for, and which points went.
+    async fn add_deltas(&self, batch: Batch) -> PipelineResult<(Batch, AppendReport)> {
+        if self.shared.deltas.is_none() {
+            return Ok((batch, AppendReport::default()));
+        }
+        if batch.payload.len() <= INLINE_BYTES_MAX {
+            return self.shared.add_deltas(batch);
+        }
+        let shared = Arc::clone(&self.shared);
+        off_thread(&self.tasks, &self.shared.id, "add up deltas", move || shared.add_deltas(batch)).await
     }
 
     /// The samples of a batch, or only those of `resend`, and the report of the translation.
@@ -261,6 +285,12 @@ fn by_point(mut refused: Vec<PointRefusal>) -> Vec<Rejection> {
 }
 
 impl Shared {
+    fn add_deltas(&self, batch: Batch) -> PipelineResult<(Batch, AppendReport)> {
+        let Some(deltas) = &self.deltas else { return Ok((batch, AppendReport::default())) };
+        let (payload, report) = deltas.lock().convert(batch.tenant.as_str(), &batch.payload)?;
+        Ok((Batch { payload, ..batch }, report))
+    }
+
     fn translate(&self, batch: &Batch, resend: Option<Resend>) -> PipelineResult<(Columns, AppendReport)> {
         let translator = self.translators.lock().pop();
         let mut translator = translator.unwrap_or_else(|| Translator::new(self.settings.clone()));

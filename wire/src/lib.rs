@@ -7,6 +7,7 @@
 //! - WIRE-2: the steady state of the hot decoders (OTLP protobuf) allocates nothing per item.
 
 pub mod compression;
+pub mod delta_to_cumulative;
 mod error;
 pub mod grpc;
 mod json;

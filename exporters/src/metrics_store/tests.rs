@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use model::{AppendReport, ErrorKind, TenantId};
 use opentelemetry_proto::tonic::metrics::v1::{
-    ExponentialHistogram, ExponentialHistogramDataPoint, Histogram, HistogramDataPoint, Metric, metric::Data,
+    ExponentialHistogram, ExponentialHistogramDataPoint, Histogram, HistogramDataPoint, Metric,
+    NumberDataPoint, Sum, metric::Data, number_data_point,
 };
 use pipelines::{Exporter, PipelineResult};
 use serde_json::{Value, json};
@@ -184,4 +185,32 @@ fn faulty_configs_are_refused() {
     );
     let none = create("metrics_store", &Value::Null, &context(), &Stores::default()).err().expect("no store");
     assert_eq!(none.to_string(), "this process has no metrics store");
+}
+
+#[tokio::test]
+async fn deltas_are_added_up_when_they_are_to_be() {
+    let store = Arc::new(MemoryMetrics::default());
+    let stores = Stores { metrics: Some(Arc::clone(&store) as _), logs: None };
+    let exporter =
+        create("metrics_store", &json!({"delta": "cumulative"}), &context(), &stores).expect("good");
+    let delta = |time: u64, value: f64| {
+        let point = NumberDataPoint {
+            time_unix_nano: time * 1_000_000,
+            value: Some(number_data_point::Value::AsDouble(value)),
+            ..NumberDataPoint::default()
+        };
+        let data = Sum { data_points: vec![point], aggregation_temporality: 1, is_monotonic: true };
+        metrics(vec![Metric { name: "d".to_owned(), data: Some(Data::Sum(data)), ..Metric::default() }], 1)
+    };
+    for (time, value, becomes) in [
+        (1, 1.5, (1, vec![])),
+        (2, 2.0, (1, vec![])),
+        (1, 4.0, (0, vec![("delta_out_of_order", 1)])),
+        (3, 4.0, (1, vec![])),
+    ] {
+        assert_eq!(told(exporter.consume(delta(time, value)).await), becomes, "{value} at {time}");
+    }
+    let expected = vec![(1, 1.5), (2, 3.5), (3, 7.5)];
+    assert_eq!(store.dump("default"), [(r#"{__name__="d_total", job="shop"}"#.to_owned(), expected)]);
+    assert_eq!(store.metadata(), ["d_total counter"]);
 }
