@@ -86,7 +86,8 @@ impl StorageConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let Some(bucket) = &self.bucket else { return Ok(()) };
         if self.external_labels.is_empty() {
-            let message = "storage.bucket needs labels that tell this process' blocks apart from those of others";
+            let message =
+                "storage.bucket needs labels that tell this process' blocks apart from those of others";
             return Err(ConfigError::at("storage.external_labels", message));
         }
         bucket.validate().map_err(|error| {

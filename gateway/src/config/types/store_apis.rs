@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_an_address_or_a_map() {
-        let config = json!({"endpoints": ["a:1", {"address": "b:2", "strict": true, "compression": "snappy"}]});
+        let config =
+            json!({"endpoints": ["a:1", {"address": "b:2", "strict": true, "compression": "snappy"}]});
         let config: StoreApisConfig = serde_json::from_value(config).expect("valid");
         let settings: Vec<_> =
             config.endpoints.iter().map(|endpoint| endpoint.settings().expect("valid")).collect();
