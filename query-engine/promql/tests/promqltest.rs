@@ -89,6 +89,7 @@ async fn own_scripts_pass_over_every_store_with_any_number_of_threads() {
 }
 
 /// Runs the upstream scripts; what fails must be on the list, and what is on the list must fail.
+#[expect(clippy::print_stdout, reason = "a test says how much it checked")]
 async fn upstream_scripts_pass(kind: Kind, threads: usize) {
     let verbose = std::env::var("PROMQLTEST_VERBOSE").is_ok();
     let mut unexpected = Vec::new();

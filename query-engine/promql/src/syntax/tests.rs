@@ -127,10 +127,7 @@ fn errors_inside_aggregations_say_so_unless_something_nearer_does() {
         ("sum(foo) by (a", "1:15: parse error: unclosed left parenthesis"),
         ("sum(a + sum(b +))", "1:16: parse error: unexpected \")\" in aggregation"),
         ("sum{a=\"b\"} (", "1:12: parse error: unexpected \"(\""),
-        (
-            "group by (x) ((a) > on (b) group_left (c))",
-            "1:42: parse error: unexpected \")\" in aggregation",
-        ),
+        ("group by (x) ((a) > on (b) group_left (c))", "1:42: parse error: unexpected \")\" in aggregation"),
     ] {
         check_error(query, ParseOptions::ALL, expected);
     }
