@@ -42,7 +42,7 @@ def test_memory_stays_bounded_and_nothing_acked_is_lost(tmp_path, start, signal)
     watcher.start()
     try:
         report = loadtest("--signal", signal, "--endpoint", f"http://127.0.0.1:{gateway.grpc}", "--series", 100_000,
-                          "--batch", 5000, "--connections", 48, "--streams", 48, "--duration", "20s", "--verify",
+                          "--batch", 5000, "--connections", 48, "--streams", 48, "--rate", "max", "--duration", "20s", "--verify",
                           "--prometheus", gateway.prometheus_url(), "--loki", gateway.loki_url(), check=False)
     finally:
         done.set()

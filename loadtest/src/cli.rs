@@ -1,24 +1,77 @@
-//! The command line.
+//! The command line. A scenario's YAML has the same names: each of its loads is read as if it had been typed.
 
+mod outcome;
+pub(crate) mod parse;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Load tests for OTLP endpoints, with proof that nothing acknowledged was lost.
+pub(crate) use self::outcome::Outcome;
+use self::parse::{parse_duration, parse_header, parse_rate, parse_stages, parse_url};
+use crate::schedule::Stage;
+use crate::threshold::Threshold;
+
+/// Items a second that data is sent with when nothing is said.
+const DATA_RATE_DEFAULT: f64 = 10_000.0;
+/// Queries a second when nothing is said.
+const QUERY_RATE_DEFAULT: f64 = 10.0;
+/// Items in a request when nothing is said.
+pub(crate) const BATCH_DEFAULT: u32 = 1000;
+
+/// Load tests for OTLP, Prometheus remote write, Loki, PromQL and LogQL endpoints, with proof that nothing acknowledged
+/// was lost.
+///
+/// The highest rate of an endpoint in one command: tidegate-loadtest find-max otlp --endpoint http://localhost:4317
+///
+/// Exit codes: 0 passed; 1 data was lost, duplicated or wrong, or nothing was acknowledged; 2 the test could not run;
+/// 99 a threshold was missed, find-max found no rate, or compare found something worse.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate-loadtest", version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) outcome: Outcome,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Send OTLP metrics, logs or traces.
+    #[command(flatten)]
+    Load(Box<Load>),
+    /// Run several loads at once, described in a YAML file.
+    Run(RunArgs),
+    /// Find the highest rate that an endpoint takes: `find-max otlp --signal logs`.
     ///
-    /// Exit codes: 0 passed, 1 data was lost, duplicated or wrong (or nothing was acknowledged), 2 the test could
-    /// not run.
+    /// A closed loop finds what the endpoint takes at most, then open-loop probes close in on the highest rate that it
+    /// keeps up with inside the thresholds [default: p(99)<1s and errors<0.01].
+    FindMax(Box<FindMaxArgs>),
+    /// Compare two results that `--json` wrote; exit code 99 if the second is worse by more than the noise.
+    Compare(CompareArgs),
+}
+
+/// One load.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Load {
+    /// Send OTLP metrics, logs or traces.
     Otlp(OtlpArgs),
+    /// Send metrics by Prometheus remote write.
+    RemoteWrite(RemoteWriteArgs),
+    /// Push logs to a Loki push endpoint.
+    LokiPush(LokiPushArgs),
+    /// Ask a Prometheus API.
+    Promql(QueryArgs),
+    /// Ask a Loki API.
+    Logql(QueryArgs),
+}
+
+/// Entry of a scenario's load, read by the same parser.
+#[derive(Debug, Parser)]
+#[command(name = "load", no_binary_name = true, disable_help_flag = true)]
+pub(crate) struct LoadCli {
+    #[command(subcommand)]
+    pub(crate) load: Load,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -26,66 +79,312 @@ pub(crate) struct OtlpArgs {
     /// What to send.
     #[arg(long, value_enum, default_value_t = Signal::Metrics)]
     pub(crate) signal: Signal,
-    /// How to send it; http is protobuf over HTTP/1.1.
+    /// How to send it; http is protobuf over HTTP/1.1, http-json OTLP's JSON.
     #[arg(long, value_enum, default_value_t = Transport::Grpc)]
     pub(crate) transport: Transport,
-    /// Where to send it [default: http://localhost:4317 for grpc, http://localhost:4318 for http].
-    #[arg(long)]
+    /// Where to send it [default: http://localhost:4317 for grpc, http://localhost:4318 for http]; `/v1/<signal>` is
+    /// appended for http.
+    #[arg(long, value_parser = parse_url)]
     pub(crate) endpoint: Option<String>,
     /// Compression of requests.
     #[arg(long, value_enum, default_value_t = Compression::None)]
     pub(crate) compression: Compression,
-    /// Items a second over all connections, or `max` for as fast as acknowledgements come back.
-    #[arg(long, default_value = "max", value_parser = parse_rate)]
-    pub(crate) rate: Rate,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) logs: LogsArgs,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    #[command(flatten)]
+    pub(crate) proof: Proof,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RemoteWriteArgs {
+    /// Version of the protocol.
+    #[arg(long, value_enum, default_value_t = WriteVersion::V1)]
+    pub(crate) protocol: WriteVersion,
+    /// Where to send it, with its path.
+    #[arg(long, default_value = "http://localhost:9090/api/v1/write", value_parser = parse_url)]
+    pub(crate) endpoint: String,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    #[command(flatten)]
+    pub(crate) proof: Proof,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LokiPushArgs {
+    /// Form of the requests.
+    #[arg(long, value_enum, default_value_t = PushForm::Protobuf)]
+    pub(crate) form: PushForm,
+    /// Where to send it, with its path.
+    #[arg(long, default_value = "http://localhost:3100/loki/api/v1/push", value_parser = parse_url)]
+    pub(crate) endpoint: String,
+    #[command(flatten)]
+    pub(crate) logs: LogsArgs,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    #[command(flatten)]
+    pub(crate) proof: Proof,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// Base address of the API [default: http://localhost:9090 for promql, http://localhost:3100 for logql].
+    #[arg(long, value_parser = parse_url)]
+    pub(crate) endpoint: Option<String>,
+    /// A query; may be given several times [default: a mix over what the other loads send].
+    #[arg(long)]
+    pub(crate) query: Vec<String>,
+    /// YAML list of queries: `{query: …, weight: 3, range: 1h, step: 15s}` each; a range of 0s makes it instant.
+    #[arg(long)]
+    pub(crate) queries: Option<PathBuf>,
+    /// How far back queries look; 0s for instant queries.
+    #[arg(long, default_value = "1h", value_parser = parse_duration)]
+    pub(crate) range: Duration,
+    /// Resolution of range queries.
+    #[arg(long, default_value = "15s", value_parser = parse_duration)]
+    pub(crate) step: Duration,
+    /// Lines that a LogQL query returns at most.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) limit: u32,
+    /// Seed of the order of queries.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+}
+
+/// How metrics look.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MetricsArgs {
+    /// Distinct metric data streams over all connections.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
+    pub(crate) series: u32,
+    /// One metric data stream in this many is a histogram; 0 sends counters and gauges only.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) histogram_every: u32,
+    /// Counters and histograms begin again after this many samples; 0 never.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) reset_every: u32,
+    /// A data stream is replaced by a new one (another `pod`) after this many samples, not all at once; 0 never.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) churn_every: u32,
+}
+
+/// How logs look.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Distinct log streams over all connections.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) streams: u32,
+    /// Shapes of lines, evenly mixed.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Shape::ALL)]
+    pub(crate) shapes: Vec<Shape>,
+    /// A word to plant in one line of each `--needle-every`; `--verify` looks that a search finds exactly those.
+    #[arg(long)]
+    pub(crate) needle: Option<String>,
+    /// How rare the needle is.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) needle_every: u32,
+}
+
+/// How data is made.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DataArgs {
+    /// Items in a request [default: 1000, or fewer so that there are ten requests a second].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) batch: Option<u32>,
+    /// Seed of all generated data: equal seeds send equal data but for times and the run id.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Send requests that were made before the start, times included, again and again: the least work for this side.
+    #[arg(long, conflicts_with = "verify")]
+    pub(crate) prebuilt: bool,
+}
+
+/// How fast, how long, over what.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Pace {
+    /// Items (queries) a second over all connections, whatever the answers do, or `max` for a closed loop: as fast as
+    /// answers come back [default: 10000 items or 10 queries a second].
+    #[arg(long, value_parser = parse_rate)]
+    pub(crate) rate: Option<Rate>,
+    /// Items (queries) a second on each connection.
+    #[arg(long, conflicts_with = "rate", value_parser = parse_rate)]
+    pub(crate) rate_per_connection: Option<Rate>,
+    /// Stages instead of a duration, `10s:5000,1m:20000,10s:0`: each moves in a straight line from the rate before it
+    /// (at first `--rate`, or 0) to its own; 0s jumps.
+    #[arg(long, value_parser = parse_stages, conflicts_with = "duration")]
+    pub(crate) stages: Option<Stages>,
     /// How long to send.
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub(crate) duration: Duration,
     /// Parallel connections; each has one request in flight.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) connections: u32,
-    /// Items in a request.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) batch: u32,
-    /// Distinct metric data streams (metrics) over all connections.
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
-    pub(crate) series: u32,
-    /// One metric data stream in this many is a histogram; 0 sends counters and gauges only.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) histogram_every: u32,
-    /// Distinct log streams over all connections.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) streams: u32,
-    /// Seed of all generated data: equal seeds send equal data but for times and the run id.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
     /// A request without an answer after this long counts as unanswered.
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
-    /// Read everything back through the query APIs and count what is lost, duplicated or wrong.
-    #[arg(long)]
-    pub(crate) verify: bool,
-    /// Prometheus API that `--verify` asks for metrics.
-    #[arg(long, default_value = "http://localhost:9090")]
-    pub(crate) prometheus: String,
-    /// Loki API that `--verify` asks for logs.
-    #[arg(long, default_value = "http://localhost:3100")]
-    pub(crate) loki: String,
     /// Tenant, sent as X-Scope-OrgID with data and queries.
     #[arg(long)]
     pub(crate) tenant: Option<String>,
-    /// Form of the result on standard output.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
+    /// A further header of requests, `name: value`.
+    #[arg(long = "header", value_parser = parse_header)]
+    pub(crate) headers: Vec<(String, String)>,
+    /// What must hold in the end, else the exit code is 99; may be given several times: `p(99)<200ms`, `rate>5000`,
+    /// `errors<0.01`, `lost==0`. Names: p(N), min, mean, max, rate, errors, rejected, refused, unanswered, unsent,
+    /// lost, duplicated, wrong, late.
+    #[arg(long = "threshold")]
+    pub(crate) thresholds: Vec<Threshold>,
 }
 
-impl OtlpArgs {
-    /// The endpoint, or the transport's default.
+/// Reading back.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Proof {
+    /// Read everything back through the query APIs and count what is lost, duplicated, wrong or late.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Prometheus API that `--verify` asks for metrics.
+    #[arg(long, default_value = "http://localhost:9090", value_parser = parse_url)]
+    pub(crate) prometheus: String,
+    /// Loki API that `--verify` asks for logs.
+    #[arg(long, default_value = "http://localhost:3100", value_parser = parse_url)]
+    pub(crate) loki: String,
+    /// What is not readable at once but within this time is late, not lost.
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub(crate) grace: Duration,
+    /// Receive what a pipeline without a query API forwards, on this address as OTLP/HTTP with protobuf, and verify that
+    /// instead: each item once, and within `--late-after`.
+    #[arg(long, conflicts_with = "verify")]
+    pub(crate) verify_sink: Option<std::net::SocketAddr>,
+    /// With `--verify-sink`: what arrives this long after it was sent is late.
+    #[arg(long, default_value = "2s", value_parser = parse_duration)]
+    pub(crate) late_after: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The scenario.
+    pub(crate) scenario: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FindMaxArgs {
+    /// How long each probe sends.
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    pub(crate) probe: Duration,
+    /// The search ends when the bounds are this close, percent.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) precision: f64,
+    #[command(subcommand)]
+    pub(crate) load: Load,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The result before.
+    pub(crate) before: PathBuf,
+    /// The result after.
+    pub(crate) after: PathBuf,
+    /// Differences up to this many percent are noise.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) noise: f64,
+}
+
+impl Load {
+    /// Name of the subcommand.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Otlp(_) => "otlp",
+            Self::RemoteWrite(_) => "remote-write",
+            Self::LokiPush(_) => "loki-push",
+            Self::Promql(_) => "promql",
+            Self::Logql(_) => "logql",
+        }
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        match self {
+            Self::Otlp(args) => &args.pace,
+            Self::RemoteWrite(args) => &args.pace,
+            Self::LokiPush(args) => &args.pace,
+            Self::Promql(args) | Self::Logql(args) => &args.pace,
+        }
+    }
+
+    pub(crate) fn pace_mut(&mut self) -> &mut Pace {
+        match self {
+            Self::Otlp(args) => &mut args.pace,
+            Self::RemoteWrite(args) => &mut args.pace,
+            Self::LokiPush(args) => &mut args.pace,
+            Self::Promql(args) | Self::Logql(args) => &mut args.pace,
+        }
+    }
+
+    /// How data is made; `None` for queries.
+    pub(crate) fn data(&self) -> Option<&DataArgs> {
+        match self {
+            Self::Otlp(args) => Some(&args.data),
+            Self::RemoteWrite(args) => Some(&args.data),
+            Self::LokiPush(args) => Some(&args.data),
+            Self::Promql(_) | Self::Logql(_) => None,
+        }
+    }
+
+    pub(crate) fn proof(&self) -> Option<&Proof> {
+        match self {
+            Self::Otlp(args) => Some(&args.proof),
+            Self::RemoteWrite(args) => Some(&args.proof),
+            Self::LokiPush(args) => Some(&args.proof),
+            Self::Promql(_) | Self::Logql(_) => None,
+        }
+    }
+
+    /// What is sent.
+    pub(crate) fn signal(&self) -> Signal {
+        match self {
+            Self::Otlp(args) => args.signal,
+            Self::RemoteWrite(_) => Signal::Metrics,
+            Self::LokiPush(_) => Signal::Logs,
+            Self::Promql(_) | Self::Logql(_) => Signal::Queries,
+        }
+    }
+
+    /// The rate over all connections when nothing else is said.
+    pub(crate) fn rate(&self) -> Rate {
+        let pace = self.pace();
+        match (pace.rate, pace.rate_per_connection) {
+            (Some(rate), _) => rate,
+            (None, Some(Rate::Items(each))) => Rate::Items(each * f64::from(pace.connections)),
+            (None, Some(Rate::Max)) => Rate::Max,
+            (None, None) if pace.stages.is_some() => Rate::Items(0.0),
+            (None, None) if self.data().is_some() => Rate::Items(DATA_RATE_DEFAULT),
+            (None, None) => Rate::Items(QUERY_RATE_DEFAULT),
+        }
+    }
+
+    /// Where requests go.
     pub(crate) fn endpoint(&self) -> &str {
-        self.endpoint.as_deref().unwrap_or(match self.transport {
-            Transport::Grpc => "http://localhost:4317",
-            Transport::Http => "http://localhost:4318",
-        })
+        match self {
+            Self::Otlp(args) => args.endpoint.as_deref().unwrap_or(match args.transport {
+                Transport::Grpc => "http://localhost:4317",
+                Transport::Http | Transport::HttpJson => "http://localhost:4318",
+            }),
+            Self::RemoteWrite(args) => &args.endpoint,
+            Self::LokiPush(args) => &args.endpoint,
+            Self::Promql(args) => args.endpoint.as_deref().unwrap_or("http://localhost:9090"),
+            Self::Logql(args) => args.endpoint.as_deref().unwrap_or("http://localhost:3100"),
+        }
     }
 }
 
@@ -94,6 +393,9 @@ pub(crate) enum Signal {
     Metrics,
     Logs,
     Traces,
+    /// What `promql` and `logql` send.
+    #[value(skip)]
+    Queries,
 }
 
 impl Signal {
@@ -102,6 +404,7 @@ impl Signal {
             Self::Metrics => "metrics",
             Self::Logs => "logs",
             Self::Traces => "traces",
+            Self::Queries => "queries",
         }
     }
 }
@@ -110,6 +413,7 @@ impl Signal {
 pub(crate) enum Transport {
     Grpc,
     Http,
+    HttpJson,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -117,6 +421,34 @@ pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WriteVersion {
+    #[value(name = "1")]
+    V1,
+    #[value(name = "2")]
+    V2,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PushForm {
+    /// Protobuf with snappy, as Loki's clients push.
+    Protobuf,
+    Json,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shape {
+    Access,
+    Json,
+    Logfmt,
+    Trace,
+}
+
+impl Shape {
+    const ALL: [Self; 4] = [Self::Access, Self::Json, Self::Logfmt, Self::Trace];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -134,44 +466,6 @@ pub(crate) enum Rate {
     Items(f64),
 }
 
-fn parse_rate(text: &str) -> Result<Rate, String> {
-    if text == "max" {
-        return Ok(Rate::Max);
-    }
-    match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(Rate::Items(rate)),
-        _ => Err(format!("{text:?} is not a rate; want a number of items a second above 0, or max")),
-    }
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let refuse = || format!("{text:?} is not a duration; want a number with ms, s, m or h, such as 10s");
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(refuse)?;
-    let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().map_err(|_| refuse())?;
-    let seconds = match unit {
-        "ms" => number / 1000.0,
-        "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => return Err(refuse()),
-    };
-    Duration::try_from_secs_f64(seconds).map_err(|_| refuse())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{Rate, parse_duration, parse_rate};
-
-    #[test]
-    fn rates_and_durations_read_as_people_write_them() {
-        assert_eq!(parse_rate("max"), Ok(Rate::Max));
-        assert_eq!(parse_rate("2.5e6"), Ok(Rate::Items(2_500_000.0)));
-        assert!(parse_rate("0").is_err() && parse_rate("fast").is_err() && parse_rate("inf").is_err());
-        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        assert!(parse_duration("10").is_err() && parse_duration("-1s").is_err());
-    }
-}
+/// Rates over time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stages(pub(crate) Vec<Stage>);

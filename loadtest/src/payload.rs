@@ -1,15 +1,16 @@
 //! Requests that are encoded once and sent many times.
 //!
-//! A template is an encoded OTLP request whose times, values and sequence numbers have a fixed width on the wire, so
-//! that sending it again costs one copy and a few stores: the generator stays far cheaper than what it measures.
+//! A template is an encoded request whose times, values and sequence numbers have a fixed width on the wire, so that
+//! sending it again costs one copy and a few stores: the generator stays far cheaper than what it measures.
 
 pub(crate) mod logs;
 pub(crate) mod metrics;
+mod remote_write;
 pub(crate) mod traces;
 
 use bytes::Bytes;
 
-use crate::cli::{OtlpArgs, Signal};
+use crate::cli::{Load, Signal};
 
 /// A request to be sent again and again.
 pub(crate) enum Template {
@@ -19,7 +20,7 @@ pub(crate) enum Template {
 }
 
 impl Template {
-    /// The request for `round`, its first item at `time_ns`.
+    /// The request for `round`, its first item at `time_ns`, neither compressed nor as JSON.
     pub(crate) fn render(&self, round: u64, time_ns: i64) -> Bytes {
         match self {
             Self::Metrics(template) => template.render(round, time_ns),
@@ -49,11 +50,14 @@ impl Template {
 }
 
 /// The templates of each connection: no two connections share a series or a stream, so that each is sent in order.
-pub(crate) fn templates(args: &OtlpArgs, run_id: &str) -> Vec<Vec<Template>> {
-    match args.signal {
-        Signal::Metrics => metrics::templates(args, run_id),
-        Signal::Logs => logs::templates(args, run_id),
-        Signal::Traces => traces::templates(args, run_id),
+///
+/// A run that sends at most `requests` needs no templates that it never comes to.
+pub(crate) fn templates(load: &Load, batch: u32, requests: Option<u32>, run_id: &str) -> Vec<Vec<Template>> {
+    match load.signal() {
+        Signal::Metrics => metrics::templates(load, batch, requests, run_id),
+        Signal::Logs => logs::templates(load, batch, run_id),
+        Signal::Traces => traces::templates(load, batch, run_id),
+        Signal::Queries => Vec::new(),
     }
 }
 
@@ -78,3 +82,18 @@ fn find_placeholders(bytes: &[u8], count: usize) -> Vec<usize> {
     assert!(!offsets.contains(&usize::MAX), "every placeholder was encoded as a fixed 64-bit field");
     offsets
 }
+
+/// Where `needle` begins in `haystack`, each time.
+fn find_all(haystack: &[u8], needle: &[u8]) -> Vec<usize> {
+    let hits = haystack.windows(needle.len()).enumerate();
+    hits.filter(|(_, window)| *window == needle).map(|(offset, _)| offset).collect()
+}
+
+/// The last `N` hexadecimal digits of a number.
+fn hex<const N: usize>(number: u64) -> [u8; N] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    std::array::from_fn(|i| DIGITS[(number >> (4 * (N - 1 - i))) as usize & 15])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,51 @@
-//! The result of a run, for people and for programs.
+//! The result of a run. Its JSON form is what `--output json` and `--json` write and `compare` reads.
+
+mod html;
+mod junit;
+mod text;
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use anyhow::Context;
 use serde::Serialize;
 
-use crate::cli::{OtlpArgs, Output};
-use crate::run::WorkerResult;
+use crate::cli::{Outcome, Output, Rate};
+use crate::figures::{Figures, quantile_ms};
+use crate::process::Usage;
+use crate::run::Finished;
+use crate::threshold::{Checked, Metric, Threshold};
 use crate::verify::Verdict;
 
-/// Everything a run found out. Its JSON form is the `--output json` format.
+/// This side is late when one request in a hundred went out so much too late.
+const LAG_MS_MAX: f64 = 20.0;
+/// Below this share of waiting for answers, a target is not what limits the rate.
+const BUSY_MIN: f64 = 0.85;
+/// A rate is reached from this share on.
+const REACHED: f64 = 0.99;
+/// Points of the latency distribution, nines included.
+const QUANTILES: [f64; 14] =
+    [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999, 1.0];
+
+/// Everything that one load found out.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    name: String,
+    kind: &'static str,
     signal: &'static str,
+    endpoint: String,
+    connections: usize,
+    /// Items in a request.
+    batch: u32,
     duration_seconds: f64,
+    /// Items a second that were due on average; none in a closed loop.
+    wanted_per_second: Option<f64>,
     requests: u64,
     /// Items in all requests.
     sent: u64,
     /// Items the target acknowledged.
-    acked: u64,
+    pub(crate) acked: u64,
     /// Items the target refused by `partial_success`.
     rejected: u64,
     /// Requests refused whole, and how many of those told when to try again.
@@ -27,113 +53,298 @@ pub(crate) struct Report {
     refused_requests_with_retry_hint: u64,
     /// Requests without an answer.
     unanswered_requests: u64,
-    /// Bytes of all requests before compression.
+    /// Items that were due before the end but not sent, because the connections were waiting.
+    unsent: u64,
+    /// Bytes of all requests, compressed except with gRPC.
     bytes: u64,
-    acked_per_second: f64,
+    pub(crate) acked_per_second: f64,
+    /// Share of requests that were refused or not answered.
+    errors: f64,
+    /// From when a request was due.
     latency_ms: Latency,
+    /// From when a request was sent.
+    service_ms: Latency,
+    /// Quantile and milliseconds, corrected.
+    distribution: Vec<(f64, f64)>,
+    generator: Generator,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<Usage>,
+    timeline: Vec<Moment>,
     /// The first refusal or failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     example_failure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verify: Option<Verdict>,
+    thresholds: Vec<Checked>,
+    #[serde(skip)]
+    figures: Figures,
 }
 
-/// Milliseconds from when a request was due to its acknowledgement.
+/// Milliseconds.
 #[derive(Debug, Serialize)]
 struct Latency {
+    min: f64,
+    mean: f64,
     p50: f64,
+    p75: f64,
     p90: f64,
+    p95: f64,
     p99: f64,
+    p999: f64,
+    p9999: f64,
     max: f64,
 }
 
-impl Report {
-    pub(crate) fn new(
-        args: &OtlpArgs,
-        elapsed: Duration,
-        results: &[WorkerResult],
-        verify: Option<Verdict>,
-    ) -> Self {
-        let total = |count: fn(&WorkerResult) -> u64| results.iter().map(count).sum::<u64>();
-        let mut latency = Histogram::<u64>::new(3).expect("three digits are allowed");
-        for result in results {
-            latency.add(&result.latency_us).expect("an automatically resized histogram takes every value");
-        }
-        let ms = |quantile: f64| latency.value_at_quantile(quantile) as f64 / 1000.0;
-        let acked = total(|r| r.counts.acked);
+/// How the sending side itself did.
+#[derive(Debug, Serialize)]
+struct Generator {
+    #[serde(flatten)]
+    usage: Usage,
+    /// How late it sent for reasons of its own.
+    lag_p99_ms: f64,
+    /// Share of the connections' time that went into waiting for answers.
+    waiting: f64,
+    /// Whether the figures say more about this side than about the target.
+    is_limit: bool,
+    /// What kept the rate down, if anything did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+}
+
+/// A second of a run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Moment {
+    pub(crate) at_seconds: f64,
+    pub(crate) wanted_per_second: Option<f64>,
+    pub(crate) sent_per_second: f64,
+    pub(crate) acked_per_second: f64,
+    pub(crate) failed_requests: u64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) max_ms: f64,
+}
+
+impl Moment {
+    pub(crate) fn new(at: Duration, length: Duration, wanted: Option<f64>, figures: &Figures) -> Self {
+        let seconds = length.as_secs_f64().max(1e-6);
+        let ms = |quantile| quantile_ms(&figures.latency_us, quantile);
         Self {
-            signal: args.signal.name(),
-            duration_seconds: elapsed.as_secs_f64(),
-            requests: total(|r| r.counts.requests),
-            sent: total(|r| r.counts.sent),
-            acked,
-            rejected: total(|r| r.counts.rejected),
-            refused_requests: total(|r| r.counts.refused_requests),
-            refused_requests_with_retry_hint: total(|r| r.counts.refused_with_hint),
-            unanswered_requests: total(|r| r.counts.unanswered_requests),
-            bytes: total(|r| r.counts.bytes),
-            acked_per_second: acked as f64 / elapsed.as_secs_f64(),
-            latency_ms: Latency { p50: ms(0.5), p90: ms(0.9), p99: ms(0.99), max: ms(1.0) },
-            example_failure: results.iter().find_map(|r| r.counts.example.clone()),
-            verify,
+            at_seconds: at.as_secs_f64(),
+            wanted_per_second: wanted,
+            sent_per_second: figures.counts.sent as f64 / seconds,
+            acked_per_second: figures.counts.acked as f64 / seconds,
+            failed_requests: figures.counts.failed(),
+            p50_ms: ms(0.5),
+            p99_ms: ms(0.99),
+            max_ms: ms(1.0),
         }
-    }
-
-    /// Whether something was acknowledged and nothing acknowledged is lost, doubled or wrong.
-    pub(crate) fn passed(&self) -> bool {
-        self.acked > 0 && self.verify.as_ref().is_none_or(Verdict::passed)
-    }
-
-    /// Prints the report on standard output.
-    pub(crate) fn print(&self, output: Output) {
-        let text = match output {
-            Output::Json => serde_json::to_string(self).expect("numbers and strings serialise"),
-            Output::Text => self.text(),
-        };
-        // A closed pipe is the reader's choice.
-        let _closed = writeln!(std::io::stdout(), "{text}");
-    }
-
-    fn text(&self) -> String {
-        let mut text = format!(
-            "signal      {}\nduration    {:.2} s\nsent        {} items in {} requests ({:.1} MB)\nacked       {} ({:.0}/s)\nrejected    {}\nrefused     {} requests ({} with a retry hint)\nunanswered  {} requests\nlatency     p50 {:.2} ms  p90 {:.2} ms  p99 {:.2} ms  max {:.2} ms",
-            self.signal,
-            self.duration_seconds,
-            self.sent,
-            self.requests,
-            self.bytes as f64 / 1e6,
-            self.acked,
-            self.acked_per_second,
-            self.rejected,
-            self.refused_requests,
-            self.refused_requests_with_retry_hint,
-            self.unanswered_requests,
-            self.latency_ms.p50,
-            self.latency_ms.p90,
-            self.latency_ms.p99,
-            self.latency_ms.max,
-        );
-        if let Some(example) = &self.example_failure {
-            text.push_str(&format!("\nexample     {example}"));
-        }
-        if let Some(verdict) = &self.verify {
-            text.push_str(&format!(
-                "\nverify      {}: {} checked, {} lost, {} duplicated, {} wrong",
-                if verdict.passed() { "ok" } else { "FAILED" },
-                verdict.checked,
-                verdict.lost,
-                verdict.duplicated,
-                verdict.wrong,
-            ));
-            if let Some(example) = &verdict.example {
-                text.push_str(&format!("\nfirst       {example}"));
-            }
-        }
-        text
     }
 }
 
-/// Prints why the test could not run, on standard error.
+fn latency(histogram: &hdrhistogram::Histogram<u64>) -> Latency {
+    let ms = |quantile| quantile_ms(histogram, quantile);
+    Latency {
+        min: if histogram.is_empty() { 0.0 } else { histogram.min() as f64 / 1000.0 },
+        mean: histogram.mean() / 1000.0,
+        p50: ms(0.5),
+        p75: ms(0.75),
+        p90: ms(0.9),
+        p95: ms(0.95),
+        p99: ms(0.99),
+        p999: ms(0.999),
+        p9999: ms(0.9999),
+        max: ms(1.0),
+    }
+}
+
+impl Report {
+    pub(crate) fn new(finished: Finished) -> Self {
+        let Finished { load, figures, .. } = finished;
+        // An open model lasts as planned, and longer only if the last answers do.
+        let elapsed = match finished.schedule {
+            Some(_) => finished.elapsed.max(finished.duration),
+            None => finished.elapsed,
+        };
+        let seconds = elapsed.as_secs_f64().max(1e-6);
+        let counts = figures.counts.clone();
+        let wanted = finished.schedule.as_ref().map(|s| s.items() / finished.duration.as_secs_f64());
+        let waiting = figures.busy.as_secs_f64() / (seconds * finished.workers.max(1) as f64);
+        let acked_per_second = counts.acked as f64 / seconds;
+        let generator = generator(&figures, finished.own, waiting, wanted, finished.duration);
+        let histogram = &figures.latency_us;
+        let distribution = QUANTILES.map(|quantile| (quantile, quantile_ms(histogram, quantile))).to_vec();
+        let mut report = Self {
+            name: finished.name,
+            kind: load.kind(),
+            signal: load.signal().name(),
+            endpoint: load.endpoint().to_owned(),
+            connections: finished.workers,
+            batch: finished.batch,
+            duration_seconds: elapsed.as_secs_f64(),
+            wanted_per_second: wanted,
+            requests: counts.requests,
+            sent: counts.sent,
+            acked: counts.acked,
+            rejected: counts.rejected,
+            refused_requests: counts.refused_requests,
+            refused_requests_with_retry_hint: counts.refused_with_hint,
+            unanswered_requests: counts.unanswered_requests,
+            unsent: counts.unsent,
+            bytes: counts.bytes,
+            acked_per_second,
+            errors: counts.failed() as f64 / counts.requests.max(1) as f64,
+            latency_ms: latency(histogram),
+            service_ms: latency(&figures.service_us),
+            distribution,
+            generator,
+            target: finished.target,
+            timeline: finished.timeline,
+            example_failure: counts.example,
+            verify: finished.verdict,
+            thresholds: Vec::new(),
+            figures,
+        };
+        report.thresholds = report.check(&load.pace().thresholds);
+        report
+    }
+
+    /// Checks conditions against the figures.
+    pub(crate) fn check(&self, thresholds: &[Threshold]) -> Vec<Checked> {
+        thresholds.iter().map(|threshold| threshold.check(self.value(threshold.metric))).collect()
+    }
+
+    fn value(&self, metric: Metric) -> Option<f64> {
+        let timed = |ms: f64| Some(ms).filter(|_| !self.figures.latency_us.is_empty());
+        let verdict = self.verify.as_ref();
+        match metric {
+            Metric::Quantile(quantile) => timed(quantile_ms(&self.figures.latency_us, quantile)),
+            Metric::Min => timed(self.latency_ms.min),
+            Metric::Mean => timed(self.latency_ms.mean),
+            Metric::Max => timed(self.latency_ms.max),
+            Metric::Rate => Some(self.acked_per_second),
+            Metric::Errors => Some(self.errors),
+            Metric::Rejected => Some(self.rejected as f64),
+            Metric::Refused => Some(self.refused_requests as f64),
+            Metric::Unanswered => Some(self.unanswered_requests as f64),
+            Metric::Unsent => Some(self.unsent as f64),
+            Metric::Lost => verdict.map(|verdict| verdict.lost as f64),
+            Metric::Duplicated => verdict.map(|verdict| verdict.duplicated as f64),
+            Metric::Wrong => verdict.map(|verdict| verdict.wrong as f64),
+            Metric::Late => verdict.map(|verdict| verdict.late as f64),
+        }
+    }
+
+    /// Whether the target kept up with what was due.
+    pub(crate) fn reached(&self) -> bool {
+        self.unsent == 0 && self.wanted_per_second.is_none_or(|wanted| self.acked_per_second >= wanted * 0.97)
+    }
+
+    /// Whether the sending side was what limited it.
+    pub(crate) fn is_own_limit(&self) -> bool {
+        self.generator.is_limit
+    }
+
+    /// The corrected 99th percentile, ms.
+    pub(crate) fn p99_ms(&self) -> f64 {
+        self.latency_ms.p99
+    }
+
+    /// Whether something was acknowledged, and all of that is there once and right.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.acked > 0 && self.verify.as_ref().is_none_or(Verdict::passed)
+    }
+
+    /// Whether every threshold holds.
+    pub(crate) fn meets_thresholds(&self) -> bool {
+        self.thresholds.iter().all(|checked| checked.passed)
+    }
+}
+
+fn generator(
+    figures: &Figures,
+    usage: Usage,
+    waiting: f64,
+    wanted: Option<f64>,
+    duration: Duration,
+) -> Generator {
+    let lag_p99_ms = quantile_ms(&figures.lag_us, 0.99);
+    let sent_per_second = figures.counts.sent as f64 / duration.as_secs_f64().max(1e-6);
+    let missed = wanted.is_some_and(|wanted| sent_per_second < wanted * REACHED);
+    let is_limit = waiting < BUSY_MIN && wanted.is_none_or(|_| missed);
+    let warning = match (is_limit, wanted) {
+        (true, Some(wanted)) => Some(format!(
+            "this load generator is the limit: it sent {sent_per_second:.0} of {wanted:.0} items/s with {:.1} cores, its connections waited for answers only {:.0} % of the time; use larger batches, more connections, --prebuilt, or a machine of its own",
+            usage.cores,
+            waiting * 100.0
+        )),
+        (true, None) => Some(format!(
+            "this load generator is the limit: its connections waited for answers only {:.0} % of the time; use more connections or --prebuilt",
+            waiting * 100.0
+        )),
+        (false, Some(wanted)) if missed => Some(format!(
+            "the target did not keep up: {sent_per_second:.0} of {wanted:.0} items/s were sent before the end, all connections were waiting"
+        )),
+        (false, Some(_)) if lag_p99_ms > LAG_MS_MAX => Some(format!(
+            "this load generator sent one request in 100 more than {lag_p99_ms:.0} ms late: arrivals were less even than asked for"
+        )),
+        (false, _) => None,
+    };
+    Generator { usage, lag_p99_ms, waiting, is_limit, warning }
+}
+
+/// What a whole run found out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Results {
+    /// One for each load.
+    pub(crate) loads: Vec<Report>,
+    /// Further figures for people: what `find-max` found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) search: Option<crate::find_max::Search>,
+}
+
+impl Results {
+    /// Writes everything that was asked for.
+    pub(crate) fn write(&self, outcome: &Outcome) -> anyhow::Result<()> {
+        let put = |path: &Path, text: String| {
+            std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+        };
+        if let Some(path) = &outcome.json {
+            put(path, self.json())?;
+        }
+        if let Some(path) = &outcome.junit {
+            put(path, junit::render(self))?;
+        }
+        if let Some(path) = &outcome.html {
+            put(path, html::render(self))?;
+        }
+        let text = match outcome.output {
+            Output::Json => self.json(),
+            Output::Text => text::render(self),
+        };
+        // A closed pipe is the reader's choice.
+        let _closed = writeln!(std::io::stdout(), "{text}");
+        Ok(())
+    }
+
+    /// A single load is an object, several are a list in one.
+    fn json(&self) -> String {
+        let text = match (self.loads.as_slice(), &self.search) {
+            ([single], None) => serde_json::to_string(single),
+            _ => serde_json::to_string(self),
+        };
+        text.expect("numbers and strings serialise")
+    }
+}
+
+/// Says why the test could not run, on standard error.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let _closed = writeln!(std::io::stderr(), "error: {error:#}");
+}
+
+/// A rate as it is asked for.
+pub(crate) fn rate_text(rate: Rate) -> String {
+    match rate {
+        Rate::Max => "max".to_owned(),
+        Rate::Items(rate) => format!("{rate:.0}/s"),
+    }
 }

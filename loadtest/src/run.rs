@@ -1,241 +1,254 @@
-//! The run: one task a connection, each with its own templates, schedule, ledger and figures.
+//! A run: prepare one or several loads, send them together, look at them every second, verify, report.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod worker;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
+use bytes::Bytes;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
-use crate::cli::{OtlpArgs, Rate, Signal};
+use self::worker::Work;
+pub(crate) use self::worker::WorkerResult;
+use crate::cli::{BATCH_DEFAULT, Load, Rate, Signal};
 use crate::clock::now_ns;
-use crate::ledger::{Ledger, Outcome, Sent};
+use crate::figures::Figures;
+use crate::live::Live;
 use crate::payload::{self, Template};
-use crate::report::Report;
-use crate::transport::{Answer, Connection};
-use crate::verify;
+use crate::process::{Usage, Watch};
+use crate::queries::QueryMix;
+use crate::report::{Moment, Report};
+use crate::schedule::Schedule;
+use crate::sink::Sink;
+use crate::transport::{Connection, Target};
+use crate::verify::{self, Verdict};
 
-/// Latencies are kept from 1 µs to 10 minutes with three digits.
-const LATENCY_US_MAX: u64 = 600_000_000;
-/// Pause after a request without an answer, so that a dead target is not hammered.
-const UNANSWERED_PAUSE: Duration = Duration::from_millis(20);
-/// Pause after a refusal; short, because a load test is there to press on.
-const REFUSED_PAUSE: Duration = Duration::from_millis(50);
-/// How often the progress line is renewed.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// Rows of a report's timeline, and how often the live view is renewed.
+const ROW: Duration = Duration::from_secs(1);
+/// Histograms that connections share: few enough to be small, enough that none waits for another.
+const SHARDS: usize = 4;
+/// Requests a second that the default batch leaves.
+const REQUESTS_PER_SECOND_MIN: f64 = 10.0;
 
-/// Counts that the progress line shows.
-#[derive(Default)]
-struct Progress {
-    sent: AtomicU64,
-    acked: AtomicU64,
-    rejected: AtomicU64,
-    failed_requests: AtomicU64,
+/// A load that is ready to start.
+pub(crate) struct Prepared {
+    pub(crate) name: String,
+    pub(crate) load: Load,
+    run_id: String,
+    schedule: Option<Arc<Schedule>>,
+    duration: Duration,
+    workers: Vec<worker::Worker>,
+    shards: Vec<Arc<Mutex<Figures>>>,
+    sink: Option<Sink>,
+    pub(crate) batch: u32,
 }
 
-/// A connection's part of the run.
-pub(crate) struct WorkerResult {
-    pub(crate) templates: Vec<Template>,
-    pub(crate) ledger: Ledger,
-    pub(crate) latency_us: Histogram<u64>,
-    pub(crate) counts: Counts,
+/// A load that has been sent.
+pub(crate) struct Finished {
+    pub(crate) name: String,
+    pub(crate) load: Load,
+    pub(crate) batch: u32,
+    pub(crate) schedule: Option<Arc<Schedule>>,
+    pub(crate) duration: Duration,
+    pub(crate) elapsed: Duration,
+    pub(crate) figures: Figures,
+    pub(crate) timeline: Vec<Moment>,
+    pub(crate) workers: usize,
+    pub(crate) own: Usage,
+    pub(crate) target: Option<Usage>,
+    pub(crate) verdict: Option<Verdict>,
 }
 
-/// What a connection counted.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) requests: u64,
-    pub(crate) sent: u64,
-    pub(crate) acked: u64,
-    pub(crate) rejected: u64,
-    pub(crate) refused_requests: u64,
-    pub(crate) refused_with_hint: u64,
-    pub(crate) unanswered_requests: u64,
-    pub(crate) bytes: u64,
-    /// The first refusal or failure, as an example.
-    pub(crate) example: Option<String>,
-}
-
-/// Runs the test and, if asked, the verification.
-pub(crate) async fn otlp(args: OtlpArgs) -> anyhow::Result<Report> {
-    if args.verify && args.signal == Signal::Traces {
+/// Makes everything that can be made before the start.
+pub(crate) async fn prepare(name: &str, load: &Load, run_id: &str) -> anyhow::Result<Prepared> {
+    let context = || format!("load {name:?}");
+    let pace = load.pace();
+    if load.proof().is_some_and(|proof| proof.verify) && load.signal() == Signal::Traces {
         bail!(
             "--verify reads data back through the Prometheus or Loki API; it takes metrics or logs, not traces"
         );
     }
-    let started_ns = now_ns();
-    let run_id = format!("{:x}", started_ns / 1_000_000);
-    let templates = payload::templates(&args, &run_id);
-    let connections = templates.len();
-    let progress = Arc::new(Progress::default());
-    let began = Instant::now();
-    let mut workers = JoinSet::new();
-    for (number, templates) in templates.into_iter().enumerate() {
-        let worker = Worker {
-            connection: Connection::new(&args)?,
-            rate: args.rate,
-            connections,
-            number,
-            duration: args.duration,
-            templates,
-            progress: Arc::clone(&progress),
-        };
-        workers.spawn(worker.run(began));
-    }
-    let bar = progress_bar(args.duration);
-    let mut results = Vec::new();
-    let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
-    while !workers.is_empty() {
-        tokio::select! {
-            Some(result) = workers.join_next() => results.push(result.context("a connection's task failed")?),
-            _ = tick.tick() => show(&bar, &progress, began),
-        }
-    }
-    let elapsed = began.elapsed();
-    bar.finish_and_clear();
-    let verdict = match (args.verify, args.signal) {
-        (false, _) | (_, Signal::Traces) => None,
-        (true, Signal::Metrics) => Some(verify::metrics::check(&args, &run_id, &results, started_ns).await?),
-        (true, Signal::Logs) => Some(verify::logs::check(&args, &results, started_ns).await?),
+    let schedule = match (load.rate(), &pace.stages) {
+        (Rate::Items(first), Some(stages)) => Some(Schedule::new(first, &stages.0)),
+        (Rate::Max, Some(_)) => bail!("a closed loop (rate max) has no stages"),
+        (Rate::Items(rate), None) => Some(Schedule::constant(rate, pace.duration)),
+        (Rate::Max, None) => None,
     };
-    Ok(Report::new(&args, elapsed, &results, verdict))
+    let duration = schedule.as_ref().map_or(pace.duration, Schedule::duration);
+    let schedule = schedule.map(Arc::new);
+    let batch = batch(load, schedule.as_deref());
+    let target = Arc::new(Target::new(load).with_context(context)?);
+    let sink = match load.proof().and_then(|proof| proof.verify_sink) {
+        Some(address) => Some(Sink::start(address, load.signal()).await.with_context(context)?),
+        None => None,
+    };
+    // Connections take turns, so none sends more than its share and one.
+    let requests = schedule.as_ref().map(|schedule| (schedule.items() / f64::from(batch)).ceil() as u32);
+    let works = works(load, batch, requests, run_id, &target).with_context(context)?;
+    let shards: Vec<_> = (0..works.len().min(SHARDS)).map(|_| Arc::default()).collect();
+    let count = works.len();
+    let workers = works.into_iter().enumerate().map(|(number, work)| {
+        Ok(worker::Worker {
+            connection: Connection::new(&target).with_context(context)?,
+            target: Arc::clone(&target),
+            work,
+            schedule: schedule.clone(),
+            duration,
+            number,
+            workers: count,
+            figures: Arc::clone(&shards[number % shards.len()]),
+        })
+    });
+    let workers = workers.collect::<anyhow::Result<_>>()?;
+    let (name, run_id) = (name.to_owned(), run_id.to_owned());
+    Ok(Prepared { name, load: load.clone(), run_id, schedule, duration, workers, shards, sink, batch })
 }
 
-fn progress_bar(duration: Duration) -> ProgressBar {
-    let bar = ProgressBar::new(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-    let style =
-        ProgressStyle::with_template("{wide_bar} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style);
-    bar
+/// Items of a request: few enough that the rate is reached in small steps and the whole load is due before the end.
+fn batch(load: &Load, schedule: Option<&Schedule>) -> u32 {
+    let Some(data) = load.data() else { return 1 };
+    let Some(schedule) = schedule else { return data.batch.unwrap_or(BATCH_DEFAULT) };
+    let all = schedule.items() / f64::from(load.pace().connections);
+    let wanted = match data.batch {
+        Some(batch) => f64::from(batch),
+        None => f64::from(BATCH_DEFAULT).min(schedule.rate_max() / REQUESTS_PER_SECOND_MIN),
+    };
+    wanted.min(all.ceil()).max(1.0) as u32
 }
 
-fn show(bar: &ProgressBar, progress: &Progress, began: Instant) {
-    let elapsed = began.elapsed();
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let acked = read(&progress.acked);
-    bar.set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-    bar.set_message(format!(
-        "{:.1} s  sent {}  acked {acked} ({:.0}/s)  rejected {}  failed requests {}",
-        elapsed.as_secs_f64(),
-        read(&progress.sent),
-        acked as f64 / elapsed.as_secs_f64().max(0.001),
-        read(&progress.rejected),
-        read(&progress.failed_requests),
-    ));
+fn works(
+    load: &Load,
+    batch: u32,
+    requests: Option<u32>,
+    run_id: &str,
+    target: &Target,
+) -> anyhow::Result<Vec<Work>> {
+    if load.signal() == Signal::Queries {
+        return (0..load.pace().connections)
+            .map(|number| QueryMix::new(load, number).map(Work::Queries))
+            .collect();
+    }
+    let templates = payload::templates(load, batch, requests, run_id);
+    let is_prebuilt = load.data().is_some_and(|data| data.prebuilt);
+    let time_ns = now_ns();
+    let encoded = |template: &Template| -> (Bytes, u64) {
+        (target.encode(template.render(0, time_ns)), template.items())
+    };
+    let each = templates.into_iter().map(|templates| match is_prebuilt {
+        true => Work::Prebuilt(templates.iter().map(encoded).collect()),
+        false => Work::Data(templates),
+    });
+    Ok(each.collect())
 }
 
-struct Worker {
-    connection: Connection,
-    rate: Rate,
-    connections: usize,
-    number: usize,
-    duration: Duration,
-    templates: Vec<Template>,
-    progress: Arc<Progress>,
+/// What is running of a load.
+struct Running {
+    prepared: Prepared,
+    results: Vec<WorkerResult>,
+    total: Figures,
+    timeline: Vec<Moment>,
 }
 
-impl Worker {
-    async fn run(mut self, began: Instant) -> WorkerResult {
-        let latency_us = Histogram::new_with_max(LATENCY_US_MAX, 3).expect("the bounds are valid");
-        let mut result = WorkerResult {
-            templates: std::mem::take(&mut self.templates),
-            ledger: Ledger::new(),
-            latency_us,
-            counts: Counts::default(),
-        };
-        let mut due = began + self.first_delay(&result.templates);
-        let mut free_ns = i64::MIN;
-        for request in 0_u64.. {
-            let index = (request % result.templates.len() as u64) as usize;
-            let round = request / result.templates.len() as u64;
-            let template = &result.templates[index];
-            if let Rate::Items(_) = self.rate {
-                tokio::time::sleep_until(due.into()).await;
-            } else {
-                due = Instant::now();
-            }
-            if began.elapsed() >= self.duration {
-                break;
-            }
-            // One clock for all series of a connection, and never the same time twice.
-            let time_ns = next_time(now_ns(), free_ns, template);
-            free_ns = time_ns.saturating_add(template.time_span_ns());
-            let body = template.render(round, time_ns);
-            result.counts.bytes += body.len() as u64;
-            let answer = self.connection.send(body).await;
-            // From when it was due: a stalled target delays later requests, and that wait is latency too.
-            let waited = u64::try_from(due.elapsed().as_micros()).unwrap_or(LATENCY_US_MAX);
-            let outcome = self.count(&mut result.counts, template.items(), &answer);
-            if outcome == Outcome::Acked {
-                result.latency_us.saturating_record(waited.max(1));
-            }
-            due += self.interval(template);
-            result.ledger.push(Sent { template: index, round, time_ns, outcome });
-            match answer {
-                Answer::Unanswered { .. } => tokio::time::sleep(UNANSWERED_PAUSE).await,
-                Answer::Refused { .. } => tokio::time::sleep(REFUSED_PAUSE).await,
-                Answer::Accepted | Answer::Partial { .. } => {}
-            }
+/// Runs loads together and reports each.
+pub(crate) async fn run(
+    loads: Vec<Prepared>,
+    live: &mut Live,
+    pid: Option<u32>,
+) -> anyhow::Result<Vec<Report>> {
+    let started_ns = now_ns();
+    let own = Watch::own();
+    let mut target = pid.map(Watch::of).transpose()?;
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    let mut running = Vec::new();
+    for (index, mut prepared) in loads.into_iter().enumerate() {
+        for worker in std::mem::take(&mut prepared.workers) {
+            tasks.spawn(async move { (index, worker.run(began).await) });
         }
-        result
+        let (results, total, timeline) = (Vec::new(), Figures::default(), Vec::new());
+        running.push(Running { prepared, results, total, timeline });
     }
-
-    /// Time between two requests of this connection at the wanted rate.
-    fn interval(&self, template: &Template) -> Duration {
-        match self.rate {
-            Rate::Max => Duration::ZERO,
-            Rate::Items(rate) => {
-                Duration::from_secs_f64(template.items() as f64 * self.connections as f64 / rate)
+    live.start(running.iter().map(|load| (load.prepared.name.as_str(), load.prepared.duration)));
+    let mut tick = tokio::time::interval_at((began + ROW).into(), ROW);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut elapsed = vec![Duration::ZERO; running.len()];
+    while !tasks.is_empty() {
+        tokio::select! {
+            Some(result) = tasks.join_next() => {
+                let (index, result) = result.context("a connection's task failed")?;
+                elapsed[index] = began.elapsed();
+                running[index].results.push(result);
             }
+            _ = tick.tick() => look(&mut running, began.elapsed(), live, &mut target),
         }
     }
-
-    /// Spreads the connections over one interval.
-    fn first_delay(&self, templates: &[Template]) -> Duration {
-        let interval = templates.first().map_or(Duration::ZERO, |template| self.interval(template));
-        interval.mul_f64(self.number as f64 / self.connections as f64)
+    let own = own.usage();
+    look(&mut running, began.elapsed(), live, &mut target);
+    let target = target.map(Watch::usage);
+    let mut reports = Vec::new();
+    for (load, elapsed) in running.into_iter().zip(elapsed) {
+        let verdict = verify(&load, started_ns, live).await?;
+        let prepared = load.prepared;
+        reports.push(Report::new(Finished {
+            workers: load.results.len(),
+            name: prepared.name,
+            load: prepared.load,
+            batch: prepared.batch,
+            schedule: prepared.schedule,
+            duration: prepared.duration,
+            elapsed,
+            figures: load.total,
+            timeline: load.timeline,
+            own: own.clone(),
+            target: target.clone(),
+            verdict,
+        }));
     }
+    live.finish();
+    Ok(reports)
+}
 
-    fn count(&self, counts: &mut Counts, items: u64, answer: &Answer) -> Outcome {
-        counts.requests += 1;
-        counts.sent += items;
-        self.progress.sent.fetch_add(items, Ordering::Relaxed);
-        match answer {
-            Answer::Accepted => {
-                counts.acked += items;
-                self.progress.acked.fetch_add(items, Ordering::Relaxed);
-                return Outcome::Acked;
-            }
-            Answer::Partial { rejected, message } => {
-                counts.rejected += rejected;
-                counts.acked += items.saturating_sub(*rejected);
-                self.progress.rejected.fetch_add(*rejected, Ordering::Relaxed);
-                counts.example.get_or_insert_with(|| message.clone());
-            }
-            Answer::Refused { status, retry_hint } => {
-                counts.refused_requests += 1;
-                counts.refused_with_hint += u64::from(*retry_hint);
-                self.progress.failed_requests.fetch_add(1, Ordering::Relaxed);
-                counts.example.get_or_insert_with(|| status.clone());
-            }
-            Answer::Unanswered { reason } => {
-                counts.unanswered_requests += 1;
-                self.progress.failed_requests.fetch_add(1, Ordering::Relaxed);
-                counts.example.get_or_insert_with(|| reason.clone());
-            }
+/// Adds what was counted since the last look to the totals and the timelines.
+fn look(running: &mut [Running], at: Duration, live: &mut Live, target: &mut Option<Watch>) {
+    if let Some(target) = target {
+        target.look();
+    }
+    for (index, load) in running.iter_mut().enumerate() {
+        let mut interval = Figures::default();
+        for shard in &load.prepared.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            interval.add(&shard);
+            shard.clear();
         }
-        Outcome::Uncertain
+        load.total.add(&interval);
+        let since =
+            load.timeline.last().map_or(Duration::ZERO, |last| Duration::from_secs_f64(last.at_seconds));
+        // The rest of the last second would make a rate of a few requests.
+        if at.saturating_sub(since) < ROW / 2 && !load.timeline.is_empty() {
+            continue;
+        }
+        let wanted = load.prepared.schedule.as_ref().map(|schedule| schedule.rate_at(since));
+        let moment = Moment::new(at, at.saturating_sub(since), wanted, &interval);
+        live.show(index, &moment, &load.total);
+        load.timeline.push(moment);
     }
 }
 
-/// The time of a request's first item: now, or the first free time after the last request.
-fn next_time(now_ns: i64, free_ns: i64, template: &Template) -> i64 {
-    let time = now_ns.max(free_ns);
-    match template {
-        // Whole milliseconds, which is what a metrics store keeps.
-        Template::Metrics(_) => time.div_euclid(1_000_000) * 1_000_000,
-        Template::Logs(_) | Template::Traces(_) => time,
+async fn verify(load: &Running, started_ns: i64, live: &mut Live) -> anyhow::Result<Option<Verdict>> {
+    let Some(proof) = load.prepared.load.proof() else { return Ok(None) };
+    if let Some(sink) = &load.prepared.sink {
+        return Ok(Some(verify::sink::check(proof, sink, &load.results, live).await?));
     }
+    if !proof.verify {
+        return Ok(None);
+    }
+    let reader = verify::Reader::new(&load.prepared.load, proof, started_ns)?;
+    Ok(Some(match load.prepared.load.signal() {
+        Signal::Metrics => {
+            verify::metrics::check(&reader, &load.prepared.run_id, &load.results, live).await?
+        }
+        _ => verify::logs::check(&reader, &load.results, live).await?,
+    }))
 }

@@ -1,23 +1,25 @@
-//! One connection to the target: send an encoded OTLP request, learn what became of it.
+//! One connection to the target: send an encoded request, learn what became of it.
 
+mod answers;
 mod grpc;
-mod http;
+pub(crate) mod http;
 
+use std::time::Duration;
+
+use ::http::{HeaderName, HeaderValue};
 use anyhow::Context;
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message;
+use wire::compression::Encoding;
+use wire::otlp::json::from_protobuf;
 
-use crate::cli::{OtlpArgs, Signal, Transport};
+use crate::cli::{Compression, Load, PushForm, Signal, Transport, WriteVersion};
 
 /// What the target said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// All items were taken.
     Accepted,
-    /// `partial_success`: so many items were refused for good.
+    /// So many items were refused for good.
     Partial {
         /// How many.
         rejected: u64,
@@ -38,6 +40,101 @@ pub(crate) enum Answer {
     },
 }
 
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Otlp { signal: Signal, is_json: bool },
+    RemoteWrite(WriteVersion),
+    LokiPush(PushForm),
+    Queries,
+}
+
+/// Everything a connection is opened with.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) protocol: Protocol,
+    pub(crate) endpoint: String,
+    pub(crate) compression: Compression,
+    pub(crate) timeout: Duration,
+    /// The tenant's and the user's own.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    is_grpc: bool,
+}
+
+impl Target {
+    pub(crate) fn new(load: &Load) -> anyhow::Result<Self> {
+        let (protocol, compression, is_grpc) = match load {
+            Load::Otlp(args) => {
+                let is_json = args.transport == Transport::HttpJson;
+                let protocol = Protocol::Otlp { signal: args.signal, is_json };
+                (protocol, args.compression, args.transport == Transport::Grpc)
+            }
+            Load::RemoteWrite(args) => (Protocol::RemoteWrite(args.protocol), Compression::None, false),
+            Load::LokiPush(args) => (Protocol::LokiPush(args.form), Compression::None, false),
+            Load::Promql(_) | Load::Logql(_) => (Protocol::Queries, Compression::None, false),
+        };
+        let pace = load.pace();
+        let mut headers = Vec::new();
+        if let Some(tenant) = &pace.tenant {
+            headers.push((HeaderName::from_static("x-scope-orgid"), tenant.parse().context("tenant")?));
+        }
+        for (name, value) in &pace.headers {
+            headers.push((name.parse().context("header")?, value.parse().context("header")?));
+        }
+        let endpoint = load.endpoint().to_owned();
+        Ok(Self { protocol, endpoint, compression, timeout: pace.timeout, headers, is_grpc })
+    }
+
+    /// What goes over the wire for a rendered request; gRPC compresses by itself.
+    pub(crate) fn encode(&self, body: Bytes) -> Bytes {
+        let (signal, encoding) = match self.protocol {
+            Protocol::Otlp { signal, is_json } => (Some(signal).filter(|_| is_json), self.encoding()),
+            Protocol::RemoteWrite(_) | Protocol::LokiPush(PushForm::Protobuf) => (None, Encoding::Snappy),
+            Protocol::LokiPush(PushForm::Json) | Protocol::Queries => (None, Encoding::Identity),
+        };
+        let body = match signal {
+            None => body,
+            Some(signal) => {
+                let mut json = Vec::with_capacity(body.len() * 3);
+                from_protobuf(wire_signal(signal), &body, &mut json)
+                    .expect("our own templates are well-formed");
+                json.into()
+            }
+        };
+        match encoding {
+            Encoding::Identity => body,
+            encoding => encoding.encode(None, &body).into(),
+        }
+    }
+
+    fn encoding(&self) -> Encoding {
+        match self.compression {
+            _ if self.is_grpc => Encoding::Identity,
+            Compression::None => Encoding::Identity,
+            Compression::Gzip => Encoding::Gzip,
+            Compression::Zstd => Encoding::Zstd,
+        }
+    }
+}
+
+/// The signal as the codecs call it.
+fn wire_signal(signal: Signal) -> wire::otlp::Signal {
+    match signal {
+        Signal::Metrics | Signal::Queries => wire::otlp::Signal::Metrics,
+        Signal::Logs => wire::otlp::Signal::Logs,
+        Signal::Traces => wire::otlp::Signal::Traces,
+    }
+}
+
+/// A request as it goes over the wire.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    /// To the endpoint's own path, with so many items.
+    Post { body: Bytes, items: u64 },
+    /// This path and query below the endpoint.
+    Get { path: String },
+}
+
 /// A connection.
 pub(crate) enum Connection {
     Grpc(grpc::GrpcConnection),
@@ -46,39 +143,21 @@ pub(crate) enum Connection {
 
 impl Connection {
     /// A connection that is opened with its first request, and again after a failure.
-    pub(crate) fn new(args: &OtlpArgs) -> anyhow::Result<Self> {
-        let endpoint = args.endpoint();
-        let context = || format!("endpoint {endpoint:?}");
-        Ok(match args.transport {
-            Transport::Grpc => Self::Grpc(grpc::GrpcConnection::new(args).with_context(context)?),
-            Transport::Http => Self::Http(http::HttpConnection::new(args).with_context(context)?),
+    pub(crate) fn new(target: &Target) -> anyhow::Result<Self> {
+        let context = || format!("endpoint {:?}", target.endpoint);
+        Ok(if target.is_grpc {
+            Self::Grpc(grpc::GrpcConnection::new(target).with_context(context)?)
+        } else {
+            Self::Http(http::HttpConnection::new(target).with_context(context)?)
         })
     }
 
     /// Sends one request and waits for the answer.
-    pub(crate) async fn send(&mut self, request: Bytes) -> Answer {
-        match self {
-            Self::Grpc(connection) => connection.send(request).await,
-            Self::Http(connection) => connection.send(request).await,
+    pub(crate) async fn send(&mut self, request: Request) -> Answer {
+        match (self, request) {
+            (Self::Grpc(connection), Request::Post { body, .. }) => connection.send(body).await,
+            (Self::Grpc(_), Request::Get { .. }) => unreachable!("queries go over HTTP"),
+            (Self::Http(connection), request) => connection.send(request).await,
         }
-    }
-}
-
-/// Reads the body of a successful answer.
-fn accepted(signal: Signal, body: &[u8]) -> Answer {
-    let partial = match signal {
-        Signal::Metrics => ExportMetricsServiceResponse::decode(body)
-            .map(|r| r.partial_success.map(|p| (p.rejected_data_points, p.error_message))),
-        Signal::Logs => ExportLogsServiceResponse::decode(body)
-            .map(|r| r.partial_success.map(|p| (p.rejected_log_records, p.error_message))),
-        Signal::Traces => ExportTraceServiceResponse::decode(body)
-            .map(|r| r.partial_success.map(|p| (p.rejected_spans, p.error_message))),
-    };
-    match partial {
-        Ok(Some((rejected, message))) if rejected > 0 => {
-            Answer::Partial { rejected: rejected.unsigned_abs(), message }
-        }
-        Ok(_) => Answer::Accepted,
-        Err(error) => Answer::Unanswered { reason: format!("unreadable answer: {error}") },
     }
 }

@@ -7,40 +7,89 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use wire::protobuf::{put_bytes_field, put_message, put_varint_field};
 
 use super::metrics::{resource, scope, string};
-use super::{Template, find_placeholders, placeholder};
-use crate::cli::OtlpArgs;
+use super::{Template, find_all, find_placeholders, hex, placeholder};
+use crate::cli::{Load, LogsArgs, PushForm, Shape};
 
 /// Sixteen hexadecimal digits after this text are the line's sequence number.
-const SEQUENCE_KEY: &str = "seq=";
+pub(crate) const SEQUENCE_KEY: &str = "seq=";
 const SEQUENCE_BLANK: &str = "seq=0000000000000000";
+const NS_PER_S: i64 = 1_000_000_000;
 
 /// A request with the lines of one stream.
 pub(crate) struct LogsTemplate {
-    bytes: Vec<u8>,
+    form: Form,
     lines: Vec<Line>,
     /// Value of `service.instance.id`, by which the stream is found again.
     pub(crate) instance: String,
+    /// Lines that have the needle.
+    pub(crate) needles: u64,
+}
+
+enum Form {
+    /// Encoded, with the places of each line's time and sequence number.
+    Otlp { bytes: Vec<u8>, places: Vec<(usize, usize)> },
+    /// `logproto.PushRequest`, written anew each time.
+    Push,
+    /// The same as JSON.
+    PushJson,
 }
 
 struct Line {
     text: String,
-    time_offset: usize,
-    sequence_offset: usize,
+    /// Where the digits of the sequence number begin.
+    sequence_at: usize,
 }
 
 impl LogsTemplate {
     /// The request for `round`: record `i` at `time_ns + i`.
     pub(crate) fn render(&self, round: u64, time_ns: i64) -> Bytes {
-        let mut bytes = self.bytes.clone();
-        for (index, line) in self.lines.iter().enumerate() {
-            let time = (time_ns + index as i64).to_le_bytes();
-            bytes[line.time_offset..line.time_offset + 8].copy_from_slice(&time);
-            let digits = hex16(self.sequence(round, index));
-            bytes[line.sequence_offset..line.sequence_offset + 16].copy_from_slice(&digits);
+        match &self.form {
+            Form::Otlp { bytes, places } => {
+                let mut bytes = bytes.clone();
+                for (index, (time_at, sequence_at)) in places.iter().enumerate() {
+                    let time = (time_ns + index as i64).to_le_bytes();
+                    bytes[*time_at..time_at + 8].copy_from_slice(&time);
+                    let digits = hex::<16>(self.sequence(round, index));
+                    bytes[*sequence_at..sequence_at + 16].copy_from_slice(&digits);
+                }
+                Bytes::from(bytes)
+            }
+            Form::Push => Bytes::from(self.push(round, time_ns)),
+            Form::PushJson => Bytes::from(self.push_json(round, time_ns)),
         }
-        Bytes::from(bytes)
+    }
+
+    fn push(&self, round: u64, time_ns: i64) -> Vec<u8> {
+        let labels = format!("{{service_instance_id=\"{}\", service_name=\"loadtest\"}}", self.instance);
+        let mut out = Vec::new();
+        put_message(&mut out, 1, |out| {
+            put_bytes_field(out, 1, labels.as_bytes());
+            for (index, line) in self.lines.iter().enumerate() {
+                let time = time_ns + index as i64;
+                put_message(out, 2, |out| {
+                    put_message(out, 1, |out| {
+                        put_varint_field(out, 1, time.div_euclid(NS_PER_S) as u64);
+                        put_varint_field(out, 2, time.rem_euclid(NS_PER_S) as u64);
+                    });
+                    put_bytes_field(out, 2, line.text.as_bytes());
+                    let at = out.len() - line.text.len() + line.sequence_at;
+                    out[at..at + 16].copy_from_slice(&hex::<16>(self.sequence(round, index)));
+                });
+            }
+        });
+        out
+    }
+
+    fn push_json(&self, round: u64, time_ns: i64) -> Vec<u8> {
+        let values: Vec<_> = (0..self.lines.len())
+            .map(|index| ((time_ns + index as i64).to_string(), self.line(round, index)))
+            .collect();
+        let stream = serde_json::json!({"service_name": "loadtest", "service_instance_id": self.instance});
+        let push = serde_json::json!({"streams": [{"stream": stream, "values": values}]});
+        serde_json::to_vec(&push).expect("strings serialise")
     }
 
     pub(crate) fn items(&self) -> u64 {
@@ -49,9 +98,12 @@ impl LogsTemplate {
 
     /// The line that record `index` of `round` carries.
     pub(crate) fn line(&self, round: u64, index: usize) -> String {
-        let digits = hex16(self.sequence(round, index));
+        let line = &self.lines[index];
+        let digits = hex::<16>(self.sequence(round, index));
         let digits = std::str::from_utf8(&digits).expect("hexadecimal digits are ASCII");
-        self.lines[index].text.replacen(SEQUENCE_BLANK, &format!("{SEQUENCE_KEY}{digits}"), 1)
+        let mut text = line.text.clone();
+        text.replace_range(line.sequence_at..line.sequence_at + 16, digits);
+        text
     }
 
     fn sequence(&self, round: u64, index: usize) -> u64 {
@@ -59,55 +111,76 @@ impl LogsTemplate {
     }
 }
 
-fn hex16(number: u64) -> [u8; 16] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    std::array::from_fn(|i| DIGITS[(number >> (60 - 4 * i)) as usize & 15])
-}
-
 /// Templates of each connection: the streams are dealt out in turn.
-pub(crate) fn templates(args: &OtlpArgs, run_id: &str) -> Vec<Vec<Template>> {
-    let workers = args.connections.min(args.streams);
+pub(crate) fn templates(load: &Load, batch: u32, run_id: &str) -> Vec<Vec<Template>> {
+    let (args, seed, push) = match load {
+        Load::Otlp(args) => (&args.logs, args.data.seed, None),
+        Load::LokiPush(args) => (&args.logs, args.data.seed, Some(args.form)),
+        _ => return Vec::new(),
+    };
+    let workers = load.pace().connections.min(args.streams);
     let mut templates: Vec<Vec<Template>> = (0..workers).map(|_| Vec::new()).collect();
     for stream in 0..args.streams {
         let instance = format!("{run_id}-{stream}");
-        templates[(stream % workers) as usize].push(Template::Logs(template(args, instance, stream)));
+        let rng = SmallRng::seed_from_u64(seed.wrapping_mul(1_000_003) ^ u64::from(stream));
+        let template = template(args, push, batch, instance, rng);
+        templates[(stream % workers) as usize].push(Template::Logs(template));
     }
     templates
 }
 
-fn template(args: &OtlpArgs, instance: String, stream: u32) -> LogsTemplate {
-    let mut rng = SmallRng::seed_from_u64(args.seed.wrapping_mul(1_000_003) ^ u64::from(stream));
+fn template(
+    args: &LogsArgs,
+    push: Option<PushForm>,
+    batch: u32,
+    instance: String,
+    mut rng: SmallRng,
+) -> LogsTemplate {
     let mut texts = Vec::new();
-    let log_records = (0..args.batch as usize)
+    // Somewhere in the stream's lines, the same place in all of its requests.
+    let first_needle = rng.random_range(0..args.needle_every).min(batch - 1);
+    let mut needles = 0;
+    let log_records: Vec<LogRecord> = (0..batch)
         .map(|index| {
-            let text = line(&mut rng);
+            let mut text = line(&mut rng, &args.shapes);
+            if let Some(needle) = &args.needle
+                && index % args.needle_every == first_needle % args.needle_every
+            {
+                text.push(' ');
+                text.push_str(needle);
+                needles += 1;
+            }
             texts.push(text.clone());
-            record(&mut rng, index, text)
+            record(&mut rng, index as usize, text)
         })
         .collect();
+    let form = match push {
+        Some(PushForm::Protobuf) => Form::Push,
+        Some(PushForm::Json) => Form::PushJson,
+        None => otlp(&instance, log_records),
+    };
+    let lines = texts.into_iter().map(|text| {
+        let sequence_at = text.find(SEQUENCE_BLANK).expect("each line has one") + SEQUENCE_KEY.len();
+        Line { text, sequence_at }
+    });
+    LogsTemplate { form, lines: lines.collect(), instance, needles }
+}
+
+fn otlp(instance: &str, log_records: Vec<LogRecord>) -> Form {
+    let count = log_records.len();
     let request = ExportLogsServiceRequest {
         resource_logs: vec![ResourceLogs {
-            resource: Some(resource(&instance)),
+            resource: Some(resource(instance)),
             scope_logs: vec![ScopeLogs { scope: Some(scope()), log_records, schema_url: String::new() }],
             schema_url: String::new(),
         }],
     };
     let bytes = request.encode_to_vec();
-    let times = find_placeholders(&bytes, texts.len());
+    let times = find_placeholders(&bytes, count);
     let sequences = find_all(&bytes, SEQUENCE_BLANK.as_bytes());
-    assert_eq!(sequences.len(), texts.len(), "each line has one sequence number");
-    let lines = texts
-        .into_iter()
-        .zip(times)
-        .zip(sequences)
-        .map(|((text, time_offset), at)| Line { text, time_offset, sequence_offset: at + SEQUENCE_KEY.len() })
-        .collect();
-    LogsTemplate { bytes, lines, instance }
-}
-
-fn find_all(haystack: &[u8], needle: &[u8]) -> Vec<usize> {
-    let hits = haystack.windows(needle.len()).enumerate();
-    hits.filter(|(_, window)| *window == needle).map(|(offset, _)| offset).collect()
+    assert_eq!(sequences.len(), count, "each line has one sequence number");
+    let places = times.into_iter().zip(sequences).map(|(time, at)| (time, at + SEQUENCE_KEY.len())).collect();
+    Form::Otlp { bytes, places }
 }
 
 fn record(rng: &mut SmallRng, index: usize, text: String) -> LogRecord {
@@ -137,26 +210,26 @@ fn pick(rng: &mut SmallRng, choices: &[&'static str]) -> &'static str {
     choices[rng.random_range(0..choices.len())]
 }
 
-/// A line of one of four shapes, 100 to 300 bytes.
-fn line(rng: &mut SmallRng) -> String {
+/// A line of one of the shapes, 100 to 300 bytes.
+fn line(rng: &mut SmallRng, shapes: &[Shape]) -> String {
     let route = pick(rng, &["/api/cart", "/api/checkout", "/api/product/4711", "/healthz", "/login"]);
     let status = pick(rng, &["200", "200", "200", "304", "404", "500"]);
     let took = rng.random_range(1..2000);
     let id: u64 = rng.random();
-    match rng.random_range(0..4) {
-        0 => format!(
+    match shapes[rng.random_range(0..shapes.len())] {
+        Shape::Access => format!(
             "10.0.{}.{} - - \"GET {route}?q={id:x} HTTP/1.1\" {status} {} \"-\" \"Mozilla/5.0 (X11; Linux x86_64)\" {SEQUENCE_BLANK}",
             rng.random_range(0..256),
             rng.random_range(0..256),
             rng.random_range(200..90_000)
         ),
-        1 => format!(
+        Shape::Json => format!(
             "{{\"level\":\"info\",\"route\":\"{route}\",\"status\":{status},\"took_ms\":{took},\"request\":\"{id:016x}\",\"note\":\"{SEQUENCE_BLANK}\"}}"
         ),
-        2 => format!(
+        Shape::Logfmt => format!(
             "level=info msg=\"request served\" route={route} status={status} took={took}ms request_id={id:016x} caller=server.rs:214 {SEQUENCE_BLANK}"
         ),
-        _ => format!(
+        Shape::Trace => format!(
             "request {id:016x} failed {SEQUENCE_BLANK}\n  at shop::cart::reserve (src/cart.rs:{})\n  at shop::http::handle (src/http.rs:88)\n  caused by: größe überschritten after {took} ms",
             rng.random_range(10..900)
         ),

@@ -14,11 +14,14 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
-use super::{Template, find_placeholders, placeholder};
-use crate::cli::OtlpArgs;
+use super::{Template, find_all, find_placeholders, hex, placeholder, remote_write};
+use crate::cli::{Load, MetricsArgs};
 
 /// Bounds of every histogram, seconds.
 pub(crate) const BOUNDS: [f64; 3] = [0.25, 1.0, 5.0];
+
+/// Eight hexadecimal digits after this text are the generation of a series that churns.
+const GENERATION_KEY: &str = "gen-";
 
 /// What a series is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +34,68 @@ pub(crate) enum Kind {
     Histogram,
 }
 
+/// Values and names over the rounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Course {
+    /// Counters and histograms begin again after so many samples; 0 never.
+    pub(crate) reset_every: u64,
+    /// A series has another name after so many samples; 0 never.
+    pub(crate) churn_every: u64,
+}
+
+impl Course {
+    /// How often a series has been replaced; not all series at once.
+    pub(crate) fn generation(self, series: u32, round: u64) -> u64 {
+        (round + u64::from(series)).checked_div(self.churn_every).unwrap_or(0)
+    }
+
+    fn since_reset(self, series: u32, round: u64) -> u64 {
+        let age = if self.churn_every == 0 { round } else { (round + u64::from(series)) % self.churn_every };
+        if self.reset_every == 0 { age } else { age % self.reset_every }
+    }
+
+    /// Value of a counter or gauge.
+    pub(crate) fn number(self, kind: Kind, series: u32, round: u64) -> f64 {
+        let step = f64::from(series % 7 + 1);
+        match kind {
+            Kind::Counter => f64::from(series % 1000) + self.since_reset(series, round) as f64 * step,
+            // Goes up and down in quarters, which a double holds exactly.
+            _ => f64::from(series % 100) + ((round * 13 + u64::from(series)) % 64) as f64 * 0.25,
+        }
+    }
+
+    /// Bucket counts of a histogram, the last one above all bounds.
+    pub(crate) fn buckets(self, series: u32, round: u64) -> [u64; 4] {
+        let per_round = u64::from(series % 5 + 1);
+        [4, 3, 2, 1].map(|share| share * per_round * (self.since_reset(series, round) + 1))
+    }
+
+    /// Sum of a histogram.
+    pub(crate) fn sum(self, series: u32, round: u64) -> f64 {
+        self.buckets(series, round).iter().sum::<u64>() as f64 * 0.5
+    }
+}
+
+/// Protocol of a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Times and counts are fixed 64-bit fields.
+    Otlp,
+    /// Times are varints of six bytes, all values doubles, buckets cumulative.
+    RemoteWrite,
+}
+
 /// A request over a fixed set of series.
 pub(crate) struct MetricsTemplate {
+    form: Form,
     bytes: Vec<u8>,
     points: Vec<Point>,
+    /// Offsets of generations, each with its place in `points`.
+    generations: Vec<(usize, usize)>,
+    /// Items in a request: data points, or samples.
+    items: u64,
+    /// How values go.
+    pub(crate) course: Course,
     /// Value of the `slice` attribute of all its series.
     pub(crate) slice: u32,
 }
@@ -45,80 +106,172 @@ pub(crate) struct Point {
     pub(crate) series: u32,
     /// What it is.
     pub(crate) kind: Kind,
-    time_offset: usize,
+    /// One, or one for each series of a histogram.
+    pub(super) times: Vec<usize>,
     /// Counter, gauge: the value. Histogram: count, sum, then the four buckets.
-    value_offsets: Vec<usize>,
+    pub(super) values: Vec<usize>,
 }
 
 impl MetricsTemplate {
     /// The request for `round`, all points at `time_ns`.
     pub(crate) fn render(&self, round: u64, time_ns: i64) -> Bytes {
         let mut bytes = self.bytes.clone();
-        let mut store = |offset: usize, word: [u8; 8]| bytes[offset..offset + 8].copy_from_slice(&word);
+        let time = match self.form {
+            Form::Otlp => time_ns.to_le_bytes(),
+            Form::RemoteWrite => remote_write::time(time_ns),
+        };
+        let time_width = if self.form == Form::Otlp { 8 } else { remote_write::TIME_BYTES };
         for point in &self.points {
-            store(point.time_offset, time_ns.to_le_bytes());
-            match point.kind {
-                Kind::Counter | Kind::Gauge => {
-                    store(point.value_offsets[0], number(point.kind, point.series, round).to_le_bytes());
+            for at in &point.times {
+                bytes[*at..at + time_width].copy_from_slice(&time[..time_width]);
+            }
+            let mut store = |index: usize, word: [u8; 8]| {
+                let at = point.values[index];
+                bytes[at..at + 8].copy_from_slice(&word);
+            };
+            if point.kind != Kind::Histogram {
+                store(0, self.course.number(point.kind, point.series, round).to_le_bytes());
+                continue;
+            }
+            let buckets = self.course.buckets(point.series, round);
+            let count = buckets.iter().sum::<u64>();
+            store(1, self.course.sum(point.series, round).to_le_bytes());
+            match self.form {
+                Form::Otlp => {
+                    store(0, count.to_le_bytes());
+                    for (index, bucket) in buckets.into_iter().enumerate() {
+                        store(2 + index, bucket.to_le_bytes());
+                    }
                 }
-                Kind::Histogram => {
-                    let buckets = buckets(point.series, round);
-                    store(point.value_offsets[0], buckets.iter().sum::<u64>().to_le_bytes());
-                    store(point.value_offsets[1], sum(point.series, round).to_le_bytes());
-                    for (offset, count) in point.value_offsets[2..].iter().zip(buckets) {
-                        store(*offset, count.to_le_bytes());
+                Form::RemoteWrite => {
+                    store(0, (count as f64).to_le_bytes());
+                    let mut below = 0;
+                    for (index, bucket) in buckets.into_iter().enumerate() {
+                        below += bucket;
+                        store(2 + index, (below as f64).to_le_bytes());
                     }
                 }
             }
+        }
+        for (at, point) in &self.generations {
+            let generation = self.course.generation(self.points[*point].series, round);
+            bytes[*at..at + 8].copy_from_slice(&hex::<8>(generation));
         }
         Bytes::from(bytes)
     }
 
     pub(crate) fn items(&self) -> u64 {
-        self.points.len() as u64
+        self.items
     }
 
     pub(crate) fn points(&self) -> &[Point] {
         &self.points
     }
-}
 
-/// Value of a counter or gauge.
-pub(crate) fn number(kind: Kind, series: u32, round: u64) -> f64 {
-    let step = f64::from(series % 7 + 1);
-    match kind {
-        Kind::Counter => f64::from(series % 1000) + round as f64 * step,
-        // Goes up and down in quarters, which a double holds exactly.
-        _ => f64::from(series % 100) + ((round * 13 + u64::from(series)) % 64) as f64 * 0.25,
+    /// A template of encoded bytes in which the generations are still the places of their points.
+    pub(super) fn new(
+        form: Form,
+        bytes: Vec<u8>,
+        points: Vec<Point>,
+        items: u64,
+        course: Course,
+        slice: u32,
+    ) -> Self {
+        let generations = if course.churn_every == 0 {
+            Vec::new()
+        } else {
+            let hits = find_all(&bytes, GENERATION_KEY.as_bytes());
+            let places = hits.into_iter().map(|hit| {
+                let at = hit + GENERATION_KEY.len();
+                let digits = std::str::from_utf8(&bytes[at..at + 8]).expect("hexadecimal digits are ASCII");
+                (at, usize::from_str_radix(digits, 16).expect("only generations follow the key"))
+            });
+            places.collect()
+        };
+        Self { form, bytes, points, generations, items, course, slice }
     }
 }
 
-/// Bucket counts of a histogram, the last one above all bounds.
-pub(crate) fn buckets(series: u32, round: u64) -> [u64; 4] {
-    let per_round = u64::from(series % 5 + 1);
-    [4, 3, 2, 1].map(|share| share * per_round * (round + 1))
-}
-
-/// Sum of a histogram.
-pub(crate) fn sum(series: u32, round: u64) -> f64 {
-    buckets(series, round).iter().sum::<u64>() as f64 * 0.5
+/// Value of the `pod` label or attribute in a generation.
+pub(crate) fn pod(generation: u64) -> String {
+    format!("{GENERATION_KEY}{}", String::from_utf8_lossy(&hex::<8>(generation)))
 }
 
 /// Templates of each connection: the series are cut into slices of a request each, dealt out in turn.
-pub(crate) fn templates(args: &OtlpArgs, run_id: &str) -> Vec<Vec<Template>> {
-    let mut workers: Vec<Vec<Template>> = (0..args.connections).map(|_| Vec::new()).collect();
+pub(crate) fn templates(load: &Load, batch: u32, requests: Option<u32>, run_id: &str) -> Vec<Vec<Template>> {
+    let (args, seed, version) = match load {
+        Load::Otlp(args) => (&args.metrics, args.data.seed, None),
+        Load::RemoteWrite(args) => (&args.metrics, args.data.seed, Some(args.protocol)),
+        _ => return Vec::new(),
+    };
+    let connections = load.pace().connections;
+    let mut workers: Vec<Vec<Template>> = (0..connections).map(|_| Vec::new()).collect();
     // At least one slice a connection, so that no connection idles.
-    let batch = args.batch.min(args.series.div_ceil(args.connections)).max(1);
-    for slice in 0..args.series.div_ceil(batch) {
+    let batch = batch.min(args.series.div_ceil(connections)).max(1);
+    let needed = requests.map_or(u32::MAX, |requests| requests.saturating_add(connections));
+    for slice in 0..args.series.div_ceil(batch).min(needed) {
         let series = slice * batch..((slice + 1) * batch).min(args.series);
         let worker = slice as usize % workers.len();
-        workers[worker].push(Template::Metrics(template(args, run_id, slice, series)));
+        let identity = Identity { args, seed, run_id, slice };
+        workers[worker].push(Template::Metrics(match version {
+            None => template(&identity, series),
+            Some(version) => remote_write::template(&identity, series, version),
+        }));
     }
     workers.retain(|templates| !templates.is_empty());
     workers
 }
 
-fn template(args: &OtlpArgs, run_id: &str, slice: u32, series: std::ops::Range<u32>) -> MetricsTemplate {
+/// What the series of a slice have in common.
+pub(super) struct Identity<'a> {
+    args: &'a MetricsArgs,
+    seed: u64,
+    run_id: &'a str,
+    pub(super) slice: u32,
+}
+
+impl Identity<'_> {
+    pub(super) fn course(&self) -> Course {
+        Course {
+            reset_every: u64::from(self.args.reset_every),
+            churn_every: u64::from(self.args.churn_every),
+        }
+    }
+
+    pub(super) fn kind(&self, series: u32) -> Kind {
+        let every = self.args.histogram_every;
+        if every > 0 && series.is_multiple_of(every) {
+            Kind::Histogram
+        } else if series.is_multiple_of(3) {
+            Kind::Gauge
+        } else {
+            Kind::Counter
+        }
+    }
+
+    /// Attributes of the series at `place` in its request.
+    pub(super) fn attributes(&self, series: u32, place: usize) -> Vec<(&'static str, String)> {
+        const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
+        const ROUTES: [&str; 5] = ["/api/cart", "/api/checkout", "/api/product/{id}", "/healthz", "/login"];
+        const CODES: [&str; 5] = ["200", "201", "404", "429", "500"];
+        let pick = (u64::from(series) ^ self.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let pick = |choices: &[&'static str], salt: u64| choices[((pick >> salt) as usize) % choices.len()];
+        let mut attributes = vec![
+            ("run.id", self.run_id.to_owned()),
+            ("slice", self.slice.to_string()),
+            ("series.id", series.to_string()),
+            ("http.request.method", pick(&METHODS, 0).to_owned()),
+            ("http.route", pick(&ROUTES, 3).to_owned()),
+            ("http.response.status_code", pick(&CODES, 7).to_owned()),
+        ];
+        if self.args.churn_every > 0 {
+            attributes.push(("pod", pod(place as u64)));
+        }
+        attributes
+    }
+}
+
+fn template(identity: &Identity<'_>, series: std::ops::Range<u32>) -> MetricsTemplate {
     let mut placeholders = 0;
     let mut next = || {
         placeholders += 1;
@@ -127,8 +280,9 @@ fn template(args: &OtlpArgs, run_id: &str, slice: u32, series: std::ops::Range<u
     let (mut counters, mut gauges, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
     let mut kinds = Vec::new();
     for number in series {
-        let attributes = attributes(args.seed, run_id, slice, number);
-        let kind = kind(args, number);
+        let attributes = identity.attributes(number, kinds.len());
+        let attributes = attributes.into_iter().map(|(key, value)| string(key, value)).collect();
+        let kind = identity.kind(number);
         kinds.push((number, kind));
         match kind {
             Kind::Counter | Kind::Gauge => {
@@ -152,46 +306,17 @@ fn template(args: &OtlpArgs, run_id: &str, slice: u32, series: std::ops::Range<u
         }
     }
     let bytes = request(counters, gauges, histograms).encode_to_vec();
-    let offsets = find_placeholders(&bytes, placeholders);
-    let mut rest = offsets.into_iter();
-    let points = kinds
+    let mut rest = find_placeholders(&bytes, placeholders).into_iter();
+    let points: Vec<Point> = kinds
         .into_iter()
         .map(|(series, kind)| {
             let values = if kind == Kind::Histogram { 2 + BOUNDS.len() + 1 } else { 1 };
-            let time_offset = rest.next().expect("each point has a time");
-            Point { series, kind, time_offset, value_offsets: rest.by_ref().take(values).collect() }
+            let times = vec![rest.next().expect("each point has a time")];
+            Point { series, kind, times, values: rest.by_ref().take(values).collect() }
         })
         .collect();
-    MetricsTemplate { bytes, points, slice }
-}
-
-fn kind(args: &OtlpArgs, series: u32) -> Kind {
-    if args.histogram_every > 0 && series.is_multiple_of(args.histogram_every) {
-        Kind::Histogram
-    } else if series.is_multiple_of(3) {
-        Kind::Gauge
-    } else {
-        Kind::Counter
-    }
-}
-
-fn attributes(seed: u64, run_id: &str, slice: u32, series: u32) -> Vec<KeyValue> {
-    const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
-    const ROUTES: [&str; 5] = ["/api/cart", "/api/checkout", "/api/product/{id}", "/healthz", "/login"];
-    const CODES: [&str; 5] = ["200", "201", "404", "429", "500"];
-    let pick = (u64::from(series) ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    let pick = |choices: &[&'static str], salt: u64| choices[((pick >> salt) as usize) % choices.len()];
-    [
-        ("run.id", run_id.to_owned()),
-        ("slice", slice.to_string()),
-        ("series.id", series.to_string()),
-        ("http.request.method", pick(&METHODS, 0).to_owned()),
-        ("http.route", pick(&ROUTES, 3).to_owned()),
-        ("http.response.status_code", pick(&CODES, 7).to_owned()),
-    ]
-    .into_iter()
-    .map(|(key, value)| string(key, value))
-    .collect()
+    let items = points.len() as u64;
+    MetricsTemplate::new(Form::Otlp, bytes, points, items, identity.course(), identity.slice)
 }
 
 fn request(

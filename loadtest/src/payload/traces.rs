@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::metrics::{resource, scope, string};
 use super::{Template, find_placeholders, placeholder};
-use crate::cli::OtlpArgs;
+use crate::cli::{DataArgs, Load};
 
 /// How many different requests each connection cycles through.
 const TEMPLATES_PER_CONNECTION: u32 = 8;
@@ -40,16 +40,17 @@ impl TracesTemplate {
 }
 
 /// Templates of each connection.
-pub(crate) fn templates(args: &OtlpArgs, run_id: &str) -> Vec<Vec<Template>> {
+pub(crate) fn templates(load: &Load, batch: u32, run_id: &str) -> Vec<Vec<Template>> {
+    let seed = load.data().map_or(0, |data: &DataArgs| data.seed);
     let numbers = |worker: u32| (0..TEMPLATES_PER_CONNECTION).map(move |t| worker * 1000 + t);
-    (0..args.connections)
-        .map(|worker| numbers(worker).map(|n| Template::Traces(template(args, run_id, n))).collect())
+    (0..load.pace().connections)
+        .map(|worker| numbers(worker).map(|n| Template::Traces(template(seed, batch, run_id, n))).collect())
         .collect()
 }
 
-fn template(args: &OtlpArgs, run_id: &str, number: u32) -> TracesTemplate {
-    let mut rng = SmallRng::seed_from_u64(args.seed.wrapping_mul(7_368_787) ^ u64::from(number));
-    let spans: Vec<Span> = (0..args.batch as usize).map(|index| span(&mut rng, index)).collect();
+fn template(seed: u64, batch: u32, run_id: &str, number: u32) -> TracesTemplate {
+    let mut rng = SmallRng::seed_from_u64(seed.wrapping_mul(7_368_787) ^ u64::from(number));
+    let spans: Vec<Span> = (0..batch as usize).map(|index| span(&mut rng, index)).collect();
     let count = spans.len() * 2;
     let request = ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {

@@ -65,7 +65,9 @@ impl GrpcConnection {
     pub(super) async fn send(&mut self, request: Bytes) -> Answer {
         match tokio::time::timeout(self.timeout, self.call(request)).await {
             Err(_) => Answer::Unanswered { reason: "timeout".to_owned() },
-            Ok(Ok(response)) => answers::otlp(wire_signal(self.signal), false, response.into_inner().as_ref()),
+            Ok(Ok(response)) => {
+                answers::otlp(wire_signal(self.signal), false, response.into_inner().as_ref())
+            }
             Ok(Err(status)) => refused(&status),
         }
     }

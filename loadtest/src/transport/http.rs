@@ -1,60 +1,65 @@
-//! OTLP/HTTP with protobuf bodies, over HTTP/1.1 with keep-alive.
+//! Requests over HTTP/1.1 with keep-alive, one at a time.
 
-use std::io::Write;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Uri};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use wire::compression::Encoding;
+use wire::remote_write::{MEDIA_TYPE, Version};
 
-use super::{Answer, accepted};
-use crate::cli::{Compression, OtlpArgs, Signal};
+use super::{Answer, Protocol, Request, Target, answers};
+use crate::cli::{PushForm, WriteVersion};
 
-/// The largest answer that is read; the OTLP specification lets clients cap it at 4 MiB.
+/// The largest answer to pushed data; the OTLP specification lets clients cap it at 4 MiB.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// The largest answer to a query.
+const QUERY_ANSWER_BYTES_MAX: usize = 1 << 30;
 
 pub(crate) struct HttpConnection {
     authority: String,
+    /// Path of pushes; queries append theirs.
     path: String,
-    signal: Signal,
-    compression: Compression,
+    protocol: Protocol,
     timeout: Duration,
-    tenant: Option<HeaderValue>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     sender: Option<SendRequest<Full<Bytes>>>,
     /// Drives the open connection; dropped with it.
     driver: JoinSet<()>,
 }
 
 impl HttpConnection {
-    pub(super) fn new(args: &OtlpArgs) -> anyhow::Result<Self> {
-        let uri: Uri = match args.endpoint() {
-            with_scheme if with_scheme.contains("://") => with_scheme.parse()?,
-            bare => format!("http://{bare}").parse()?,
-        };
-        if uri.scheme_str() != Some("http") {
-            bail!("only http:// is supported");
-        }
+    pub(super) fn new(target: &Target) -> anyhow::Result<Self> {
+        let uri: Uri = target.endpoint.parse()?;
         let host = uri.host().context("has no host")?;
-        let prefix = uri.path().trim_end_matches('/');
+        let mut path = uri.path().trim_end_matches('/').to_owned();
+        match target.protocol {
+            Protocol::Otlp { signal, .. } => path.push_str(&format!("/v1/{}", signal.name())),
+            // An address alone means the usual path.
+            Protocol::RemoteWrite(_) if path.is_empty() => path.push_str("/api/v1/write"),
+            Protocol::LokiPush(_) if path.is_empty() => path.push_str("/loki/api/v1/push"),
+            Protocol::RemoteWrite(_) | Protocol::LokiPush(_) | Protocol::Queries => {}
+        }
+        let mut headers = target.headers.clone();
+        headers.extend(content_headers(target));
         Ok(Self {
             authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
-            path: format!("{prefix}/v1/{}", args.signal.name()),
-            signal: args.signal,
-            compression: args.compression,
-            timeout: args.timeout,
-            tenant: args.tenant.as_deref().map(HeaderValue::from_str).transpose()?,
+            path,
+            protocol: target.protocol,
+            timeout: target.timeout,
+            headers,
             sender: None,
             driver: JoinSet::new(),
         })
     }
 
-    pub(super) async fn send(&mut self, request: Bytes) -> Answer {
+    pub(super) async fn send(&mut self, request: Request) -> Answer {
         let reason = match tokio::time::timeout(self.timeout, self.call(request)).await {
             Ok(Ok(answer)) => return answer,
             Ok(Err(error)) => format!("{error:#}"),
@@ -65,29 +70,24 @@ impl HttpConnection {
         Answer::Unanswered { reason }
     }
 
-    async fn call(&mut self, body: Bytes) -> anyhow::Result<Answer> {
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(&self.path)
-            .header(HOST, &self.authority)
-            .header(CONTENT_TYPE, "application/x-protobuf");
-        if let Some(encoding) = encoding(self.compression) {
-            request = request.header(CONTENT_ENCODING, encoding);
+    async fn call(&mut self, request: Request) -> anyhow::Result<Answer> {
+        let (method, path, body, items, cap) = match request {
+            Request::Post { body, items } => (Method::POST, self.path.clone(), body, items, ANSWER_BYTES_MAX),
+            Request::Get { path } => {
+                (Method::GET, format!("{}{path}", self.path), Bytes::new(), 1, QUERY_ANSWER_BYTES_MAX)
+            }
+        };
+        let mut builder = http::Request::builder().method(method).uri(path).header(HOST, &self.authority);
+        for (name, value) in &self.headers {
+            builder = builder.header(name, value);
         }
-        if let Some(tenant) = &self.tenant {
-            request = request.header("x-scope-orgid", tenant);
-        }
-        let request = request.body(Full::new(compress(self.compression, body)?))?;
+        let request = builder.body(Full::new(body))?;
         let sender = self.connected().await?;
         let response = sender.send_request(request).await?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = Limited::new(body, cap).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("reading the answer: {error}"))?.to_bytes();
-        if head.status.is_success() {
-            return Ok(accepted(self.signal, &body));
-        }
-        let retry_hint = head.headers.contains_key(RETRY_AFTER);
-        Ok(Answer::Refused { status: head.status.to_string(), retry_hint })
+        Ok(answers::http(self.protocol, items, head.status, &head.headers, &body))
     }
 
     async fn connected(&mut self) -> anyhow::Result<&mut SendRequest<Full<Bytes>>> {
@@ -107,22 +107,32 @@ impl HttpConnection {
     }
 }
 
-fn encoding(compression: Compression) -> Option<&'static str> {
-    match compression {
-        Compression::None => None,
-        Compression::Gzip => Some("gzip"),
-        Compression::Zstd => Some("zstd"),
+/// What says how a body is to be read.
+fn content_headers(target: &Target) -> Vec<(HeaderName, HeaderValue)> {
+    let (media_type, encoding) = match target.protocol {
+        Protocol::Otlp { is_json: false, .. } => (MEDIA_TYPE, target.encoding()),
+        Protocol::Otlp { is_json: true, .. } => ("application/json", target.encoding()),
+        Protocol::RemoteWrite(version) => (version_of(version).content_type(), Encoding::Snappy),
+        // Loki's protobuf is always snappy, and says so nowhere.
+        Protocol::LokiPush(PushForm::Protobuf) => (MEDIA_TYPE, Encoding::Identity),
+        Protocol::LokiPush(PushForm::Json) => ("application/json", Encoding::Identity),
+        Protocol::Queries => return Vec::new(),
+    };
+    let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(media_type))];
+    if encoding != Encoding::Identity {
+        headers.push((CONTENT_ENCODING, HeaderValue::from_static(encoding.name())));
     }
+    if let Protocol::RemoteWrite(version) = target.protocol {
+        let (name, value) = version_of(version).header();
+        let name = HeaderName::try_from(name).expect("a constant header name");
+        headers.push((name, HeaderValue::from_static(value)));
+    }
+    headers
 }
 
-fn compress(compression: Compression, body: Bytes) -> std::io::Result<Bytes> {
-    Ok(match compression {
-        Compression::None => body,
-        Compression::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(&body)?;
-            encoder.finish()?.into()
-        }
-        Compression::Zstd => zstd::bulk::compress(&body, zstd::DEFAULT_COMPRESSION_LEVEL)?.into(),
-    })
+fn version_of(version: WriteVersion) -> Version {
+    match version {
+        WriteVersion::V1 => Version::V1,
+        WriteVersion::V2 => Version::V2,
+    }
 }

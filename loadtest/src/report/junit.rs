@@ -1,0 +1,77 @@
+//! The verdicts as JUnit XML: a suite for each load, a case for each thing that must hold.
+
+use super::{Report, Results};
+
+pub(super) fn render(results: &Results) -> String {
+    let mut xml =
+        String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"tidegate-loadtest\">\n");
+    for report in &results.loads {
+        let cases = cases(report);
+        let failures = cases.iter().filter(|(_, failure)| failure.is_some()).count();
+        xml.push_str(&format!(
+            "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" time=\"{:.3}\">\n",
+            escaped(&report.name),
+            cases.len(),
+            report.duration_seconds
+        ));
+        for (name, failure) in cases {
+            let name = escaped(&name);
+            let class = escaped(&report.name);
+            match failure {
+                None => xml.push_str(&format!("    <testcase classname=\"{class}\" name=\"{name}\"/>\n")),
+                Some(why) => xml.push_str(&format!(
+                    "    <testcase classname=\"{class}\" name=\"{name}\"><failure message=\"{}\"/></testcase>\n",
+                    escaped(&why)
+                )),
+            }
+        }
+        xml.push_str("  </testsuite>\n");
+    }
+    xml.push_str("</testsuites>\n");
+    xml
+}
+
+/// Names, and why if they failed.
+fn cases(report: &Report) -> Vec<(String, Option<String>)> {
+    let acked = (report.acked == 0).then(|| {
+        format!(
+            "nothing was acknowledged; {}",
+            report.example_failure.as_deref().unwrap_or("nothing was sent")
+        )
+    });
+    let mut cases = vec![("something was acknowledged".to_owned(), acked)];
+    if let Some(verdict) = &report.verify {
+        let fault = (!verdict.passed()).then(|| {
+            format!(
+                "{} lost, {} duplicated, {} wrong; {}",
+                verdict.lost,
+                verdict.duplicated,
+                verdict.wrong,
+                verdict.example.as_deref().unwrap_or("")
+            )
+        });
+        cases.push(("what was acknowledged is there once and right".to_owned(), fault));
+    }
+    for checked in &report.thresholds {
+        let value = checked.value.map_or_else(|| "is not known".to_owned(), |value| format!("is {value:.3}"));
+        cases.push((checked.threshold.clone(), (!checked.passed).then_some(value)));
+    }
+    cases
+}
+
+/// Text inside XML; characters that XML 1.0 has no form for become U+FFFD.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\n' | '\r' | '\t' => out.push_str(&format!("&#{};", u32::from(c))),
+            c if c.is_control() => out.push('\u{FFFD}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
