@@ -176,6 +176,8 @@ def allowed(parameters, theirs, ours):
             return "Loki hands a filter on __error__ to the parsers that come after it too, and drops what those fail on"
         if re.search(r"\| (label_format|drop|keep) .*\| \(?\w+ ?[=!<>]", query):
             return "Loki hands a label filter to parsers before it though a stage between the two changes the label"
+    if theirs[0] == ours[0] == 200 and '=~"INFO|WARN|"' in query:
+        return "Loki drops the empty alternative of a regular expression (newOrFilter in pkg/logql/log/filter.go)"
     if "interval" in parameters and theirs[0] == ours[0] == 200:
         sign = 1 if parameters["direction"] == "forward" else -1
         entries = [sorted((sign * int(value[0]), value[1]) for stream in result[1][1] for value in stream["values"])

@@ -190,6 +190,11 @@ impl TenantBuffer {
         streams.into_iter().map(|(labels, runs)| SortedStream::new(labels, runs).contiguous()).collect()
     }
 
+    /// Numbers of its streams.
+    pub(crate) fn stream_ids(&self) -> RoaringBitmap {
+        self.0.lock().keys().copied().collect()
+    }
+
     /// Oldest and newest time of each of the `wanted` streams.
     pub(crate) fn ranges(&self, wanted: &RoaringBitmap) -> Vec<(u32, TimeRange)> {
         let whole = |stream: &StreamBuffer| {

@@ -20,7 +20,7 @@ mod select;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use format::decode_log_batch;
 use hashbrown::HashMap;
@@ -55,6 +55,8 @@ struct Inner {
     wal: Wal,
     state: RwLock<State>,
     streams: RwLock<HashMap<TenantId, Arc<StreamIndex>>>,
+    /// When it was last looked for streams to forget, ns.
+    streams_swept_ns: AtomicI64,
     indexes: IndexCache,
     pages: PageCache,
     followers: Followers,
@@ -166,6 +168,7 @@ impl LogStore {
         metrics.quarantined.increment((report.damage.len() + loaded.quarantined.len()) as u64);
         metrics.files.set(loaded.set.files.len() as f64);
         let active = replayed.renumbered(newest + 1);
+        let clock_ns = clock.now_ns();
         let indexes = IndexCache::new(settings.index_cache_bytes);
         let page_cache_bytes = (settings.page_cache_bytes as u64).min(budget.ceiling_bytes() / 16);
         let pages = PageCache::new(page_cache_bytes as usize, Arc::clone(&budget));
@@ -180,6 +183,7 @@ impl LogStore {
             wal,
             state: RwLock::new(State { active, sealed: None, files: loaded.set }),
             streams,
+            streams_swept_ns: AtomicI64::new(clock_ns),
             indexes,
             pages,
             followers: Followers::default(),

@@ -114,6 +114,11 @@ impl IndexCache {
         }
     }
 
+    /// The open files.
+    pub(crate) fn held(&self) -> Vec<Arc<LoadedFile>> {
+        self.held.lock().files.values().map(|entry| Arc::clone(&entry.file)).collect()
+    }
+
     /// Forgets a file that is gone.
     pub(crate) fn forget(&self, path: &Path) {
         let held = &mut *self.held.lock();

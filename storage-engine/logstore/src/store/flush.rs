@@ -33,6 +33,7 @@ impl Inner {
                 Ok(()) => self.expire().await,
                 failed => failed,
             };
+            self.forget_streams();
             self.merge_wanted.notify_one();
             if let Err(error) = done {
                 tracing::error!(%error, "log store could not write entries to files, it will try again");

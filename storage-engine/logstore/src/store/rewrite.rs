@@ -8,12 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use model::{ErrorKind, Labels, LogEntries, TenantId, TimeRange};
+use roaring::RoaringBitmap;
 use storage_api::LogMask;
 
 use super::Inner;
 use crate::error::{LogStoreError, LogStoreResult};
 use crate::files::DataFile;
 use crate::retention::RetentionRules;
+
+/// How long streams that nothing in memory has are remembered at least: far longer than an append or the opening of a
+/// file takes.
+const STREAM_SWEEP_NS: i64 = 600_000_000_000;
 
 impl Inner {
     /// Takes what `mask` takes out of a tenant's files, what is in memory included; gives the number of entries.
@@ -89,6 +94,34 @@ impl Inner {
                 self.remove_unnamed(&written);
                 Err(error)
             }
+        }
+    }
+
+    /// Forgets streams that neither memory nor an open file has, if it is time. Their numbers are not used again, so
+    /// that a reader that still holds one is not led to another stream.
+    pub(super) fn forget_streams(&self) {
+        let now_ns = self.clock.now_ns();
+        let last_ns = self.streams_swept_ns.load(Ordering::Relaxed);
+        if now_ns.saturating_sub(last_ns) < STREAM_SWEEP_NS {
+            return;
+        }
+        self.streams_swept_ns.store(now_ns, Ordering::Relaxed);
+        let generations = {
+            let state = self.state.read();
+            let sealed = state.sealed.as_ref().map(|sealed| Arc::clone(&sealed.generation));
+            sealed.into_iter().chain([Arc::clone(&state.active)]).collect::<Vec<_>>()
+        };
+        let all: Vec<_> =
+            self.streams.read().iter().map(|(tenant, index)| (tenant.clone(), Arc::clone(index))).collect();
+        let open = self.indexes.held();
+        for (tenant, index) in all {
+            let mut used = RoaringBitmap::new();
+            for buffer in generations.iter().filter_map(|generation| generation.tenant(&tenant)) {
+                used |= buffer.stream_ids();
+            }
+            // Numbers of other tenants' files keep a stream of this one at worst.
+            open.iter().for_each(|file| used.extend(file.stream_ids.iter().copied()));
+            index.forget_unused(&used);
         }
     }
 

@@ -13,6 +13,21 @@ fn a_label_set_keeps_its_number() {
     assert_eq!((index.known(&a), index.known(&Labels::empty())), (Some(0), None));
 }
 
+#[test]
+fn a_stream_is_forgotten_when_it_is_unused_and_was_not_asked_for_twice_in_a_row() {
+    let index = StreamIndex::default();
+    let (a, b) = (Labels::from_pairs([("x", "1")]), Labels::from_pairs([("x", "2"), ("y", "3")]));
+    index.ids([&a, &b].into_iter());
+    let used = RoaringBitmap::from_iter([0]);
+    assert_eq!(index.forget_unused(&used), 0, "both were asked for just now");
+    assert_eq!(index.forget_unused(&used), 1);
+    assert_eq!((index.known(&a), index.known(&b)), (Some(0), None));
+    assert_eq!(index.select(&[]), used);
+    assert_eq!(index.select(&[Matcher::equal("y", "3")]), RoaringBitmap::new());
+    assert_eq!(index.ids([&b].into_iter()), [2], "no number is given twice");
+    assert_eq!(index.select(&[Matcher::equal("y", "3")]), RoaringBitmap::from_iter([2]));
+}
+
 proptest! {
     #[test]
     fn the_index_selects_what_matching_every_label_set_selects(

@@ -103,3 +103,26 @@ async fn a_stream_goes_when_its_own_retention_is_over() {
     store.0.expire().await.expect("expired");
     assert_eq!(machine.data_files().len(), 0);
 }
+
+#[tokio::test]
+async fn forgotten_streams_come_back_with_their_entries() {
+    let mut machine = Machine::new(1);
+    machine.settings.index_cache_bytes = 1;
+    let store = machine.open();
+    for app in ["old", "new"] {
+        append(&store, &rows(app, &[row(NOW, "a line")])).await.expect("stored");
+        store.flush().await.expect("flushed");
+    }
+    let before = read_raw(&store, &everything()).await;
+    let old = Labels::from_pairs([("app", "old"), ("env", "test")]);
+    let index = store.0.stream_index(&TenantId::default());
+    for sweep in 1..=2 {
+        assert!(index.known(&old).is_some(), "sweep {sweep}");
+        machine.clock.set_ns(NOW + sweep * 601 * SECOND);
+        store.0.forget_streams();
+    }
+    assert_eq!(index.known(&old), None, "neither memory nor an open file has it");
+    assert_eq!(read_raw(&store, &everything()).await, before);
+    append(&store, &rows("old", &[row(NOW + 1, "another")])).await.expect("stored");
+    assert_eq!(read_raw(&store, &everything()).await["old"].len(), 2);
+}
