@@ -41,6 +41,8 @@ class Queries:
         return self.rng.choice(values)
 
     def next(self):
+        if self.rng.random() < 0.12:
+            return self.experimental()
         return self.vector(self.rng.choice([1, 2, 2, 3])) if self.rng.random() < 0.95 else self.scalar(2)
 
     # Selectors
@@ -226,6 +228,34 @@ class Queries:
             f"histogram_quantile({self.one_of(['0.5', '0.9', '0', '1', '2'])}, {inner})",
             f"histogram_fraction({self.one_of(['0, 1', '-1, 0.5', '0.1, 10', '3, 1'])}, {inner})",
             f"{self.one_of(['histogram_count', 'histogram_sum', 'histogram_avg', 'histogram_stddev', 'histogram_stdvar'])}({inner})",
+        ])
+
+    # Behind feature flags
+
+    def experimental(self):
+        counter, gauge = self.selector(COUNTERS), self.selector(["temperature", "queue_length", "pod_memory_bytes"])
+        window, inner = self.one_of(RANGES), self.floats(1)
+        over = self.one_of(["mad_over_time", "ts_of_first_over_time", "ts_of_last_over_time", "ts_of_min_over_time", "ts_of_max_over_time"])
+        share = self.one_of(["0.2", "0.5", "-0.3", "1.5", "0"])
+        names = self.one_of(['"instance"', '"job", "instance"'])
+        fill = self.one_of(["fill (0)", "fill_left (1)", "fill_right (-1)", "fill_left (2) fill_right (3)"])
+        return self.one_of([
+            f"{over}({gauge}[{window}])",
+            f"double_exponential_smoothing({gauge}[{window}], {self.one_of(['0.5', '0.1', '1.5'])}, 0.3)",
+            f"{self.one_of(['sort_by_label', 'sort_by_label_desc'])}({inner}, {names})",
+            f"limitk{self.grouping()} ({self.one_of([0, 1, 3])}, {gauge})",
+            f"limit_ratio{self.grouping()} ({share}, {counter})",
+            f"info({counter})",
+            f'info({gauge}, {{os=~".+"}})',
+            f"{gauge} + {self.one_of(['start()', 'end()', 'step()', 'range()', 'max_of(step(), 30)', 'min_of(time(), end())'])}",
+            f'histogram_quantiles({self.histograms(0)}, "q", 0.5, 0.9)',
+            f'histogram_quantiles(rate(latency_seconds_bucket[{window}]), "q", 0.5, 0.99)',
+            f"{self.one_of(['rate', 'increase', 'delta'])}({counter}[{window}] {self.one_of(['anchored', 'smoothed'])})",
+            f"{self.one_of(['changes', 'resets'])}({counter}[{window}] anchored)",
+            f"{gauge} smoothed",
+            f"{counter} / on (instance, job) group_left {fill} up",
+            f"sum by (instance) ({counter}) + {fill} sum by (instance) ({gauge})",
+            f"rate({counter}[{self.one_of(['1m * 3', '5m - 30s', 'step() * 2', 'max_of(step(), 5m)', '2 ^ 2 * 1m'])}])",
         ])
 
     # Scalars
