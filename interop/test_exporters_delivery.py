@@ -28,11 +28,11 @@ def is_listening(port):
 class Gateway(Process):
     """A gateway without stores, one exporter behind a queue on disk."""
 
-    def __init__(self, folder, exporter, settings, name="gateway", receiver=None):
+    def __init__(self, folder, exporter, settings, name="gateway", receiver=None, processors=()):
         self.http, self.prometheus, self.loki, self.health = (free_port() for _ in range(4))
         config = folder / f"{name}.yaml"
         receivers = {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{self.http}"}}}} if not receiver else receiver
-        pipeline = {"receivers": list(receivers), "exporters": [exporter]}
+        pipeline = {"receivers": list(receivers), "processors": list(processors), "exporters": [exporter]}
         config.write_text(
             json.dumps(
                 {
@@ -41,11 +41,11 @@ class Gateway(Process):
                         "file_storage": {"directory": str(folder / f"{name}-queue"), "create_directory": True},
                         "health_check": {"endpoint": f"127.0.0.1:{self.health}"},
                     },
+                    "processors": {"memory_limiter": {"check_interval": "100ms", "limit_mib": 512}, "batch": {}},
                     "exporters": {exporter: settings},
                     "service": {
                         "extensions": ["file_storage", "health_check"],
-                        "pipelines": {"logs": pipeline} if exporter in ("loki", "log_store") else
-                        {"metrics": pipeline, "logs": pipeline},
+                        "pipelines": {signal: pipeline for signal in SIGNALS.get(exporter, ("metrics", "logs"))},
                     },
                     "server": {
                         "prometheus": {"endpoint": f"127.0.0.1:{self.prometheus}"},
@@ -62,6 +62,7 @@ class Gateway(Process):
         return self.wait_ready(f"http://127.0.0.1:{self.health}/")
 
 
+SIGNALS = {"loki": ("logs",), "log_store": ("logs",), "prometheusremotewrite": ("metrics",)}
 QUEUE = {
     "sending_queue": {"storage": "file_storage", "queue_size": 100_000, "num_consumers": 4},
     "retry_on_failure": {"initial_interval": "100ms", "max_interval": "500ms", "max_elapsed_time": 0},
@@ -208,6 +209,21 @@ class Prometheus(Process):
         return count(int(series["number"]) for series in answer.json()["data"])
 
 
+class RemoteWrite(Prometheus):
+    """The same, by remote write."""
+
+    queue = {
+        "remote_write_queue": {"storage": "file_storage", "queue_size": 100_000},
+        "retry_on_failure": QUEUE["retry_on_failure"],
+    }
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.command.append("--web.enable-remote-write-receiver")
+        self.kind = "prometheusremotewrite"
+        self.settings = {"endpoint": f"http://127.0.0.1:{self.port}/api/v1/write"}
+
+
 class Collector(Process):
     def __init__(self, folder):
         self.port, self.health = free_port(), free_port()
@@ -304,10 +320,10 @@ def check(what, sender, arrived, seconds=300):
           f"unacked_but_there={len(there.keys() - acked)} failed_batches={sender.failed}")
 
 
-@pytest.mark.parametrize("destination", [Collector, KafkaReader, Loki, Prometheus])
+@pytest.mark.parametrize("destination", [Collector, KafkaReader, Loki, Prometheus, RemoteWrite])
 def test_a_destination_killed_under_load_gets_every_acknowledged_item(tmp_path, start, destination):
     target = start(destination(tmp_path))
-    gateway = start(Gateway(tmp_path, target.kind, QUEUE | target.settings))
+    gateway = start(Gateway(tmp_path, target.kind, getattr(target, "queue", QUEUE) | target.settings))
     sender = Sender(gateway, target.signal, 0)
     sender.start()
     for _ in range(2):
@@ -321,9 +337,13 @@ def test_a_destination_killed_under_load_gets_every_acknowledged_item(tmp_path, 
     check(f"{target.name} killed", sender, target.arrived)
 
 
-def test_a_gateway_killed_under_load_delivers_every_acknowledged_item(tmp_path, start):
-    target = start(Collector(tmp_path))
-    gateway = start(Gateway(tmp_path, target.kind, QUEUE | target.settings))
+@pytest.mark.parametrize("destination, processors",
+                         [(Collector, ()), (Collector, ("memory_limiter", "batch")), (RemoteWrite, ())],
+                         ids=["otlp", "otlp behind batch", "remote write"])
+def test_a_gateway_killed_under_load_delivers_every_acknowledged_item(tmp_path, start, destination, processors):
+    target = start(destination(tmp_path))
+    queue = getattr(target, "queue", QUEUE)
+    gateway = start(Gateway(tmp_path, target.kind, queue | target.settings, processors=processors))
     sender = Sender(gateway, target.signal, 0)
     sender.start()
     for is_away in (False, True, False, True):
@@ -335,7 +355,7 @@ def test_a_gateway_killed_under_load_delivers_every_acknowledged_item(tmp_path, 
             target.start()
         gateway.start()
     sender.end()
-    check("gateway killed", sender, target.arrived)
+    check(f"gateway to {target.kind} with {' and '.join(processors) or 'no processors'} killed", sender, target.arrived)
 
 
 def test_gateway_kafka_storage_node_any_one_killed_loses_nothing(tmp_path, start):
