@@ -13,7 +13,7 @@ use ottl::{Conditions, Context, ErrorMode, Paths, RunError};
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
 use serde_json::Value as Json;
-use wire::otlp::edit::put_key_value;
+use wire::otlp::edit::{copy_fields, put_key_value};
 use wire::protobuf::{begin_message, put_bytes_field, put_fixed64_field, put_message, put_varint_field};
 
 use crate::attributes::encoded;
@@ -213,7 +213,10 @@ impl Counting {
         contexts.push(Context::Resource);
         ottl::look(batch.signal, &batch.payload, &contexts, now_ns, |context, spot| {
             if context == Context::Resource {
-                all.push(Counts { resource: spot.resource()?, ..Counts::default() });
+                // Only its attributes, as the collector does it: a count is no record of that resource.
+                let mut resource = Vec::new();
+                copy_fields(&spot.resource()?, &mut resource, |number| number == 1)?;
+                all.push(Counts { resource, ..Counts::default() });
                 return Ok(());
             }
             let Some(counts) = all.last_mut() else { return Ok(()) };
