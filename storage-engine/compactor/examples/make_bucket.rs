@@ -58,7 +58,7 @@ fn sample(series: u64, time_ms: i64) -> ChunkSample {
 
 fn labels(series: u64) -> Labels {
     let kind = ["histogram", "counter", "gauge"]
-        [if series % 20 == 0 { 0 } else { 1 + usize::from(series % 20 > 12) }];
+        [if series.is_multiple_of(20) { 0 } else { 1 + usize::from(series % 20 > 12) }];
     Labels::from_pairs([
         ("__name__", format!("test_{kind}_{}", series % 97)),
         ("instance", format!("host-{:03}", series % 211)),

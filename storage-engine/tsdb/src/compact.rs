@@ -10,7 +10,7 @@ use ulid::Ulid;
 
 pub(crate) use merge::merge;
 pub use merge::one_by_one;
-pub use merge::{MergedChunk, merge_series};
+pub use merge::{MergedChunk, Settle, merge_series};
 
 /// Levels are three times as long as those before.
 const STEP: i64 = 3;

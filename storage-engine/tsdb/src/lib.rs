@@ -29,7 +29,7 @@ mod union;
 /// How blocks become larger ones: what local compaction and that of a bucket share.
 pub mod levels {
     pub use crate::compact::{
-        MergedChunk, merge_series, merged_meta, one_by_one, overlapping, split_by_range,
+        MergedChunk, Settle, merge_series, merged_meta, one_by_one, overlapping, split_by_range,
     };
 }
 

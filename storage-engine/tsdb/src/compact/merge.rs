@@ -30,6 +30,9 @@ pub struct MergedChunk {
     pub data: Vec<u8>,
 }
 
+/// Makes chunks of a series that overlap into chunks that do not.
+pub type Settle<'a> = dyn FnMut(&Labels, Vec<MergedChunk>) -> StorageResult<Vec<MergedChunk>> + 'a;
+
 /// Writes all series of `blocks` that have samples left to `writer`.
 pub(crate) fn merge(blocks: &[Arc<BlockReader>], writer: &mut BlockWriter) -> StorageResult<()> {
     merge_series(blocks, &mut one_by_one, &mut |labels, merged| {
@@ -47,7 +50,7 @@ pub(crate) fn merge(blocks: &[Arc<BlockReader>], writer: &mut BlockWriter) -> St
 /// samples are left out before. Holds a few hundred series of each block, and the chunks of one series.
 pub fn merge_series(
     blocks: &[Arc<BlockReader>],
-    settle: &mut dyn FnMut(&Labels, Vec<MergedChunk>) -> StorageResult<Vec<MergedChunk>>,
+    settle: &mut Settle<'_>,
     visit: &mut dyn FnMut(&Labels, &[MergedChunk]) -> StorageResult<()>,
 ) -> StorageResult<()> {
     let sources: StorageResult<Vec<Source>> = blocks.iter().map(Source::open).collect();
@@ -132,7 +135,7 @@ impl Source {
 fn without_overlap(
     labels: &Labels,
     pieces: &mut Vec<MergedChunk>,
-    settle: &mut dyn FnMut(&Labels, Vec<MergedChunk>) -> StorageResult<Vec<MergedChunk>>,
+    settle: &mut Settle<'_>,
 ) -> StorageResult<Vec<MergedChunk>> {
     // Stable, so that of chunks with the same time the earlier block's stays in front.
     pieces.sort_by_key(|piece| (piece.range.min, piece.range.max));
