@@ -146,7 +146,7 @@ impl FanoutQuerier {
             matchers.push(Matcher::equal(&self.fanout.settings.tenant_label, select.tenant.as_str()));
         }
         let without = if self.is_deduplicating() { self.options.replica_labels.clone() } else { Vec::new() };
-        Ask { tenant: &select.tenant, range: select.range, matchers, without }
+        Ask { tenant: &select.tenant, range: known_times(select.range), matchers, without }
     }
 
     fn strategy(&self) -> i32 {
@@ -370,6 +370,13 @@ impl FanoutQuerier {
     }
 }
 
+/// The times that other stores can read: some write them as dates. Years 1 to 9999.
+fn known_times(range: TimeRange) -> TimeRange {
+    const FIRST_MS: i64 = -62_135_596_800_000;
+    const LAST_MS: i64 = 253_402_300_799_000;
+    TimeRange::new(range.min.max(FIRST_MS), range.max.min(LAST_MS))
+}
+
 fn tenant_name(tenant: &TenantId) -> &str {
     match tenant.as_str() {
         TenantId::DEFAULT => DEFAULT_TENANT,
@@ -414,6 +421,7 @@ impl MetricsQuerier for FanoutQuerier {
         Box::pin(self.select_series(select, hints))
     }
 
+    /// With the labels of replicas, as Thanos' API shows them.
     fn label_names<'a>(&'a self, select: &'a MetricsSelect) -> BoxFuture<'a, StorageResult<Vec<String>>> {
         Box::pin(async move {
             let ask = self.ask(select);
@@ -422,7 +430,6 @@ impl MetricsQuerier for FanoutQuerier {
                 start: ask.range.min,
                 end: ask.range.max,
                 matchers: to_messages(&ask.matchers),
-                without_replica_labels: ask.without.clone(),
                 ..LabelNamesRequest::default()
             };
             let (request, tenant) = (&request, tenant_name(ask.tenant));
@@ -433,7 +440,7 @@ impl MetricsQuerier for FanoutQuerier {
             };
             let local = async {
                 let store = self.local(ask.tenant)?;
-                Some(store.label_names(ask.range, &ask.matchers, &ask.without).await)
+                Some(store.label_names(ask.range, &ask.matchers, &[]).await)
             };
             self.texts(&ask, remote, local).await
         })
@@ -452,7 +459,6 @@ impl MetricsQuerier for FanoutQuerier {
                 start: ask.range.min,
                 end: ask.range.max,
                 matchers: to_messages(&ask.matchers),
-                without_replica_labels: ask.without.clone(),
                 ..LabelValuesRequest::default()
             };
             let (request, tenant) = (&request, tenant_name(ask.tenant));
@@ -463,7 +469,7 @@ impl MetricsQuerier for FanoutQuerier {
             };
             let local = async {
                 let store = self.local(ask.tenant)?;
-                Some(store.label_values(name, ask.range, &ask.matchers, &ask.without).await)
+                Some(store.label_values(name, ask.range, &ask.matchers, &[]).await)
             };
             self.texts(&ask, remote, local).await
         })
