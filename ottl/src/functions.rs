@@ -6,6 +6,7 @@
 mod collections;
 mod editors;
 mod hashes;
+mod metrics;
 mod parsing;
 mod patterns;
 mod texts;
@@ -306,20 +307,20 @@ impl Function {
 }
 
 /// Every function, by file.
-const TABLES: [&[Function]; 8] = [
+const TABLES: [&[Function]; 9] = [
     editors::TABLE,
     patterns::TABLE,
     texts::TABLE,
     types::TABLE,
     hashes::TABLE,
+    metrics::TABLE,
     collections::TABLE,
     parsing::TABLE,
     times::TABLE,
 ];
 
 /// Functions that the collector has and this version does not.
-const NOT_YET: [&str; 26] = [
-    "CommunityID",
+const NOT_YET: [&str; 22] = [
     "ConvertAttributesToElementsXML",
     "ConvertTextToElementsXML",
     "ExtractGrokPatterns",
@@ -335,8 +336,6 @@ const NOT_YET: [&str; 26] = [
     "aggregate_on_attribute_value",
     "aggregate_on_attributes",
     "convert_exponential_histogram_to_histogram",
-    "convert_gauge_to_sum",
-    "convert_sum_to_gauge",
     "convert_summary_count_val_to_sum",
     "convert_summary_quantile_val_to_gauge",
     "convert_summary_sum_val_to_sum",
@@ -344,7 +343,6 @@ const NOT_YET: [&str; 26] = [
     "extract_count_metric",
     "extract_percentile_metric",
     "extract_sum_metric",
-    "scale_metric",
 ];
 
 /// Which functions a text may use.

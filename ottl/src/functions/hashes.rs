@@ -1,11 +1,15 @@
 //! Hashes and ids.
 
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::{Args, Function, Kind, Prepared, converter, need};
+use super::{Args, Function, Kind, Prepared, converter, may, need};
 use crate::convert::{from_hex, to_hex};
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
@@ -44,6 +48,18 @@ pub(super) const TABLE: &[Function] = &[
         let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         Ok(Value::Int(text.bytes().fold(0xcbf2_9ce4_8422_2325, step) as i64))
     }),
+    converter(
+        "CommunityID",
+        &[
+            need("source_ip", Kind::Text),
+            need("source_port", Kind::Int),
+            need("destination_ip", Kind::Text),
+            need("destination_port", Kind::Int),
+            may("protocol", Kind::Text),
+            may("seed", Kind::Int),
+        ],
+        community_id,
+    ),
     converter("UUID", &[], |_, _| Ok(Value::text(uuid(rand::random(), 4)))),
     converter("UUIDv7", &[], |_, frame| {
         let ms = (frame.now_ns / 1_000_000) as u128;
@@ -58,6 +74,52 @@ pub(super) const TABLE: &[Function] = &[
     })
     .prepared(|args| check_id::<8>(args, "SpanID")),
 ];
+
+/// The community id of a flow, version 1 (github.com/corelight/community-id-spec): equal for both directions.
+fn community_id<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
+    let end = |index: usize, name: &str| -> Eval<(Vec<u8>, u16)> {
+        let text = args.text(index, frame)?;
+        let port = args.int(index + 1, frame)?;
+        let port = u16::try_from(port)
+            .map_err(|_| RunError::new(format!("{name} port must be between 0 and 65535, got {port}")))?;
+        let address: IpAddr =
+            text.parse().map_err(|_| RunError::new(format!("invalid {name} IP: {text}")))?;
+        let bytes = match address.to_canonical() {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        Ok((bytes, port))
+    };
+    let (source, destination) = (end(0, "source")?, end(2, "destination")?);
+    let protocol: u8 = match args.is_given(4) {
+        false => 6,
+        true => match &*args.text(4, frame)? {
+            "ICMP" => 1,
+            "TCP" => 6,
+            "UDP" => 17,
+            "RSVP" => 46,
+            "ICMP6" => 58,
+            "SCTP" => 132,
+            other => return Err(RunError::new(format!("unsupported protocol: {other}"))),
+        },
+    };
+    let seed = if args.is_given(5) { args.int(5, frame)? } else { 0 };
+    let seed = u16::try_from(seed)
+        .map_err(|_| RunError::new(format!("seed must be between 0 and 65535, got {seed}")))?;
+    // The shorter address first, then the smaller one, then the smaller port.
+    let order = |end: &(Vec<u8>, u16)| (end.0.len(), end.clone());
+    let (first, second) = match order(&source) > order(&destination) {
+        true => (destination, source),
+        false => (source, destination),
+    };
+    let mut flow = seed.to_be_bytes().to_vec();
+    flow.extend_from_slice(&first.0);
+    flow.extend_from_slice(&second.0);
+    flow.extend_from_slice(&[protocol, 0]);
+    flow.extend_from_slice(&first.1.to_be_bytes());
+    flow.extend_from_slice(&second.1.to_be_bytes());
+    Ok(Value::text(format!("1:{}", STANDARD.encode(Sha1::digest(&flow)))))
+}
 
 fn hash<'p>(args: &'p Args, frame: &Frame<'p>, digest: impl FnOnce(&[u8]) -> String) -> Eval<Value<'p>> {
     Ok(Value::text(digest(args.text(0, frame)?.as_bytes())))

@@ -170,6 +170,8 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
                 return Ok(Fate::Removed);
             }
         }
+        // A statement may have made a metric of another type of it.
+        let number = self.frame.data_number;
         if number == 0 {
             // A metric without data.
             return written(&self.frame.record, out, self.out_bytes_max);
