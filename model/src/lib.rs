@@ -27,7 +27,7 @@ pub use labels::{Labels, LabelsBuilder};
 pub use log_entries::{Direction, LogColumns, LogEntries, LogEntry, MetadataPairs, MetadataShape, SlotValue};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use metadata::{MetricMetadata, MetricType};
-pub use report::{AppendReport, Rejection};
+pub use report::{AppendReport, MESSAGE_BYTES_MAX, Rejection, cut_message};
 pub use sample::{STALE_NAN_BITS, Sample, SampleColumns, is_stale_nan, stale_nan};
 pub use signal::Signal;
 pub use tenant::{TenantId, TenantIdError};

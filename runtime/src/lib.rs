@@ -5,10 +5,12 @@
 
 mod clock;
 mod disk;
+mod give_back;
 mod memory;
 mod tasks;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::{AppendFile, Disk, DiskEntry, DiskFault, LocalDisk, ReadFile, SimulatedDisk};
+pub use give_back::{give_back_if_asked, give_back_memory, set_give_back};
 pub use memory::{Limits, MemoryBudget, Reservation};
 pub use tasks::{ShutdownError, Tasks};

@@ -150,6 +150,16 @@ impl SamplesWriter {
         self.result.clear();
     }
 
+    /// Bytes that are written by now.
+    pub fn len(&self) -> usize {
+        self.out.len() + self.result.len()
+    }
+
+    /// Whether nothing is written yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The `ReadResponse`.
     pub fn finish(self) -> Vec<u8> {
         self.out

@@ -4,7 +4,8 @@
 //! budget never grants more than was free below the soft limit when memory was last measured. By measurement: every
 //! `check_interval` the resident size is read; at or above the soft limit the budget is closed, below it opened again.
 //! Soft limit = limit − spike, as in the collector (internal/memorylimiter); unlike there a refusal costs no memory and
-//! carries a retry hint. There is no garbage collector to run, so the `*_gc_interval_*` keys are read and have no effect.
+//! carries a retry hint. Before anything is refused the allocator gives back what it only holds; there is no garbage
+//! collector to run, so the `*_gc_interval_*` keys are read and have no effect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,9 +183,14 @@ impl Processor for MemoryLimiter {
                     _ = ticks.tick() => {}
                     () = stop.cancelled() => return,
                 }
-                let Some(resident_bytes) = memory::resident_bytes() else { continue };
+                let Some(mut resident_bytes) = memory::resident_bytes() else { continue };
                 // Others may have lowered the limit since, or a reload have raised it.
                 let soft_limit_bytes = budget.ceiling_bytes();
+                if resident_bytes >= soft_limit_bytes {
+                    // Freed memory that the allocator holds for later is no reason to refuse anything.
+                    runtime::give_back_memory();
+                    resident_bytes = memory::resident_bytes().unwrap_or(resident_bytes);
+                }
                 let closed = apply(&budget, soft_limit_bytes, resident_bytes);
                 if closed != was_closed {
                     report(closed, soft_limit_bytes, resident_bytes);

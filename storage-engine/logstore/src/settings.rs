@@ -21,6 +21,8 @@ pub struct LogStoreSettings {
     pub retention: RetentionRules,
     /// When an appended batch counts as stored.
     pub durability: Durability,
+    /// Bytes that stay free on the disk: with less, appends are refused.
+    pub free_bytes_min: u64,
     /// Line bytes of a page: what is decompressed to read one line.
     pub page_bytes: usize,
     /// Bytes of lines and metadata of a data file, before compression.
@@ -73,6 +75,7 @@ impl Default for LogStoreSettings {
             memory_wait: Duration::from_secs(2),
             retention: RetentionRules::uniform(Duration::from_secs(31 * 86_400)),
             durability: Durability::Group,
+            free_bytes_min: 256 << 20,
             page_bytes: 128 << 10,
             file_bytes: 128 << 20,
             zstd_level: 1,

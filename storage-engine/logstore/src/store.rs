@@ -137,6 +137,7 @@ impl LogStore {
         let wal_settings = WalSettings {
             metric_prefix: WAL_METRIC_PREFIX,
             durability: settings.durability,
+            free_bytes_min: settings.free_bytes_min,
             queue_bytes_max: WAL_QUEUE_BYTES_MAX,
             ..WalSettings::default()
         };

@@ -269,6 +269,13 @@ impl<F: FnMut(Record<'_>)> Replay<'_, F> {
             });
             return self.set_aside(number, &bytes, &mut false);
         }
+        if stop.rest > 0 {
+            // Nobody knows whether this was acknowledged: a crash leaves such an end, a disk that lies one as well.
+            tracing::warn!(
+                segment = %self.dir.join(filenames::segment(number)).display(), offset = stop.offset, bytes = stop.rest,
+                "the end of a log segment holds no whole record and is left out: what a write was cut off in, or damage"
+            );
+        }
         self.report.torn_bytes += stop.rest as u64;
         self.metrics.torn_bytes.increment(stop.rest as u64);
         if stop.cut && stop.rest > 0 {
