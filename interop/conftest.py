@@ -129,7 +129,7 @@ service:
     traces: {{receivers: [otlp], processors: {listed(use)}, exporters: {listed(traces)}}}
 server:
   prometheus: {{endpoint: "127.0.0.1:{self.prometheus}"}}
-  loki: {{endpoint: "127.0.0.1:{self.loki}"}}
+  loki: {{endpoint: "127.0.0.1:{self.loki}", enable_delete: true}}
 storage:
   directory: {folder / (name + "-data")}
 {storage}

@@ -1,5 +1,6 @@
 //! The query APIs: Prometheus', Loki's and Thanos', and what every server answers about itself.
 
+pub mod answers;
 pub mod form;
 pub mod json;
 pub mod loki;

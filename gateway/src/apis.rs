@@ -15,12 +15,14 @@ use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
+use crate::api::answers::bounded;
 use crate::api::loki::LokiApi;
 use crate::api::process::{self, ProcessInfo};
 use crate::api::prometheus::PrometheusApi;
 use crate::api::{loki, prometheus};
 use crate::config::Config;
 use crate::config::types::{EndpointConfig, StorageConfig};
+use crate::duration;
 use crate::stores::OpenStores;
 
 /// What `server.prometheus` serves, receivers' routes aside. Without stores there is nothing to select, and the rest
@@ -38,7 +40,8 @@ pub(crate) fn prometheus(
         querier: stores.map_or_else(OpenStores::no_metrics, OpenStores::metrics_querier),
         fanout: fanout(config, stores, tasks, clock)?.map(Arc::new),
         clock: Arc::clone(clock),
-        slots: Semaphore::new(query.max_concurrency),
+        slots: Arc::new(Semaphore::new(query.max_concurrency)),
+        tasks: tasks.clone(),
         query,
         process: Arc::clone(process),
         admin: stores.and_then(OpenStores::metrics_admin),
@@ -46,7 +49,7 @@ pub(crate) fn prometheus(
         is_lifecycle_enabled: config.server.prometheus.enable_lifecycle,
     };
     let routes = prometheus::router(Arc::new(api)).merge(process::prometheus_routes(Arc::clone(process)));
-    Ok(with_edges(routes))
+    Ok(with_edges(routes, process))
 }
 
 /// The stores of others with the one of this process; none when the config names none.
@@ -77,7 +80,7 @@ fn fanout(
 
 /// What `server.loki` serves without stores: what it is asked about the process.
 pub(crate) fn loki_without_stores(process: &Arc<ProcessInfo>) -> Router {
-    with_edges(process::loki_routes(Arc::clone(process)))
+    with_edges(process::loki_routes(Arc::clone(process)), process)
 }
 
 /// What `server.loki` serves, receivers' routes aside.
@@ -100,6 +103,7 @@ pub(crate) fn loki(
         follower: stores.log_follower(),
         maintenance: stores.log_maintenance(),
         deletes: stores.log_deletes(),
+        is_delete_enabled: config.server.loki.enable_delete,
         tasks: tasks.clone(),
         tails: loki::RunningTails::default(),
         process: Arc::clone(process),
@@ -107,7 +111,7 @@ pub(crate) fn loki(
         slots: Semaphore::new(query.max_concurrency),
         query,
     };
-    with_edges(loki::router(Arc::new(api)).merge(process::loki_routes(Arc::clone(process))))
+    with_edges(loki::router(Arc::new(api)).merge(process::loki_routes(Arc::clone(process))), process)
 }
 
 /// What `server.store_api` serves.
@@ -131,8 +135,8 @@ fn local_store(config: &StorageConfig, component: &str, stores: &OpenStores) -> 
 
 /// Compressed answers for clients that take them, a 500 for a query that hits a defect, and Go's text for paths that are not there: Grafana tells by it
 /// that a feature is missing and not broken.
-fn with_edges(routes: Router) -> Router {
-    routes
+fn with_edges(routes: Router, process: &ProcessInfo) -> Router {
+    bounded(routes, Arc::clone(&process.answers))
         .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
         .method_not_allowed_fallback(|| async { (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n") })
         .layer(CatchPanicLayer::new())
@@ -143,6 +147,7 @@ fn with_edges(routes: Router) -> Router {
 /// Settings that have a flag in Prometheus, by that name.
 pub(crate) fn flags(config: &Config) -> BTreeMap<&'static str, String> {
     let seconds = |duration: std::time::Duration| format!("{}s", duration.as_secs());
+    let metrics = &config.storage.metrics;
     BTreeMap::from([
         ("query.lookback-delta", seconds(config.query.lookback_delta)),
         ("query.max-concurrency", config.query.max_concurrency.to_string()),
@@ -152,7 +157,18 @@ pub(crate) fn flags(config: &Config) -> BTreeMap<&'static str, String> {
         ("web.enable-admin-api", config.server.prometheus.enable_admin_api.to_string()),
         ("web.enable-lifecycle", config.server.prometheus.enable_lifecycle.to_string()),
         ("web.enable-otlp-receiver", "true".to_owned()),
-        ("web.enable-remote-write-receiver", "false".to_owned()),
+        ("storage.tsdb.retention.size", format!("{}B", metrics.retention_size)),
+        ("storage.tsdb.retention.time", duration::prometheus_text(metrics.retention)),
+        ("web.enable-remote-write-receiver", takes_remote_write(config).to_string()),
         ("web.listen-address", config.server.prometheus.endpoint().to_owned()),
     ])
+}
+
+/// Whether a pipeline takes what is written to `/api/v1/write`.
+fn takes_remote_write(config: &Config) -> bool {
+    let pipelines = config.value().pointer("/service/pipelines").and_then(serde_json::Value::as_object);
+    let receivers =
+        pipelines.into_iter().flat_map(|all| all.values()).filter_map(|own| own["receivers"].as_array());
+    let mut kinds = receivers.flatten().filter_map(|id| id.as_str()?.split('/').next());
+    kinds.any(|kind| kind.trim() == "prometheusremotewrite")
 }

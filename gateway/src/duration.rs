@@ -45,6 +45,28 @@ pub fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(total_ns.round() as u64))
 }
 
+/// Writes a duration as Prometheus does (common/model/time.go): years, weeks and days only where nothing is left.
+pub fn prometheus_text(duration: Duration) -> String {
+    const ORDER: [(&str, u128, bool); 7] = [
+        ("y", 31_536_000_000, true),
+        ("w", 604_800_000, true),
+        ("d", 86_400_000, true),
+        ("h", 3_600_000, false),
+        ("m", 60_000, false),
+        ("s", 1000, false),
+        ("ms", 1, false),
+    ];
+    let mut left_ms = duration.as_millis();
+    let mut text = String::new();
+    for (unit, unit_ms, whole_only) in ORDER {
+        if left_ms >= unit_ms && (!whole_only || left_ms.is_multiple_of(unit_ms)) {
+            text.push_str(&format!("{}{unit}", left_ms / unit_ms));
+            left_ms %= unit_ms;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 /// Reads a duration by Prometheus' rules (common/model/time.go): whole numbers, units `y w d h m s ms` in that order,
 /// each at most once; `0` needs no unit. In milliseconds.
 pub fn parse_prometheus_ms(text: &str) -> Option<i64> {
@@ -102,6 +124,23 @@ mod tests {
     use std::time::Duration;
 
     use super::{parse, parse_prometheus_ms};
+
+    /// What `model.Duration.String` of Prometheus gives.
+    #[test]
+    fn prometheus_text_is_its_own() {
+        for (ms, want) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (90_000, "1m30s"),
+            (3_600_000, "1h"),
+            (36 * 3_600_000, "36h"),
+            (15 * 86_400_000, "15d"),
+            (14 * 86_400_000, "2w"),
+            (365 * 86_400_000, "1y"),
+        ] {
+            assert_eq!(super::prometheus_text(Duration::from_millis(ms)), want);
+        }
+    }
 
     #[test]
     fn config_durations_take_go_and_prometheus_units() {

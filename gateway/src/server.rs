@@ -8,6 +8,7 @@
 //! round trips and a dozen frames.
 
 mod activity;
+mod answer;
 pub mod auth;
 pub mod body;
 mod connection;
@@ -69,6 +70,9 @@ pub struct ServeSettings {
     /// A connection without a request for this long is ended; `None` keeps it. Default 5m, longer than clients keep
     /// idle connections and than SDKs wait between two exports.
     pub idle_timeout: Option<Duration>,
+    /// How long a client may leave an answer unread; what it holds is missing elsewhere. Default 60s. Over HTTP/1.1 the
+    /// connection ends then, over HTTP/2 the request.
+    pub unread_time_max: Duration,
     /// Whether HTTP/1.1 connections are kept after an answer.
     pub keep_alive: bool,
     /// HTTP/2 pings: sent after this long without a frame. `None` sends none.
@@ -93,6 +97,7 @@ impl Default for ServeSettings {
             concurrent_streams_max: Some(CONCURRENT_STREAMS_DEFAULT),
             header_read_timeout: Some(HEADER_READ_TIMEOUT_DEFAULT),
             idle_timeout: Some(IDLE_TIMEOUT_DEFAULT),
+            unread_time_max: UNREAD_TIME_MAX_DEFAULT,
             keep_alive: true,
             ping_interval: None,
             ping_timeout: Duration::from_secs(20),
@@ -108,6 +113,8 @@ pub const CONCURRENT_STREAMS_DEFAULT: u32 = 200;
 pub const HEADER_READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Time without a request after which a connection ends unless the config says otherwise.
 pub const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
+/// Time that a client may leave an answer unread.
+pub const UNREAD_TIME_MAX_DEFAULT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -47,14 +47,15 @@ impl OpenStores {
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
         let (deletes_disk, deletes_file) = (Arc::clone(&disk), config.directory.join(LOG_DELETES_FILE));
         let cancel_period = config.logs.delete_request_cancel_period;
-        let log_deletes = tasks.spawn_blocking("open_log_deletes", move || {
-            DeleteRequests::open(deletes_disk, deletes_file, cancel_period)
-        });
-        let log_deletes = Arc::new(log_deletes.await??);
+        let open_deletes = move || DeleteRequests::open(deletes_disk, deletes_file, cancel_period);
+        let log_deletes = Arc::new(tasks.spawn_blocking("open_log_deletes", open_deletes).await?);
+        warn_of_full_disk(&*disk, config);
         let mut metrics_settings = metrics::settings(&config.metrics);
+        metrics_settings.wal.free_bytes_min = config.free_bytes_min;
         metrics_settings.upload_gate = crate::bucket_work::gate(config);
         let log_settings = LogStoreSettings {
             durability: durability(config.logs.durability),
+            free_bytes_min: config.free_bytes_min,
             retention: config.logs.retention_rules().map_err(|reason| anyhow!(reason))?,
             ..LogStoreSettings::default()
         };
@@ -147,6 +148,17 @@ impl OpenStores {
             logs.map_err(|error| anyhow!("closing the log store: {error}"))
         };
         tokio::time::timeout(deadline, close).await.context("the stores did not close in time")?
+    }
+}
+
+/// Warns when the disk has less free than it must have for anything to be written.
+fn warn_of_full_disk(disk: &dyn Disk, config: &StorageConfig) {
+    let Ok(free) = disk.free_bytes(&config.directory) else { return };
+    if free < config.free_bytes_min {
+        tracing::warn!(
+            directory = %config.directory.display(), free_mib = free >> 20, least_mib = config.free_bytes_min >> 20,
+            "the disk has less free than storage.free_bytes_min: every write is refused until there is room"
+        );
     }
 }
 

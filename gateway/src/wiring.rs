@@ -27,6 +27,7 @@ use runtime::{Clock, MemoryBudget, SystemClock, Tasks};
 use serde_json::Value;
 use thanos::StoreApiServer;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::api::process::{Control, Described, OwnMetrics, ProcessInfo};
@@ -71,6 +72,8 @@ pub struct Gateway {
     graph: Graph,
     generation: Arc<Generation>,
     workers: Vec<Arc<dyn Worker>>,
+    /// What ends the parts that a reload replaced.
+    retiring: Vec<JoinHandle<()>>,
     open: Vec<Open>,
     bound: Vec<Bound>,
 }
@@ -114,6 +117,8 @@ impl Gateway {
         let level = config.service.telemetry.metrics.level;
         let metrics = (level != MetricsLevel::None).then_some(recorder);
         let (process, control) = ProcessInfo::new(started_ms, metrics, describe(&config, started_ms)?);
+
+        process.answers.share(&budget);
 
         let timeout = config.server.shutdown_timeout;
         let stores = match needs_stores(&config) {
@@ -167,6 +172,7 @@ impl Gateway {
                     graph,
                     generation,
                     workers,
+                    retiring: Vec::new(),
                     open,
                     bound,
                 })
@@ -238,6 +244,11 @@ impl Gateway {
         }
     }
 
+    /// How long a shutdown may take.
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.config.server.shutdown_timeout
+    }
+
     /// What requests ask of the process; for the one who can do it, once.
     pub fn take_control(&mut self) -> Option<mpsc::Receiver<Control>> {
         self.control.take()
@@ -252,6 +263,10 @@ impl Gateway {
         let stop_listeners = listeners::stop(&self.open, Some(Stage::Intake), left());
         let (mut late, late_workers) = tokio::join!(stop_listeners, stop_workers(&self.workers, left()));
         late.extend(late_workers);
+        // What a reload replaced drains into the same stores.
+        if tokio::time::timeout(left(), join_all(self.retiring)).await.is_err() {
+            late.push("pipelines that a reload replaced".to_owned());
+        }
         if let Err(error) = self.graph.shutdown(left()).await {
             late.push(error.to_string());
         }

@@ -32,6 +32,10 @@ struct Running {
 
 impl Running {
     async fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[]).await
+    }
+
+    async fn start_with(folder: &Path, sets: &[&str]) -> Self {
         let ports = folder.join("ports.json");
         let mut arguments = vec![format!("--ports-file={}", ports.display())];
         for set in [
@@ -44,6 +48,7 @@ impl Running {
         ] {
             arguments.push(format!("--set={set}"));
         }
+        arguments.extend(sets.iter().map(|set| format!("--set={set}")));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let child = tidegate(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut running = Self { child: Some(child.expect("the binary runs")), listeners: Vec::new() };
@@ -118,6 +123,21 @@ async fn it_starts_without_a_config_serves_and_drains_on_sigterm() {
     assert!(stdout.contains(&address) && stdout.contains("curl"), "{stdout}");
     assert!(stdout.contains("traces: not in any pipeline, refused\n"), "{stdout}");
     assert!(stderr.contains("Everything is ready. Begin running and processing data."), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_reload_is_answered_when_the_new_config_runs_although_its_request_is_one_of_the_old() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let running = Running::start_with(folder.path(), &["server.prometheus.enable_lifecycle=true"]).await;
+    let url = format!("http://{}/-/reload", running.address("Prometheus API"));
+    let client = reqwest::Client::new();
+    let begun = std::time::Instant::now();
+    for _ in 0..2 {
+        assert_eq!(client.post(&url).send().await.expect("an answer").status(), 200);
+    }
+    // Requests that are inside get 30 s.
+    assert!(begun.elapsed() < Duration::from_secs(20), "took {:?}", begun.elapsed());
+    assert_eq!(running.end("-TERM").await.status.code(), Some(0));
 }
 
 #[tokio::test]

@@ -4,13 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use prost::Message as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use reqwest::{Client, StatusCode};
 use serde_json::json;
 use tidegate::config::Config;
 use tidegate::config::expand::ProcessSurroundings;
 use tidegate::config::load::load;
 use tidegate::wiring::Gateway;
+use tokio_util::sync::CancellationToken;
 
 const BASE: &str = r#"
 receivers:
@@ -32,6 +38,11 @@ fn config(folder: &Path, sets: &[&str]) -> Config {
     all.extend(sets.iter().map(|set| (*set).to_owned()));
     let loaded = load(&[format!("yaml:{BASE}")], &all, &ProcessSurroundings).expect("the config loads");
     Config::new(loaded).expect("the config is good")
+}
+
+async fn reload(gateway: &mut Gateway, config: Config) -> Result<(), String> {
+    let reloaded = gateway.reload(config, &CancellationToken::new()).await;
+    reloaded.map_err(|error| format!("{error:#}"))
 }
 
 async fn start(folder: &Path, sets: &[&str]) -> Gateway {
@@ -277,7 +288,7 @@ async fn a_reload_under_load_refuses_no_request() {
     for round in 0..25 {
         let before = sent.load(Ordering::Relaxed);
         let set = format!("processors.batch.timeout={}ms", 1 + round % 3);
-        gateway.reload(config(folder.path(), &[&set])).await.expect("the new config is good");
+        reload(&mut gateway, config(folder.path(), &[&set])).await.expect("the new config is good");
         // Each config serves at least one request.
         while sent.load(Ordering::Relaxed) < before + 4 {
             tokio::task::yield_now().await;
@@ -298,17 +309,20 @@ async fn a_config_that_cannot_run_leaves_the_old_one_running() {
     let occupied = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint =
         format!("receivers.otlp.protocols.http.endpoint={}", occupied.local_addr().expect("is bound"));
-    for (set, want) in [
-        (endpoint.as_str(), "cannot listen on"),
-        ("service.pipelines.logs.processors=[none]", "references processor \"none\" which is not configured"),
-        ("query.max_concurrency=3", "query::max_concurrency changed, which needs a restart"),
+    for (sets, want) in [
+        (&[endpoint.as_str()][..], "cannot listen on"),
         (
-            "service.telemetry.logs.level=debug",
-            "service::telemetry::logs::level changed, which needs a restart",
+            &["service.pipelines.logs.processors=[none]"],
+            "references processor \"none\" which is not configured",
+        ),
+        (&["query.max_concurrency=3"], "query::max_concurrency changed, which needs a restart"),
+        (
+            &["query.max_concurrency=3", "query.timeout=1m", "service.telemetry.logs.level=debug"],
+            "query::max_concurrency, query::timeout, service::telemetry::logs::level changed, which needs a restart",
         ),
     ] {
-        let error = gateway.reload(config(folder.path(), &[set])).await.expect_err("cannot run");
-        assert!(format!("{error:#}").contains(want), "{error:#}");
+        let error = reload(&mut gateway, config(folder.path(), sets)).await.expect_err("cannot run");
+        assert!(error.contains(want), "{error}");
     }
     let logs = url(&gateway, "OTLP HTTP", "/v1/logs");
     let sent = Client::new().post(&logs).json(&line()).send().await.expect("an answer");
@@ -317,5 +331,77 @@ async fn a_config_that_cannot_run_leaves_the_old_one_running() {
     let info: serde_json::Value =
         Client::new().get(info).send().await.expect("an answer").json().await.expect("JSON");
     assert_eq!(info["data"]["reloadConfigSuccess"], false);
+    gateway.shutdown().await.expect("drains in time");
+}
+
+#[tokio::test]
+async fn the_storage_of_a_queue_on_disk_does_not_move_under_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let storage = |name: &str| {
+        let directory = folder.path().join(name);
+        format!("extensions={{file_storage: {{directory: {}, create_directory: true}}}}", directory.display())
+    };
+    let (first, second) = (storage("first"), storage("second"));
+    let others = [
+        "service.extensions=[file_storage]",
+        "exporters={otlphttp: {endpoint: \"http://127.0.0.1:1\", sending_queue: {storage: file_storage}}}",
+        "service.pipelines.logs.exporters=[otlphttp]",
+    ];
+    let mut gateway = start(folder.path(), &[&[first.as_str()], &others[..]].concat()).await;
+    let moved = config(folder.path(), &[&[second.as_str()], &others[..]].concat());
+    let error = reload(&mut gateway, moved).await.expect_err("what waits in the first folder would be lost");
+    let want =
+        "extension file_storage changed, where the queue of exporter otlphttp is, which needs a restart";
+    assert!(error.contains(want), "{error}");
+    gateway.shutdown().await.expect("drains in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_does_not_start_fails_the_reload_and_the_old_one_goes_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cluster = MockCluster::new(1).expect("a mock cluster");
+    cluster.create_topic("otlp_logs", 1, 1).expect("a topic");
+    let brokers = cluster.bootstrap_servers();
+    let kafka = format!(
+        "receivers.kafka={{brokers: [\"{brokers}\"], initial_offset: earliest, session_timeout: 6s, heartbeat_interval: 500ms}}"
+    );
+    let sets = [
+        kafka.as_str(),
+        "exporters={log_store: {}}",
+        "service.pipelines.logs={receivers: [otlp, kafka], exporters: [log_store]}",
+        "server.loki.endpoint=127.0.0.1:0",
+    ];
+    let mut gateway = start(folder.path(), &sets).await;
+    // A regular expression for us and not for Kafka's client.
+    let broken = "receivers.kafka.logs.topics=[\"^(?i)otlp_logs\"]";
+    let error = reload(&mut gateway, config(folder.path(), &[&sets[..], &[broken]].concat())).await;
+    let error = error.expect_err("the receiver cannot subscribe");
+    assert!(error.contains("a receiver does not start: receiver kafka"), "{error}");
+
+    let producer: FutureProducer =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", &brokers).create().expect("a producer");
+    let payload = ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            scope_logs: vec![ScopeLogs { log_records: vec![LogRecord::default()], ..Default::default() }],
+            ..Default::default()
+        }],
+    };
+    let record: FutureRecord<'_, [u8], _> = FutureRecord::to("otlp_logs");
+    let payload = payload.encode_to_vec();
+    let sent = producer.send_result(record.payload(&payload)).expect("queued").await;
+    sent.expect("kept").expect("delivered");
+    let lines = url(&gateway, "Loki API", "/loki/api/v1/labels");
+    let arrives = async {
+        loop {
+            let labels =
+                Client::new().get(&lines).send().await.expect("an answer").text().await.expect("text");
+            if labels.contains("service_name") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let arrived = tokio::time::timeout(std::time::Duration::from_secs(60), arrives).await;
+    arrived.expect("the receiver of the old config reads again");
     gateway.shutdown().await.expect("drains in time");
 }

@@ -3,13 +3,19 @@
 //! A GET carries them in the URL; a POST form in the body, which comes before those of the URL. Names may come more
 //! than once (`match[]`).
 
+use std::sync::{Arc, LazyLock};
+
 use axum::body::Body;
 use http::header::CONTENT_TYPE;
-use http::{Method, Request};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{HeaderMap, Method, Request};
+use runtime::MemoryBudget;
+
+use crate::server::body::{self, Announced, BodyError, ReadBody};
 
 /// Cap on a form body, bytes (net/http's ParseForm).
-const FORM_BYTES_MAX: usize = 10 << 20;
+const FORM_BYTES_MAX: u64 = 10 << 20;
+/// Bytes of all forms that are being read. Queries have some hundred bytes; so many large ones at a time are no queries.
+static FORMS: LazyLock<Arc<MemoryBudget>> = LazyLock::new(|| MemoryBudget::new(8 * FORM_BYTES_MAX));
 
 /// Parameters in the order in which they came, body before URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +24,7 @@ pub struct Form(Vec<(String, String)>);
 impl Form {
     /// Reads the parameters of a request. The error is a sentence for the sender.
     pub async fn read(request: Request<Body>) -> Result<Self, String> {
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
         let is_form =
             head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
                 let media_type = value.split(';').next().unwrap_or(value).trim();
@@ -26,14 +32,14 @@ impl Form {
             });
         let mut pairs = Vec::new();
         if is_form && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
-            let collected = Limited::new(body, FORM_BYTES_MAX).collect().await.map_err(|error| {
-                if error.is::<LengthLimitError>() {
-                    format!("form larger than {FORM_BYTES_MAX} bytes")
-                } else {
-                    format!("error parsing form values: {error}")
-                }
+            // Counted as it comes: a length that is only announced must not keep others out.
+            let read =
+                body::read(&HeaderMap::new(), &mut body, Announced::Header, FORM_BYTES_MAX, &FORMS).await;
+            let ReadBody { bytes, reservation: _reservation } = read.map_err(|error| match error {
+                BodyError::TooLarge { .. } => format!("form larger than {FORM_BYTES_MAX} bytes"),
+                error => format!("error parsing form values: {error}"),
             })?;
-            parse(&collected.to_bytes(), &mut pairs)?;
+            parse(&bytes, &mut pairs)?;
         }
         if let Some(query) = head.uri.query() {
             parse(query.as_bytes(), &mut pairs)?;

@@ -50,6 +50,8 @@ pub struct LokiApi {
     pub maintenance: Arc<dyn LogMaintenance>,
     /// Requests to delete lines.
     pub deletes: Arc<DeleteRequests>,
+    /// Whether such requests are taken.
+    pub is_delete_enabled: bool,
     /// Owner of the tails.
     pub tasks: Tasks,
     /// Those that run.

@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use super::answers::WaitingAnswers;
 use crate::telemetry::exposition::{self, Names};
 
 /// What the process knows about itself.
@@ -28,6 +29,8 @@ pub struct ProcessInfo {
     /// Set when the last reload was refused.
     reload_failed: AtomicBool,
     described: RwLock<Arc<Described>>,
+    /// Answers that wait for their readers.
+    pub answers: Arc<WaitingAnswers>,
     control: mpsc::Sender<Control>,
 }
 
@@ -53,6 +56,9 @@ pub enum Control {
     Quit,
 }
 
+/// Where a reload is asked for.
+pub const RELOAD_PATH: &str = "/-/reload";
+
 /// Control requests that wait; more are refused.
 const CONTROL_WAITING_MAX: usize = 4;
 
@@ -70,6 +76,7 @@ impl ProcessInfo {
             ready: AtomicBool::new(false),
             reload_failed: AtomicBool::new(false),
             described: RwLock::new(Arc::new(described)),
+            answers: Arc::default(),
             control,
         };
         (Arc::new(info), requests)
@@ -142,13 +149,13 @@ pub fn lifecycle_routes(process: Arc<ProcessInfo>, is_enabled: bool) -> Router {
     if !is_enabled {
         let forbidden = || async { (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.") };
         let refused = get(only_post).post(forbidden).put(forbidden);
-        return Router::new().route("/-/reload", refused.clone()).route("/-/quit", refused);
+        return Router::new().route(RELOAD_PATH, refused.clone()).route("/-/quit", refused);
     }
     let quit = |State(process): State<Arc<ProcessInfo>>| async move {
         if process.ask(Control::Quit) { "Requesting termination... Goodbye!" } else { "Already ending." }
     };
     Router::new()
-        .route("/-/reload", get(only_post).post(reload).put(reload))
+        .route(RELOAD_PATH, get(only_post).post(reload).put(reload))
         .route("/-/quit", get(only_post).post(quit).put(quit))
         .with_state(process)
 }

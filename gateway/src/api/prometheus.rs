@@ -13,6 +13,7 @@ mod params;
 mod query;
 mod remote_read;
 mod result;
+mod slot;
 mod status;
 mod stores;
 mod syntax_tree;
@@ -25,7 +26,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use http::Request;
 use model::TenantId;
-use runtime::Clock;
+use runtime::{Clock, Tasks};
 use storage_api::{MetricsAdmin, MetricsQuerier};
 use thanos::Fanout;
 use tokio::sync::Semaphore;
@@ -49,7 +50,9 @@ pub struct PrometheusApi {
     /// Limits of queries.
     pub query: QueryConfig,
     /// One permit for each query that may run.
-    pub slots: Semaphore,
+    pub slots: Arc<Semaphore>,
+    /// Owner of work that blocks.
+    pub tasks: Tasks,
     /// What `status/*` tells.
     pub process: Arc<ProcessInfo>,
     /// Figures, deletion and snapshots, if the store has them.

@@ -58,8 +58,8 @@ impl Finding {
 
 /// Open files below which a busy gateway runs out: 10,000 connections a listener and the stores' files.
 const OPEN_FILES_MIN: u64 = 16_384;
-/// Free space below which a data folder is about to refuse writes, bytes.
-const FREE_BYTES_MIN: u64 = 1 << 30;
+/// Free space above `storage.free_bytes_min` below which a data folder is about to refuse writes, bytes.
+const FREE_BYTES_SPARE: u64 = 1 << 30;
 /// An fsync that takes longer makes every acknowledgement slow.
 const FSYNC_TIME_MAX: Duration = Duration::from_millis(50);
 
@@ -74,7 +74,7 @@ pub fn run(arguments: &ConfigArguments, doctor: &DoctorArguments) -> anyhow::Res
                 config.warnings.iter().map(|warning| Finding::new("config", Grade::Warning, warning)),
             );
             findings.extend(ports(&config));
-            findings.extend(data_folder(&config.storage.directory));
+            findings.extend(data_folder(&config.storage.directory, config.storage.free_bytes_min));
         }
     }
     super::print(&match doctor.output {
@@ -161,7 +161,7 @@ fn ports(config: &Config) -> Vec<Finding> {
 }
 
 /// Whether the data folder can be written, how fast a write is on disk, and how much room there is.
-fn data_folder(folder: &Path) -> Vec<Finding> {
+fn data_folder(folder: &Path, free_bytes_min: u64) -> Vec<Finding> {
     let shown = folder.display();
     // The folder is made at the first start; until then its parent tells.
     let existing = folder.ancestors().find(|path| path.is_dir() && !path.as_os_str().is_empty());
@@ -192,12 +192,17 @@ fn data_folder(folder: &Path) -> Vec<Finding> {
     let space = rustix::fs::statvfs(existing).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
     let space = match space {
         Err(error) => Finding::new("free space", Grade::Warning, format!("{shown}: {error}")),
-        Ok(free) if free < FREE_BYTES_MIN => Finding::new(
-            "free space",
-            Grade::Failure,
-            format!("{shown}: {} MiB are left, and writes are refused when nothing is", free >> 20),
-        ),
-        Ok(free) => Finding::new("free space", Grade::Good, format!("{shown}: {} GiB are left", free >> 30)),
+        Ok(free) => {
+            let (grade, meaning) = match free.checked_sub(free_bytes_min) {
+                None => (Grade::Failure, "every write is refused"),
+                Some(spare) if spare < FREE_BYTES_SPARE => (Grade::Warning, "writes will soon be refused"),
+                Some(_) => (Grade::Good, "writes are taken"),
+            };
+            let (free, least) = (free >> 20, free_bytes_min >> 20);
+            let text =
+                format!("{shown}: {free} MiB are left, storage.free_bytes_min is {least} MiB: {meaning}");
+            Finding::new("free space", grade, text)
+        }
     };
     vec![write, space]
 }
@@ -209,8 +214,17 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_yet_is_judged_by_its_parent_and_nothing_stays_behind() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let findings = data_folder(&folder.path().join("a/b"));
+        let findings = data_folder(&folder.path().join("a/b"), 0);
         assert!(findings.iter().all(|finding| finding.grade != Grade::Failure), "{findings:?}");
         assert_eq!(std::fs::read_dir(folder.path()).expect("is there").count(), 0);
+    }
+
+    #[test]
+    fn a_disk_with_less_free_than_the_stores_want_is_a_failure() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let space = |free_bytes_min| data_folder(folder.path(), free_bytes_min).pop().expect("the second");
+        assert_eq!(space(u64::MAX).grade, Grade::Failure);
+        assert!(space(u64::MAX).text.contains("every write is refused"));
+        assert_ne!(space(0).grade, Grade::Failure);
     }
 }

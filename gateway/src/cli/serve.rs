@@ -1,11 +1,17 @@
 //! `tidegate serve`: runs until Ctrl-C or SIGTERM, then drains.
+//!
+//! Whatever hangs, the process ends: a drain has `server.shutdown_timeout`, work that still blocks a thread then is left
+//! behind, and a runtime that hangs as a whole is ended from a thread outside of it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use model::Signal;
 use serde_json::json;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::log_output::LogOutputs;
@@ -22,8 +28,46 @@ pub fn run(arguments: &ConfigArguments, serve: &ServeArguments) -> anyhow::Resul
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(until_signal(config, arguments, serve))
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_park(runtime::give_back_if_asked)
+        .thread_keep_alive(BLOCKING_THREAD_IDLE)
+        .build()?;
+    run_on(runtime, until_signal(config, arguments, serve))
+}
+
+/// Runs to the end and leaves behind what still blocks a thread then: if that did not end within its time, the error
+/// names it.
+fn run_on<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
+    let ended = runtime.block_on(work);
+    runtime.shutdown_timeout(BLOCKED_WORK_GRACE);
+    ended
+}
+
+/// How long a thread for blocking work waits for more. It keeps what it has freed until it ends, which counts against the
+/// memory limit; starting another one costs some ten microseconds.
+const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(2);
+/// How long work that blocks may go on when everything else has ended.
+const BLOCKED_WORK_GRACE: Duration = Duration::from_millis(500);
+/// How long a reload may go on after a signal to end: what it has begun is then in a state that a shutdown knows.
+const INTERRUPTED_RELOAD_GRACE: Duration = Duration::from_secs(5);
+/// By how much a shutdown may pass its time before the process ends without it: each of its parts has at least a second.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// Ends the process when a shutdown does not come to its end at all. It has a thread of its own, because work that
+/// blocks every thread of the runtime holds up its clock as well.
+fn end_without_fail(shutdown_timeout: Duration) {
+    let watch = move || {
+        std::thread::sleep(shutdown_timeout + SHUTDOWN_GRACE);
+        tracing::error!(
+            "the shutdown did not come to its end within {shutdown_timeout:?}: ending without it"
+        );
+        super::report(&anyhow::anyhow!("shutdown was not complete: its deadline has passed"));
+        std::process::exit(1);
+    };
+    if let Err(error) = std::thread::Builder::new().name("shutdown_deadline".to_owned()).spawn(watch) {
+        tracing::warn!(%error, "nothing watches over the time of the shutdown");
+    }
 }
 
 async fn until_signal(
@@ -48,23 +92,43 @@ async fn until_signal(
     ))?;
     tracing::info!("Everything is ready. Begin running and processing data.");
     loop {
-        tokio::select! {
+        let asked = tokio::select! {
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
-            _ = hangup.recv() => {
-                // The reason is in the log, and the old config goes on.
-                let _ = reload(&mut gateway, arguments, serve).await;
-            }
+            _ = hangup.recv() => None,
             request = control.recv() => match request {
-                Some(Control::Reload(done)) => {
-                    // Nobody waits for the outcome if the client went away.
-                    let _ = done.send(reload(&mut gateway, arguments, serve).await);
-                }
+                Some(Control::Reload(done)) => Some(done),
                 Some(Control::Quit) | None => break,
             },
+        };
+        let interrupted = CancellationToken::new();
+        let (outcome, is_over) = {
+            let mut reload = std::pin::pin!(reload(&mut gateway, arguments, serve, &interrupted));
+            let signalled = async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            };
+            tokio::select! {
+                outcome = reload.as_mut() => (outcome, false),
+                () = signalled => {
+                    interrupted.cancel();
+                    let ended = tokio::time::timeout(INTERRUPTED_RELOAD_GRACE, reload).await;
+                    (ended.unwrap_or_else(|_| Err("the process is ending".to_owned())), true)
+                }
+            }
+        };
+        if let Some(done) = asked {
+            // Nobody waits for the outcome if the client went away; the log has the reason as well.
+            let _ = done.send(outcome);
+        }
+        if is_over {
+            break;
         }
     }
     tracing::info!("shutting down: draining what was received");
+    end_without_fail(gateway.shutdown_timeout());
     let end = tokio::select! {
         end = gateway.shutdown() => end,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted again while draining")),
@@ -77,6 +141,7 @@ async fn reload(
     gateway: &mut Gateway,
     arguments: &ConfigArguments,
     serve: &ServeArguments,
+    interrupted: &CancellationToken,
 ) -> Result<(), String> {
     tracing::info!("reloading the config");
     let reloaded = async {
@@ -84,7 +149,7 @@ async fn reload(
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        gateway.reload(config).await?;
+        gateway.reload(config, interrupted).await?;
         if let Some(path) = &serve.ports_file {
             write_ports(path, gateway.listeners())?;
         }
@@ -159,4 +224,31 @@ fn start_logging(config: &Config) -> anyhow::Result<()> {
         LogEncoding::Json => subscriber.json().try_init(),
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+    use std::time::Duration;
+
+    use super::run_on;
+
+    #[test]
+    fn work_that_never_ends_does_not_keep_the_process() {
+        let (_never, waits) = sync_channel::<()>(1);
+        let (ended, seen) = sync_channel(1);
+        let process = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+            let runtime = runtime.expect("starts");
+            let tasks = runtime::Tasks::new();
+            let work = async {
+                tasks.spawn_blocking("stuck", move || waits.recv());
+                tasks.shutdown(Duration::ZERO).await.expect_err("it is stuck").to_string()
+            };
+            ended.send(run_on(runtime, work)).expect("the test waits");
+        });
+        let error = seen.recv_timeout(Duration::from_secs(20)).expect("ends although work is stuck");
+        assert_eq!(error, "tasks still running at the shutdown deadline: stuck");
+        process.join().expect("it does not panic");
+    }
 }

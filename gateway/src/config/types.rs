@@ -66,6 +66,10 @@ pub struct StorageConfig {
     pub metrics: MetricsStoreConfig,
     /// The log store.
     pub logs: LogStoreConfig,
+    /// Bytes that are kept free on the disk, as a number or with a unit (`512MB`, `10GB`; 1KB is 1024 bytes). With less,
+    /// the stores refuse every write with a status that makes senders try again, until there is room. Default 256MB.
+    #[serde(deserialize_with = "metrics_store::bytes")]
+    pub free_bytes_min: u64,
 }
 
 impl Default for StorageConfig {
@@ -77,6 +81,7 @@ impl Default for StorageConfig {
             bucket: None,
             metrics: MetricsStoreConfig::default(),
             logs: LogStoreConfig::default(),
+            free_bytes_min: 256 << 20,
         }
     }
 }

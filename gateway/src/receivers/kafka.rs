@@ -287,7 +287,10 @@ impl Config {
             .set("fetch.min.bytes", self.min_fetch_size.clamp(1, 100_000_000).to_string())
             .set("fetch.wait.max.ms", ms(self.max_fetch_wait))
             .set("max.partition.fetch.bytes", fetch_bytes.to_string())
-            .set("fetch.max.bytes", (fetch_bytes * 8).clamp(fetch_bytes, 2_000_000_000).to_string())
+            .set(
+                "fetch.max.bytes",
+                fetch_bytes.saturating_mul(8).clamp(fetch_bytes, 2_000_000_000).to_string(),
+            )
             // What the client fetches ahead for each partition, before we have room for it.
             .set("queued.max.messages.kbytes", FETCHED_AHEAD_KIB.to_string())
             .set("topic.metadata.refresh.interval.ms", "30000")

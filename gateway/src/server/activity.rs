@@ -1,19 +1,21 @@
-//! What a connection is doing: bytes that came, requests in flight, answers that nobody reads.
+//! What a connection is doing: bytes that came, requests in flight and how far their bodies came.
 //!
-//! The stream under hyper and the answers above it count here; `connection` judges. One atomic add per read and two per
-//! request; no lock.
+//! The stream under hyper and the bodies above it count here; `connection` judges. One atomic add per read and a few per
+//! request. Answers that nobody reads are in `answer`.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
+
+use super::answer::Answers;
 
 /// The start of an HTTP/2 connection (RFC 9113, 3.4), and its whole length.
 const PREFACE_START: &[u8] = b"PRI";
@@ -30,8 +32,14 @@ pub(super) struct Activity {
     in_flight: AtomicUsize,
     requests: AtomicU64,
     is_http2: AtomicBool,
+    /// Requests in flight of which more is to come.
+    bodies_open: AtomicUsize,
+    /// A request was answered before the whole of it was read.
+    left_unread: AtomicBool,
     /// Milliseconds after `opened`, plus one, since which a write waits for the client; 0 while none does.
     write_waits_since: AtomicU64,
+    /// Answers that are on their way.
+    pub(super) answers: Answers,
 }
 
 /// What a connection without a request in flight is up to.
@@ -54,7 +62,10 @@ impl Activity {
             in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             is_http2: AtomicBool::new(false),
+            bodies_open: AtomicUsize::new(0),
+            left_unread: AtomicBool::new(false),
             write_waits_since: AtomicU64::new(0),
+            answers: Answers::default(),
         })
     }
 
@@ -85,6 +96,19 @@ impl Activity {
         }
     }
 
+    /// Bytes that came, if every request in flight waits for more of them.
+    pub(super) fn waits_for_bodies(&self) -> Option<u64> {
+        let in_flight = self.in_flight.load(Ordering::Acquire);
+        let waits = in_flight > 0 && self.bodies_open.load(Ordering::Acquire) == in_flight;
+        waits.then(|| self.received.load(Ordering::Relaxed))
+    }
+
+    /// Whether what is left of a request has to be taken before the connection is closed: a client that still sends
+    /// would get a reset and lose the answer.
+    fn must_linger(&self) -> bool {
+        self.left_unread.load(Ordering::Relaxed) && !self.is_http2.load(Ordering::Relaxed)
+    }
+
     /// A request has begun.
     pub(super) fn enter(self: &Arc<Self>, is_http2: bool) -> InFlight {
         self.is_http2.fetch_or(is_http2, Ordering::Relaxed);
@@ -106,10 +130,48 @@ impl Drop for InFlight {
     }
 }
 
+/// What is taken from a client that still sends a request that was answered already.
+const LINGER_BYTES_MAX: usize = 256 << 20;
+/// And for how long.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// A stream whose reads and writes are counted.
 pub(super) struct Watched<S> {
-    pub(super) stream: S,
-    pub(super) activity: Arc<Activity>,
+    stream: S,
+    activity: Arc<Activity>,
+    /// Set once the writing half is closed while the client still sends.
+    linger: Option<Linger>,
+}
+
+struct Linger {
+    end: Pin<Box<Sleep>>,
+    left_bytes: usize,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self { stream, activity, linger: None }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Reads and throws away what the client still sends, up to a limit.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { stream, linger: Some(Linger { end, left_bytes }), .. } = self else {
+            return Poll::Ready(());
+        };
+        let mut piece = [std::mem::MaybeUninit::uninit(); 16 << 10];
+        while end.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::uninit(&mut piece);
+            let is_read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer)).is_ok();
+            let came = buffer.filled().len();
+            if !is_read || came == 0 || came > *left_bytes {
+                break;
+            }
+            *left_bytes -= came;
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -145,7 +207,7 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -175,35 +237,64 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            if self.activity.must_linger() {
+                let end = Box::pin(tokio::time::sleep(LINGER_TIME_MAX));
+                self.linger = Some(Linger { end, left_bytes: LINGER_BYTES_MAX });
+            }
+        }
+        self.poll_linger(cx).map(Ok)
     }
 }
 
-/// The body of an answer; its request is in flight until the last frame was taken.
-pub(super) struct AnswerBody {
-    body: Body,
-    in_flight: Option<InFlight>,
+/// The body of a request, as far as it came.
+pub(super) struct RequestBody {
+    body: Incoming,
+    /// Until its end was read.
+    open: Option<OpenBody>,
 }
 
-impl AnswerBody {
-    pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
-        Self { body, in_flight: Some(in_flight) }
+struct OpenBody(Arc<Activity>);
+
+impl OpenBody {
+    fn ended(self) {
+        self.0.bodies_open.fetch_sub(1, Ordering::AcqRel);
+        std::mem::forget(self);
     }
 }
 
-impl http_body::Body for AnswerBody {
+impl Drop for OpenBody {
+    fn drop(&mut self) {
+        self.0.left_unread.store(true, Ordering::Relaxed);
+        self.0.bodies_open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl RequestBody {
+    pub(super) fn new(body: Incoming, activity: &Arc<Activity>) -> Self {
+        use http_body::Body as _;
+        let open = (!body.is_end_stream()).then(|| {
+            activity.bodies_open.fetch_add(1, Ordering::AcqRel);
+            OpenBody(Arc::clone(activity))
+        });
+        Self { body, open }
+    }
+}
+
+impl http_body::Body for RequestBody {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = hyper::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if matches!(frame, Poll::Ready(None)) {
-            self.in_flight = None;
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.open.take().into_iter().for_each(OpenBody::ended);
         }
-        frame
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

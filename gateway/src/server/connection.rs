@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
-use http::{Request, Version};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,13 +20,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::ServeSettings;
-use super::activity::{Activity, AnswerBody, Phase, Watched};
+use super::activity::{Activity, Phase, RequestBody, Watched};
+use super::answer::AnswerBody;
 use super::listening::Shared;
 
 /// Longest time between two looks at a connection.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a client may leave an answer unread; what it holds is missing elsewhere.
-const WRITE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a client may be silent in the middle of its requests, or not read its answers, on a connection that is ending:
+/// it must not hold up the end of the process.
+const DRAIN_STALL_MAX: Duration = Duration::from_secs(5);
 /// Time between two looks at a connection that is ending.
 const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A connection that is ending goes after this long without a request: what a client sent before it read that the
@@ -51,16 +54,25 @@ where
 {
     let settings = shared.settings();
     let activity = Activity::new();
-    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
-    let (handlers, requests) = (Arc::clone(&shared), Arc::clone(&activity));
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let (handlers, requests, http2_only) = (Arc::clone(&shared), Arc::clone(&activity), settings.http2_only);
     let service = service_fn(move |request: Request<Incoming>| {
-        let in_flight = requests.enter(request.version() == Version::HTTP_2);
-        let mut request = request.map(Body::new);
+        let is_http2 = request.version() == Version::HTTP_2;
+        let in_flight = requests.enter(is_http2);
+        let mut request = request.map(|body| Body::new(RequestBody::new(body, &requests)));
         if let Some(peer) = peer {
             request.extensions_mut().insert(ConnectInfo(peer));
         }
-        let answer = handlers.answer(request);
-        async move { Ok::<_, Infallible>(answer.await.map(|body| AnswerBody::new(body, in_flight))) }
+        let answer = if !http2_only && is_grpc(&request) {
+            Box::pin(std::future::ready(not_a_grpc_port()))
+        } else {
+            handlers.answer(request)
+        };
+        let activity = Arc::clone(&requests);
+        async move {
+            let wrap = |body| AnswerBody::new(body, in_flight, &activity, is_http2);
+            Ok::<_, Infallible>(answer.await.map(wrap))
+        }
     });
     let builder = builder(&settings);
     // With upgrades: the Loki API answers a WebSocket.
@@ -92,18 +104,46 @@ where
     }
 }
 
+fn is_grpc(request: &Request<Body>) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    content_type == b"application/grpc" || content_type.starts_with(b"application/grpc+")
+}
+
+/// What a gRPC client gets from a port that speaks plain HTTP; its own words for it would be of a broken transport.
+fn not_a_grpc_port() -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    // UNIMPLEMENTED.
+    headers.insert("grpc-status", HeaderValue::from_static("12"));
+    let message = "this is an HTTP port; gRPC is taken by another one (OTLP: 4317 unless configured)";
+    headers.insert("grpc-message", HeaderValue::from_static(message));
+    answer
+}
+
 /// Waits for the end of a connection that was told to end; one without a request goes soon, whether it heard or not.
 async fn drain(
     mut connection: std::pin::Pin<&mut impl Future<Output = ConnectionResult>>,
     activity: &Activity,
 ) -> ConnectionResult {
     let mut quiet_since = Instant::now();
+    let (mut waited_for, mut waits_since) = (None, Instant::now());
     loop {
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = tokio::time::sleep(DRAIN_LOOK_INTERVAL) => {}
         }
-        if activity.phase().0 == Phase::Busy && activity.write_waits_for() < WRITE_WAIT_MAX {
+        activity.answers.give_up_unread(DRAIN_STALL_MAX);
+        let waits_for = activity.waits_for_bodies();
+        if waits_for.is_none() || waits_for != waited_for {
+            (waited_for, waits_since) = (waits_for, Instant::now());
+        }
+        let is_stalled =
+            activity.write_waits_for() > DRAIN_STALL_MAX || waits_since.elapsed() > DRAIN_STALL_MAX;
+        if is_stalled && activity.phase().0 == Phase::Busy {
+            return Err("the client neither sends nor reads, and the connection is to end".into());
+        }
+        if activity.phase().0 == Phase::Busy {
             quiet_since = Instant::now();
         } else if quiet_since.elapsed() >= DRAIN_QUIET_TIME {
             return Ok(());
@@ -113,14 +153,19 @@ async fn drain(
 
 /// Resolves when a connection must end. Cancel-safe.
 async fn judge(activity: &Activity, settings: &ServeSettings) -> Verdict {
-    let limits = [settings.header_read_timeout, settings.idle_timeout, Some(LOOK_INTERVAL * 4)];
+    let unread = Some(settings.unread_time_max);
+    let limits = [settings.header_read_timeout, settings.idle_timeout, unread, Some(LOOK_INTERVAL * 4)];
     let shortest = limits.into_iter().flatten().min().unwrap_or(LOOK_INTERVAL);
     let interval = (shortest / 4).clamp(Duration::from_millis(10), LOOK_INTERVAL);
     let (mut seen, mut since) = (activity.phase(), Instant::now());
     loop {
         tokio::time::sleep(interval).await;
-        if activity.write_waits_for() > WRITE_WAIT_MAX {
+        if activity.write_waits_for() > settings.unread_time_max {
             return Verdict::Cut("the client does not read its answer");
+        }
+        let given_up = activity.answers.give_up_unread(settings.unread_time_max);
+        if given_up > 0 {
+            tracing::debug!(given_up, "answers that the client does not read are given up");
         }
         let now = activity.phase();
         if now != seen || now.0 == Phase::Busy {

@@ -283,3 +283,92 @@ fn a_blocking_client_sees_the_end_of_its_connection() {
     assert!(answer.ends_with("old"), "{answer}");
     runtime.block_on(listening.stop(SOON)).expect("ends in time");
 }
+
+/// A request on a connection of its own, to a handler that answers at once.
+async fn post(address: SocketAddr, head: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\n{head}\r\n");
+    stream.write_all(head.as_bytes()).await.expect("the server reads");
+    stream
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_over_http2_is_given_up_and_its_connection_goes_on() {
+    let held = Arc::new(());
+    let inside = Arc::clone(&held);
+    let large = move || {
+        let inside = Arc::clone(&inside);
+        async move {
+            let pieces = futures_util::stream::repeat_with(move || {
+                let _inside = &inside;
+                Ok::<_, std::io::Error>(vec![b'x'; 1 << 10])
+            });
+            axum::body::Body::from_stream(pieces)
+        }
+    };
+    let routes = Router::new().route("/large", get(large)).route("/", get(|| async { "old" }));
+    let settings = ServeSettings { unread_time_max: Duration::from_millis(300), ..ServeSettings::default() };
+    let (listening, address) = listen(router_handler(routes), &settings).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().http2_initial_stream_window_size(1);
+    let client = client.build().expect("a client");
+    let unread = client.get(format!("http://{address}/large")).send().await.expect("an answer begins");
+    let given_up = async {
+        while Arc::strong_count(&held) > 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert_eq!(Arc::strong_count(&held), 3, "the answer holds its own");
+    tokio::time::timeout(SOON, given_up).await.expect("what the answer held is let go");
+    let other = client.get(format!("http://{address}/")).send().await.expect("the connection is there");
+    assert_eq!(other.text().await.expect("an answer"), "old");
+    drop(unread);
+    listening.stop(SOON).await.expect("ends in time");
+}
+
+#[tokio::test]
+async fn a_client_that_is_silent_within_a_request_does_not_hold_up_a_stop() {
+    let take = |body: axum::body::Bytes| async move { format!("{} bytes", body.len()) };
+    let handler = router_handler(Router::new().route("/", axum::routing::post(take)));
+    let (listening, address) = listen(handler, &ServeSettings::default()).await;
+    let mut stream = post(address, "content-length: 10\r\n").await;
+    stream.write_all(b"ab").await.expect("the server reads");
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    http2.get(format!("http://{address}/")).send().await.expect("it listens");
+    let begun = Instant::now();
+    listening.stop(SOON).await.expect("ends without that client");
+    assert!(begun.elapsed() < SOON / 2, "took {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_sends_on_after_it_was_refused_reads_the_answer() {
+    const BODY_BYTES: usize = 48 << 20;
+    let refuse = || async { (http::StatusCode::PAYLOAD_TOO_LARGE, "too much") };
+    let handler = router_handler(Router::new().route("/", axum::routing::post(refuse)));
+    let (listening, address) = listen(handler, &ServeSettings::default()).await;
+    let mut stream = post(address, &format!("content-length: {BODY_BYTES}\r\n")).await;
+    let piece = vec![0; 1 << 20];
+    for _ in 0..BODY_BYTES >> 20 {
+        stream.write_all(&piece).await.expect("the server takes everything");
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer and an end in order");
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.ends_with("too much"), "{answer}");
+    listening.stop(SOON).await.expect("ends in time");
+}
+
+#[tokio::test]
+async fn grpc_on_an_http_port_is_told_so_in_its_own_words() {
+    let (listening, address) = listen(says("old"), &ServeSettings::default()).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let call =
+        client.post(format!("http://{address}/opentelemetry.proto.collector.logs.v1.LogsService/Export"));
+    let answer = call.header("content-type", "application/grpc").body(vec![0; 5]).send().await;
+    let answer = answer.expect("an answer");
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["grpc-status"]),
+        (200, &http::HeaderValue::from(12))
+    );
+    let message = answer.headers()["grpc-message"].to_str().expect("a text");
+    assert!(message.starts_with("this is an HTTP port"), "{message}");
+    listening.stop(SOON).await.expect("ends in time");
+}

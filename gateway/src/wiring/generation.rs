@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::api::process::RELOAD_PATH;
 use crate::server::Handler;
 
 /// Counts the requests that entered and did not leave.
@@ -29,6 +30,10 @@ impl Generation {
     pub(super) fn track(self: &Arc<Self>, handler: Handler) -> Handler {
         let generation = Arc::clone(self);
         Arc::new(move |request| {
+            // It is no request for the pipelines, and would wait for itself.
+            if request.uri().path() == RELOAD_PATH {
+                return handler(request);
+            }
             generation.in_flight.fetch_add(1, Ordering::AcqRel);
             let entered = Entered(Arc::clone(&generation));
             let answer = handler(request);

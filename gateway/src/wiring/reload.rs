@@ -1,23 +1,31 @@
 //! Another config for a running process.
 //!
-//! First everything that can fail, beside what runs; then the exchange, which cannot. Exporters whose section did not
-//! change stay with their connections and queues, listeners whose endpoint did not change stay open. Invariant RELOAD-1:
-//! an error leaves what ran as it was.
+//! First everything that can fail, beside what runs; then the exchange, which cannot; then the receivers that fetch by
+//! themselves, for which the way back is the same exchange with the old config. Exporters whose section did not change
+//! stay with their connections and queues, listeners whose endpoint did not change stay open. Invariant RELOAD-1: an
+//! error leaves what ran as it was.
+//!
+//! The old pipelines end behind the answer: a request that is inside them, which may be the one that asked for the
+//! reload, holds up the next reload and the shutdown, and not this one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use pipelines::Graph;
 use runtime::Limits;
 use serde_json::Value;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::generation::Generation;
 use super::{
     Gateway, build, check, describe, end, for_exporters, listeners, needs_stores, start_workers,
     stop_workers, wanted,
 };
+use crate::api::process::Described;
 use crate::config::Config;
+use crate::receivers::Worker;
 
 /// Sections of which a change needs a restart: open stores and query engines depend on them, and the log of the process
 /// and what names it are set once.
@@ -31,10 +39,29 @@ const FIXED: [&str; 7] = [
     "/service/telemetry/metrics/level",
 ];
 
+/// A config with its parts made, in front of the exchange.
+struct Next {
+    config: Config,
+    described: Described,
+    graph: Graph,
+    generation: Arc<Generation>,
+    workers: Vec<Arc<dyn Worker>>,
+    listeners: listeners::Prepared,
+}
+
+/// How far a config came.
+enum Outcome {
+    /// It runs.
+    Runs,
+    /// It runs but for a receiver that fetches by itself.
+    WorkersFailed(anyhow::Error),
+}
+
 impl Gateway {
-    /// Runs another config from now on. On an error the old one goes on untouched.
-    pub async fn reload(&mut self, config: Config) -> anyhow::Result<()> {
-        let done = self.try_reload(config).await;
+    /// Runs another config from now on. On an error the old one goes on. Once `interrupted` is cancelled nothing more is
+    /// waited for: the process is to end, whichever config runs.
+    pub async fn reload(&mut self, config: Config, interrupted: &CancellationToken) -> anyhow::Result<()> {
+        let done = self.try_reload(config, interrupted).await;
         if done.is_err() {
             self.process.reloaded(None);
         }
@@ -42,20 +69,80 @@ impl Gateway {
         done
     }
 
-    async fn try_reload(&mut self, config: Config) -> anyhow::Result<()> {
+    async fn try_reload(&mut self, config: Config, interrupted: &CancellationToken) -> anyhow::Result<()> {
         check(&config)?;
         self.refuse_fixed(&config)?;
+        // Two generations at a time are enough: one that runs and one that drains.
+        while let Some(retiring) = self.retiring.last_mut() {
+            tokio::select! {
+                _ = retiring => { self.retiring.pop(); }
+                () = interrupted.cancelled() => bail!("the process is ending"),
+            }
+        }
+        let before = self.config.clone();
+        let Outcome::WorkersFailed(error) = self.run_instead(config, interrupted).await? else {
+            return Ok(());
+        };
+        if interrupted.is_cancelled() {
+            return Err(error);
+        }
+        match self.run_instead(before, interrupted).await {
+            Ok(Outcome::Runs) => {}
+            Ok(Outcome::WorkersFailed(again)) | Err(again) => {
+                tracing::error!(
+                    error = format!("{again:#}"),
+                    "the receivers of the old config do not start again"
+                );
+            }
+        }
+        Err(error)
+    }
+
+    /// Exchanges what runs for a config and starts its receivers.
+    async fn run_instead(
+        &mut self,
+        config: Config,
+        interrupted: &CancellationToken,
+    ) -> anyhow::Result<Outcome> {
+        let next = self.prepare(config).await?;
+        let new_workers = self.exchange(next);
+        let deadline = self.config.server.shutdown_timeout;
+        // One after the other: two members of a group with the same name would shut each other out.
+        let old_workers = std::mem::take(&mut self.workers);
+        let mut stopping = self.context.tasks.spawn("reload_workers", async move {
+            report_late(stop_workers(&old_workers, deadline).await.into_iter().collect());
+        });
+        tokio::select! {
+            // It cannot fail; a panic in it is a receiver's that is gone with it.
+            _ = &mut stopping => {}
+            () = interrupted.cancelled() => {
+                self.retiring.push(stopping);
+                return Ok(Outcome::WorkersFailed(anyhow!("the process is ending")));
+            }
+        }
+        Ok(match start_workers(&new_workers, deadline).await {
+            Ok(()) => {
+                self.workers = new_workers;
+                Outcome::Runs
+            }
+            Err(error) => Outcome::WorkersFailed(error.context("a receiver does not start")),
+        })
+    }
+
+    /// Makes and starts the parts of a config beside what runs, listeners and receivers aside. On an error nothing of it
+    /// is left.
+    async fn prepare(&self, config: Config) -> anyhow::Result<Next> {
         let described = describe(&config, self.context.clock.now_ms())?;
         let stores = for_exporters(self.stores.as_ref());
         let mut parts = build::build(&config, &stores, &self.context, &self.process, Some(&self.graph))?;
-        self.refuse_shared_queues(&parts.graph)?;
+        self.refuse_shared_queues(&config, &parts.graph)?;
         for (id, start) in &parts.extensions.starts {
             start().with_context(|| format!("failed to start extension {id}"))?;
         }
         let generation = Arc::new(Generation::default());
         let workers = parts.take_workers();
         let wanted = wanted(&config, &mut parts, &self.apis, self.stores.is_some())?;
-        let prepared = listeners::prepare(wanted, &self.open, &generation).await?;
+        let listeners = listeners::prepare(wanted, &self.open, &generation).await?;
         let mut graph = parts.graph;
         // Limiters of the new pipelines ask for their limits when they start.
         let limits = self.context.budget.exchange_limits(Limits::NONE);
@@ -65,51 +152,59 @@ impl Gateway {
             self.context.budget.exchange_limits(limits);
             return Err(anyhow!("{error}"));
         }
+        Ok(Next { config, described, graph, generation, workers, listeners })
+    }
 
-        let bound = prepared.bound(&self.open);
-        let closed = prepared.commit(&mut self.open);
-        let mut old_graph = std::mem::replace(&mut self.graph, graph);
-        let old_generation = std::mem::replace(&mut self.generation, generation);
+    /// Lets the new parts take over, leaves the old ones to a task that ends them, and gives the new workers, which do
+    /// not run yet.
+    fn exchange(&mut self, next: Next) -> Vec<Arc<dyn Worker>> {
+        let Next { config, described, graph, generation, workers, listeners } = next;
+        let bound = listeners.bound(&self.open);
+        let closed = listeners.commit(&mut self.open);
+        let mut graph = std::mem::replace(&mut self.graph, graph);
+        graph.hand_over_to(&self.graph);
+        let generation = std::mem::replace(&mut self.generation, generation);
         (self.bound, self.config) = (bound, config);
         self.process.reloaded(Some(described));
-
         let deadline = self.config.server.shutdown_timeout;
-        let until = Instant::now() + deadline;
-        let mut late = listeners::stop(&closed, None, deadline).await;
-        // One after the other: two members of a group with the same name would shut each other out.
-        let old_workers = std::mem::replace(&mut self.workers, workers);
-        late.extend(stop_workers(&old_workers, deadline).await);
-        if let Err(error) = start_workers(&self.workers, deadline).await {
-            tracing::error!(%error, "the new config runs, but a receiver of it does not");
-        }
-        // Requests that entered before the exchange are answered by the old pipelines.
-        if tokio::time::timeout_at(until, old_generation.empty()).await.is_err() {
-            late.push("requests in the old pipelines".to_owned());
-        }
-        old_graph.hand_over_to(&self.graph);
-        if let Err(error) = old_graph.shutdown(until.saturating_duration_since(Instant::now())).await {
-            late.push(error.to_string());
-        }
-        // The old limiters wrote what they measured until now.
-        self.context.budget.lift_limits_without_ceiling();
-        if !late.is_empty() {
-            tracing::warn!("the new config runs; of the old one did not end in time: {}", late.join("; "));
-        }
-        Ok(())
+        let budget = Arc::clone(&self.context.budget);
+        let retire = async move {
+            let until = Instant::now() + deadline;
+            let mut late = listeners::stop(&closed, None, deadline).await;
+            // Requests that entered before the exchange are answered by the old pipelines.
+            if tokio::time::timeout_at(until, generation.empty()).await.is_err() {
+                late.push("requests in the old pipelines".to_owned());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if let Err(error) = graph.shutdown(left).await {
+                late.push(error.to_string());
+            }
+            // The old limiters wrote what they measured until now.
+            budget.lift_limits_without_ceiling();
+            report_late(late);
+        };
+        self.retiring.push(self.context.tasks.spawn("reload_drain", retire));
+        workers
     }
 
     /// Sections that cannot change while the process runs.
     fn refuse_fixed(&self, config: &Config) -> anyhow::Result<()> {
+        let mut differ = Vec::new();
         for section in FIXED {
             let (old, new) = (self.config.value().pointer(section), config.value().pointer(section));
             if old.unwrap_or(&Value::Null) == new.unwrap_or(&Value::Null) {
                 continue;
             }
             let name = section.trim_start_matches('/').replace('/', "::");
-            let keys: Vec<String> =
-                changed(old, new).into_iter().map(|key| format!("{name}::{key}")).collect();
-            let what = if keys.is_empty() { name } else { keys.join(", ") };
-            bail!("{what} changed, which needs a restart");
+            let keys = changed(old, new);
+            if keys.is_empty() {
+                differ.push(name);
+            } else {
+                differ.extend(keys.into_iter().map(|key| format!("{name}::{key}")));
+            }
+        }
+        if !differ.is_empty() {
+            bail!("{} changed, which needs a restart", differ.join(", "));
         }
         if self.stores.is_none() && needs_stores(config) {
             bail!("a pipeline leads to a store now, which needs a restart");
@@ -117,15 +212,49 @@ impl Gateway {
         Ok(())
     }
 
-    /// Two exporters cannot have one queue on disk, and the old one still drains when the new one starts.
-    fn refuse_shared_queues(&self, next: &pipelines::Graph) -> anyhow::Result<()> {
-        for (id, section) in self.graph.replaced_by(next) {
-            let is_kept = |queue: &str| section.pointer(queue).is_some_and(|storage| !storage.is_null());
-            if is_kept("/sending_queue/storage") || is_kept("/remote_write_queue/storage") {
-                bail!("exporter {id} has a queue on disk and changed, which needs a restart");
-            }
+    /// Two exporters cannot have one queue on disk, and the old one still drains when the new one starts. An exporter
+    /// that goes on keeps its queue where it is, so that storage which moved would be found empty after a restart.
+    fn refuse_shared_queues(&self, config: &Config, next: &Graph) -> anyhow::Result<()> {
+        let faults: Vec<String> = self
+            .graph
+            .replaced_by(next)
+            .filter(|(_, section)| queue_storage(section).is_some())
+            .map(|(id, _)| format!("exporter {id} has a queue on disk and changed, which needs a restart"))
+            .chain(self.moved_queues(config))
+            .collect();
+        if !faults.is_empty() {
+            bail!("{}", faults.join("; "));
         }
         Ok(())
+    }
+
+    /// Exporters that stay although the storage of their queue does not.
+    fn moved_queues<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = String> + 'a {
+        let sections = |config: &'a Config, kind: &str| config.value().get(kind)?.as_object();
+        let exporters = sections(&self.config, "exporters").into_iter().flatten();
+        exporters.filter_map(move |(id, section)| {
+            let storage = queue_storage(section)?;
+            let extension = |config: &'a Config| sections(config, "extensions")?.get(storage);
+            let stays = sections(config, "exporters")?.get(id) == Some(section);
+            (stays && extension(&self.config) != extension(config)).then(|| {
+                format!(
+                    "extension {storage} changed, where the queue of exporter {id} is, which needs a restart"
+                )
+            })
+        })
+    }
+}
+
+/// The extension that keeps the queue of an exporter with this section.
+fn queue_storage(section: &Value) -> Option<&str> {
+    let queues = ["/sending_queue/storage", "/remote_write_queue/storage"];
+    queues.into_iter().find_map(|queue| section.pointer(queue)?.as_str())
+}
+
+/// Says which parts of the old config did not end in time; the new one runs all the same.
+fn report_late(late: Vec<String>) {
+    if !late.is_empty() {
+        tracing::warn!("the new config runs; of the old one did not end in time: {}", late.join("; "));
     }
 }
 

@@ -26,9 +26,19 @@ use crate::receivers::tenant;
 
 const SECOND_MS: f64 = 1000.0;
 
+/// Refuses where the config does not switch deletion on, as Loki does where a tenant's `deletion_mode` is `disabled`.
+fn must_be_enabled(api: &LokiApi) -> Result<(), LokiError> {
+    if api.is_delete_enabled {
+        return Ok(());
+    }
+    let message = "deletion is not available for this tenant (server.loki.enable_delete is off)".to_owned();
+    Err(LokiError { status: StatusCode::FORBIDDEN, message })
+}
+
 /// POST and PUT: a new request.
 pub(super) async fn add(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
+        must_be_enabled(&api)?;
         let (tenant, form) = url_parameters(request).await?;
         let asked = read(&form, api.clock.now_ms())?;
         let (deletes, clock) = (Arc::clone(&api.deletes), Arc::clone(&api.clock));
@@ -45,6 +55,7 @@ pub(super) async fn add(State(api): Shared, request: Request<Body>) -> Response<
 /// GET: the requests of the tenant, the oldest first.
 pub(super) async fn list(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
+        must_be_enabled(&api)?;
         let (tenant, _) = url_parameters(request).await?;
         let shown: Vec<serde_json::Value> = api.deletes.of_tenant(&tenant).iter().map(shown).collect();
         let body = serde_json::Value::Array(shown).to_string() + "\n";
@@ -56,6 +67,7 @@ pub(super) async fn list(State(api): Shared, request: Request<Body>) -> Response
 /// DELETE: takes a request back.
 pub(super) async fn cancel(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
+        must_be_enabled(&api)?;
         let (tenant, form) = url_parameters(request).await?;
         let id = form.get("request_id").unwrap_or("").to_owned();
         let found = api.deletes.of_tenant(&tenant).into_iter().find(|request| request.id == id);
@@ -170,7 +182,9 @@ async fn off_the_async_threads<T: Send + 'static>(
     let failed = |message: String| LokiError { status: StatusCode::INTERNAL_SERVER_ERROR, message };
     match done {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error @ DeletesError::TooMany)) => Err(LokiError::bad_request(error.to_string())),
+        Ok(Err(error @ (DeletesError::TooMany { .. } | DeletesError::Query(_)))) => {
+            Err(LokiError::bad_request(error.to_string()))
+        }
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(error) => Err(failed(error.to_string())),
     }

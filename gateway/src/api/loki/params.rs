@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use chrono::DateTime;
 use http::{Response, StatusCode};
-use model::{Direction, TimeRange};
+use model::{Direction, TimeRange, cut_message};
 
 use crate::api::form::Form;
 use crate::duration;
@@ -32,7 +32,7 @@ impl LokiError {
 
 impl IntoResponse for LokiError {
     fn into_response(self) -> Response<Body> {
-        (self.status, self.message + "\n").into_response()
+        (self.status, cut_message(self.message) + "\n").into_response()
     }
 }
 

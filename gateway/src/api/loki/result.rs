@@ -8,6 +8,7 @@ use logql::{MatrixSeries, QueryOutput, QueryResult, QueryStats, ResultEntry, Str
 use model::Labels;
 use serde_json::{Value, json};
 
+use crate::api::answers::HeldBytes;
 use crate::api::json::{self, Html};
 use crate::api::streamed;
 
@@ -28,6 +29,7 @@ pub(super) fn answer(output: QueryOutput, categorize: bool, queued: Duration) ->
     }
     head.extend_from_slice(br#""data":{"resultType":""#);
     let mut items = Items::new(output.result, categorize);
+    let held = HeldBytes(items.held_bytes());
     head.extend_from_slice(items.result_type().as_bytes());
     head.push(b'"');
     if categorize && matches!(items, Items::Streams(..)) {
@@ -35,7 +37,7 @@ pub(super) fn answer(output: QueryOutput, categorize: bool, queued: Duration) ->
     }
     head.extend_from_slice(br#","result":"#);
     let mut head = Some(head);
-    streamed(StatusCode::OK, CONTENT_TYPE, move |out| {
+    let mut answer = streamed(StatusCode::OK, CONTENT_TYPE, move |out| {
         if let Some(head) = head.take() {
             out.extend_from_slice(&head);
             items.open(out);
@@ -45,7 +47,9 @@ pub(super) fn answer(output: QueryOutput, categorize: bool, queued: Duration) ->
         }
         out.extend_from_slice(&tail);
         false
-    })
+    });
+    answer.extensions_mut().insert(held);
+    answer
 }
 
 /// A frame of `tail`: streams, and streams of which entries were left out with the time of the first, ns
@@ -113,6 +117,26 @@ impl Items {
             Self::Vector(..) => "vector",
             Self::Scalar(..) => "scalar",
         }
+    }
+
+    /// About what it takes in memory.
+    fn held_bytes(&self) -> u64 {
+        let bytes: usize = match self {
+            Self::Streams(streams, _) => streams
+                .as_slice()
+                .iter()
+                .map(|(labels, values)| labels.text_bytes() + values.capacity())
+                .sum(),
+            Self::Matrix(series, _) => {
+                let own = |series: &MatrixSeries| series.labels.text_bytes() + size_of_val(&*series.points);
+                series.as_slice().iter().map(own).sum()
+            }
+            Self::Vector(samples, _) => {
+                samples.as_slice().iter().map(|sample| sample.labels.text_bytes()).sum()
+            }
+            Self::Scalar(..) => 0,
+        };
+        bytes as u64
     }
 
     fn open(&self, out: &mut Vec<u8>) {

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::IntoResponse;
 use http::{Response, StatusCode};
-use model::ErrorKind;
+use model::{ErrorKind, cut_message};
 use promql::{PromqlError, Stage};
 use storage_api::StorageError;
 
@@ -52,7 +52,7 @@ impl ErrorType {
 
 impl ApiError {
     pub(super) fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { error_type, message: message.into() }
+        Self { error_type, message: cut_message(message.into()) }
     }
 
     pub(super) fn bad_data(message: impl Into<String>) -> Self {

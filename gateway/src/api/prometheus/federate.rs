@@ -7,8 +7,9 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Request, Response, StatusCode};
 use model::{Labels, METRIC_NAME, SampleColumns, TimeRange, is_stale_nan};
-use storage_api::MetricsSelect;
+use storage_api::{MetricsSelect, Series};
 
+use super::slot::{Refusal, Slot};
 use super::{Shared, tenant_and_form};
 use crate::api::{json, whole};
 
@@ -21,44 +22,54 @@ struct Newest {
     value: f64,
 }
 
-/// `GET /federate`.
+/// `GET /federate`. It has one of the slots for queries and the time of one, and is made away from the async threads.
 pub(super) async fn federate(State(api): Shared, request: Request<Body>) -> Response<Body> {
-    let refuse = |status: StatusCode, text: String| (status, text + "\n").into_response();
-    let (tenant, form) = match tenant_and_form(request).await {
-        Ok(asked) => asked,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, error.message().to_owned()),
+    let answer = async {
+        let bad_request = |text: String| (StatusCode::BAD_REQUEST, text);
+        let (tenant, form) =
+            tenant_and_form(request).await.map_err(|error| bad_request(error.message().to_owned()))?;
+        let now_ms = api.clock.now_ms();
+        let lookback_ms = i64::try_from(api.query.lookback_delta.as_millis()).unwrap_or(i64::MAX);
+        let range = TimeRange::new(now_ms.saturating_sub(lookback_ms), now_ms);
+        let slot = Slot::take(&api).await?;
+        let mut found = Vec::new();
+        for selector in form.all("match[]") {
+            let matchers =
+                promql::parse_selector(selector).map_err(|error| bad_request(error.to_string()))?;
+            let select = MetricsSelect { tenant: tenant.clone(), range, matchers };
+            let series = slot.within(api.querier.select(&select)).await?;
+            found.extend(series.map_err(|error| internal(&error))?);
+        }
+        let make = move || newest(found, range, &slot).map(|newest| text(&newest));
+        let made = api.tasks.spawn_blocking("federate", make).await.map_err(|error| internal(&error))?;
+        Ok(whole(StatusCode::OK, TEXT, made?))
     };
-    let now_ms = api.clock.now_ms();
-    let lookback_ms = i64::try_from(api.query.lookback_delta.as_millis()).unwrap_or(i64::MAX);
-    let range = TimeRange::new(now_ms.saturating_sub(lookback_ms), now_ms);
+    let refuse = |(status, text): Refusal| (status, text + "\n").into_response();
+    answer.await.unwrap_or_else(refuse)
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Refusal {
+    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+/// The newest samples, by name and labels.
+fn newest(found: Vec<Series>, range: TimeRange, slot: &Slot) -> Result<Vec<Newest>, Refusal> {
     let mut newest: Vec<Newest> = Vec::new();
     let mut columns = SampleColumns::default();
-    for selector in form.all("match[]") {
-        let matchers = match promql::parse_selector(selector) {
-            Ok(matchers) => matchers,
-            Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
-        };
-        let select = MetricsSelect { tenant: tenant.clone(), range, matchers };
-        let found = match api.querier.select(&select).await {
-            Ok(found) => found,
-            Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-        };
-        for series in found {
-            columns.clear();
-            if let Err(error) = series.chunks.decode(range, &mut columns) {
-                return refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-            }
-            let Some(last) = columns.len().checked_sub(1) else { continue };
-            let is_histogram = columns.histograms.last().is_some_and(|(index, _)| *index == last);
-            if !is_histogram && !is_stale_nan(columns.values[last]) {
-                let (timestamp_ms, value) = (columns.timestamps_ms[last], columns.values[last]);
-                newest.push(Newest { labels: series.labels, timestamp_ms, value });
-            }
+    for series in found {
+        slot.check()?;
+        columns.clear();
+        series.chunks.decode(range, &mut columns).map_err(|error| internal(&error))?;
+        let Some(last) = columns.len().checked_sub(1) else { continue };
+        let is_histogram = columns.histograms.last().is_some_and(|(index, _)| *index == last);
+        if !is_histogram && !is_stale_nan(columns.values[last]) {
+            let (timestamp_ms, value) = (columns.timestamps_ms[last], columns.values[last]);
+            newest.push(Newest { labels: series.labels, timestamp_ms, value });
         }
     }
     newest.sort_by(|a, b| name(&a.labels).cmp(name(&b.labels)).then_with(|| a.labels.cmp(&b.labels)));
     newest.dedup_by(|a, b| a.labels == b.labels);
-    whole(StatusCode::OK, TEXT, text(&newest))
+    Ok(newest)
 }
 
 fn name(labels: &Labels) -> &str {

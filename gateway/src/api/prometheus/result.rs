@@ -6,6 +6,7 @@ use model::{FloatHistogram, Labels, Sample};
 use promql::{MatrixSeries, QueryOutput, QueryStats, QueryValue, SampleValue, VectorSample};
 
 use super::histogram;
+use crate::api::answers::HeldBytes;
 use crate::api::json::{self, Html};
 use crate::api::streamed;
 
@@ -41,9 +42,10 @@ pub(super) fn answer(mut output: QueryOutput, options: &Options) -> Response<Bod
     annotations(&mut tail, "infos", &output.infos);
     tail.push(b'}');
 
+    let held = HeldBytes(held_bytes(&output.value));
     let mut items = Items::new(output.value);
     let mut head = Some(items.result_type());
-    streamed(StatusCode::OK, "application/json", move |out| {
+    let mut answer = streamed(StatusCode::OK, "application/json", move |out| {
         if let Some(result_type) = head.take() {
             out.extend_from_slice(br#"{"status":"success","data":{"resultType":""#);
             out.extend_from_slice(result_type.as_bytes());
@@ -55,7 +57,31 @@ pub(super) fn answer(mut output: QueryOutput, options: &Options) -> Response<Bod
         }
         out.extend_from_slice(&tail);
         false
-    })
+    });
+    answer.extensions_mut().insert(held);
+    answer
+}
+
+/// About what a result takes in memory; histograms are shared and counted by their usual size.
+fn held_bytes(value: &QueryValue) -> u64 {
+    const HISTOGRAM_BYTES: usize = 512;
+    let bytes = match value {
+        QueryValue::Scalar(_) => 0,
+        QueryValue::String { value, .. } => value.len(),
+        QueryValue::Vector(samples) => {
+            samples.iter().map(|sample| size_of::<VectorSample>() + sample.labels.text_bytes()).sum()
+        }
+        QueryValue::Matrix(series) => {
+            let own = |series: &MatrixSeries| {
+                size_of::<MatrixSeries>()
+                    + series.labels.text_bytes()
+                    + series.floats.len() * size_of::<Sample>()
+                    + series.histograms.len() * HISTOGRAM_BYTES
+            };
+            series.iter().map(own).sum()
+        }
+    };
+    bytes as u64
 }
 
 fn truncate<T>(items: &mut Vec<T>, limit: usize) -> bool {

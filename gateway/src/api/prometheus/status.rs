@@ -1,6 +1,8 @@
 //! `status/*` and the endpoints whose subject does not exist here, which answer with the empty form so that clients
 //! that probe them (Grafana at start-up) go on.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::extract::State;
 use http::{Request, Response, StatusCode};
@@ -53,8 +55,15 @@ pub(super) async fn runtimeinfo(State(api): Shared) -> Response<Body> {
         "GOMEMLIMIT": 0,
         "GOGC": "",
         "GODEBUG": "",
-        "storageRetention": "",
+        "storageRetention": retention(&api.process.described().flags),
     }))
+}
+
+/// The bounds of what is kept, as web/api/v1/api.go words them: `15d`, `15d or 10GB`.
+fn retention(flags: &BTreeMap<&'static str, String>) -> String {
+    let flag = |name: &str| flags.get(name).filter(|text| !text.starts_with('0')).cloned();
+    let bounds = [flag("storage.tsdb.retention.time"), flag("storage.tsdb.retention.size")];
+    bounds.into_iter().flatten().collect::<Vec<_>>().join(" or ")
 }
 
 /// `GET status/flags`: the settings that have a flag in Prometheus, by that name.

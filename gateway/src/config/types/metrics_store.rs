@@ -49,7 +49,8 @@ impl Default for MetricsStoreConfig {
 /// Units of sizes with their powers of 1024, as in Prometheus' flags (`units.Base2Bytes`).
 const UNITS: [(&str, u32); 7] = [("B", 0), ("KB", 1), ("MB", 2), ("GB", 3), ("TB", 4), ("PB", 5), ("EB", 6)];
 
-fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+/// Reads a size.
+pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Size {

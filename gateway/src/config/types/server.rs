@@ -95,6 +95,9 @@ pub struct LokiApiConfig {
     pub auth: Option<AuthConfig>,
     /// Web pages that may ask. Default none.
     pub cors: Option<CorsConfig>,
+    /// Whether `/loki/api/v1/delete` takes, lists and cancels requests to delete lines. Default false. Those that were
+    /// taken count in any case.
+    pub enable_delete: bool,
 }
 
 impl LokiApiConfig {

@@ -3,11 +3,13 @@
 //! The reader never waits for a delivery, because a group gives the partitions of a member that stops polling to
 //! somebody else; instead a partition with enough waiting messages is paused.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use exporters::kafka::{KafkaEncoding, TENANT_HEADER};
+use futures_util::FutureExt;
 use model::{ErrorKind, TenantId};
 use pipelines::{Batch, ClientMetadata, PipelineError, PipelineResult};
 use rdkafka::consumer::Consumer as _;
@@ -28,6 +30,8 @@ const RUN_BYTES_ENOUGH: usize = 1 << 20;
 
 /// How long the client is left alone after an error that it reported.
 const ERROR_WAIT: Duration = Duration::from_millis(500);
+/// How often is said that a topic has no route.
+const NO_ROUTE_WAIT: Duration = Duration::from_secs(30);
 
 /// Reads until the receiver stops; returns when every delivery under way is answered.
 pub(super) async fn run(shared: Arc<Shared>, member: Arc<GroupMember>) {
@@ -116,7 +120,7 @@ async fn deliver(shared: Arc<Shared>, member: Arc<GroupMember>, partition: Arc<P
         let (topic, number, offset) = (last.topic().to_owned(), last.partition(), last.offset());
         let here = place(last);
         let bytes: usize = run.iter().map(len).sum();
-        let is_done = deliver_run(&shared, &partition, run).await;
+        let is_done = deliver_safely(&shared, &partition, &run).await;
         if is_done && let Err(error) = member.store_offset(&topic, number, offset) {
             // The partition went to somebody else meanwhile, who delivers this again.
             tracing::debug!(receiver = %shared.id, %error, "cannot store an offset");
@@ -159,10 +163,68 @@ fn headers(message: &OwnedMessage) -> Vec<(&str, Option<&[u8]>)> {
         .map_or_else(Vec::new, |headers| headers.iter().map(|header| (header.key, header.value)).collect())
 }
 
+/// How often a run is tried whose delivery panics.
+const PANICS_MAX: u32 = 3;
+
+/// Delivers a run of messages; a defect that they hit must not end the deliveries of their partition, whose next run
+/// would pass them without a word.
+async fn deliver_safely(shared: &Arc<Shared>, partition: &Partition, run: &[OwnedMessage]) -> bool {
+    let (topic, offset) = run.first().map_or(("", 0), |first| (first.topic(), first.offset()));
+    for attempt in 1..=PANICS_MAX {
+        // What the panic said is a line of its own on stderr.
+        match AssertUnwindSafe(deliver_run(shared, partition, run)).catch_unwind().await {
+            Ok(is_done) => return is_done,
+            Err(_panic) => tracing::error!(
+                receiver = %shared.id, topic, offset, messages = run.len(), attempt, of = PANICS_MAX,
+                "the delivery of messages panicked"
+            ),
+        }
+        if !pause(shared, partition, ERROR_WAIT).await {
+            return false;
+        }
+    }
+    tracing::error!(receiver = %shared.id, topic, offset, messages = run.len(), "dropping messages");
+    true
+}
+
+/// Holds up the partition of a topic that the broker's side of a pattern takes and ours does not: whatever pattern was
+/// meant, its messages are not to be passed.
+async fn without_route(shared: &Shared, partition: &Partition, first: &OwnedMessage) -> bool {
+    loop {
+        tracing::error!(
+            receiver = %shared.id, topic = first.topic(), partition = first.partition(), offset = first.offset(),
+            "no topic of the config matches this one although the client subscribed to it: its messages wait until a \
+             regular expression does"
+        );
+        if !pause(shared, partition, NO_ROUTE_WAIT).await {
+            return false;
+        }
+    }
+}
+
+/// Waits; `false` when the receiver stops or the partition is gone meanwhile.
+async fn pause(shared: &Shared, partition: &Partition, time: Duration) -> bool {
+    let end = tokio::time::Instant::now() + time;
+    loop {
+        let changed = partition.changed.notified();
+        if partition.waiting.lock().is_gone {
+            return false;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => return true,
+            () = shared.stop.cancelled() => return false,
+            () = changed => {}
+        }
+    }
+}
+
 /// Delivers a run of messages, however long it takes; `false` when the receiver stops or the partition is gone first.
-async fn deliver_run(shared: &Arc<Shared>, partition: &Partition, run: Vec<OwnedMessage>) -> bool {
-    let Some(route) = run.first().and_then(|first| shared.route(first.topic())) else { return true };
-    let batch = match make_batch(shared, route, &run) {
+async fn deliver_run(shared: &Arc<Shared>, partition: &Partition, run: &[OwnedMessage]) -> bool {
+    let Some(first) = run.first() else { return true };
+    let Some(route) = shared.route(first.topic()) else {
+        return without_route(shared, partition, first).await;
+    };
+    let batch = match make_batch(shared, route, run) {
         Ok(Some(batch)) => batch,
         Ok(None) => return true,
         Err(error) => {
@@ -171,7 +233,6 @@ async fn deliver_run(shared: &Arc<Shared>, partition: &Partition, run: Vec<Owned
             return true;
         }
     };
-    drop(run);
     let (signal, items) = (route.signal, batch.items);
     for attempt in 0.. {
         let outcome = admitted(shared, &batch).map(|batch| route.entry.consume(batch));
@@ -196,11 +257,7 @@ async fn deliver_run(shared: &Arc<Shared>, partition: &Partition, run: Vec<Owned
         let next = pipelines::plan(&shared.backoff, attempt, Duration::ZERO, &error, rand::random());
         let pipelines::Next::Wait(wait) = next else { return true };
         tracing::debug!(receiver = %shared.id, %error, ?wait, "delivery failed, will try again");
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = shared.stop.cancelled() => return false,
-        }
-        if partition.waiting.lock().is_gone {
+        if !pause(shared, partition, wait).await {
             return false;
         }
     }

@@ -28,6 +28,8 @@ use crate::receivers::{Entries, Receiver, ReceiverContext};
 struct Pipeline {
     taken: Mutex<Vec<Batch>>,
     script: Mutex<VecDeque<ErrorKind>>,
+    /// Deliveries that panic before the script begins.
+    panics: Mutex<u32>,
     changed: Notify,
     attempts: Mutex<u64>,
 }
@@ -35,6 +37,13 @@ struct Pipeline {
 impl Consumer for Pipeline {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
         *self.attempts.lock() += 1;
+        let is_to_panic = {
+            let mut panics = self.panics.lock();
+            let left = *panics;
+            *panics = left.saturating_sub(1);
+            left > 0
+        };
+        assert!(!is_to_panic, "as told");
         let failure = self.script.lock().pop_front();
         let stored = batch.items;
         if failure.is_none() {
@@ -102,7 +111,11 @@ impl Rig {
     }
 
     async fn send(&self, payload: &[u8], tenant: Option<&str>) {
-        let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to("otlp_logs").payload(payload);
+        self.send_to("otlp_logs", payload, tenant).await;
+    }
+
+    async fn send_to(&self, topic: &str, payload: &[u8], tenant: Option<&str>) {
+        let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).payload(payload);
         if let Some(tenant) = tenant {
             let header = Header { key: "X-Scope-OrgID", value: Some(tenant) };
             record = record.headers(OwnedHeaders::new().insert(header));
@@ -216,6 +229,37 @@ async fn what_cannot_be_read_and_what_nobody_takes_is_passed() {
     assert_eq!(resource.attributes[0].key, "kafka.header.X-Scope-OrgID");
 }
 
+#[tokio::test]
+async fn a_delivery_that_panics_is_tried_again_and_then_passed_and_its_partition_goes_on() {
+    let rig = Rig::new();
+    rig.send(&logs(1), Some("a")).await;
+    rig.send(&logs(2), Some("b")).await;
+    *rig.pipeline.panics.lock() = 1;
+    let receiver = rig.start(json!({})).await;
+    assert_eq!(rig.pipeline.wait_for(2).await, [1, 2]);
+
+    *rig.pipeline.panics.lock() = 3;
+    rig.send(&logs(3), None).await;
+    rig.send(&logs(4), Some("a")).await;
+    let flags = rig.pipeline.wait_for(3).await;
+    assert_eq!(flags, [1, 2, 4], "three panics are one too many");
+    receiver.workers[0].shutdown().await;
+    assert_eq!(rig.committed(), Some(4));
+}
+
+#[tokio::test]
+async fn messages_of_a_topic_that_only_the_client_takes_for_a_match_are_not_passed() {
+    let rig = Rig::new();
+    rig.cluster.create_topic("other", 1, 1).expect("a topic");
+    rig.send(&logs(1), None).await;
+    rig.send_to("other", &logs(2), None).await;
+    // In brackets a backslash is one for POSIX, and starts a class of whitespace for us.
+    let receiver = rig.start(json!({"logs": {"topics": ["^otlp_log[\\s]", "other"]}})).await;
+    assert_eq!(rig.pipeline.wait_for(1).await, [2]);
+    receiver.workers[0].shutdown().await;
+    assert_eq!((rig.committed(), rig.pipeline.flags()), (None, vec![2]));
+}
+
 #[test]
 fn faulty_configs_are_refused_by_path() {
     let check = |config: Value, want: &str| {
@@ -227,5 +271,7 @@ fn faulty_configs_are_refused_by_path() {
     check(json!({"autocommit": {"enable": false}}), "autocommit::enable: false is not supported");
     check(json!({"heartbeat_interval": "20s"}), "heartbeat_interval: must be less than session_timeout");
     check(json!({"logs": {"topics": ["^("]}}), "topic \"^(\"");
+    let large = json!({"default_fetch_size": 4_000_000_000_u32});
+    create(&large, &Arc::default(), &Tasks::new()).map(drop).expect("more than the client can, and clamped");
     check(json!({"tls": {}}), "tls: is not supported by this version");
 }

@@ -1,13 +1,15 @@
 //! A log store without the lines that were asked to be deleted.
 //!
 //! MASK-1: no query sees a line that a request deletes, from the moment the request was answered. Stream tables and
-//! sums of streams still count it, as in Loki until its compactor ran.
+//! sums of streams still count it, as in Loki until its compactor ran. While it is not known what is deleted (DELETES-2)
+//! no line is read.
 
 use std::sync::Arc;
 
-use model::{Direction, Labels, LogEntries, TimeRange};
+use model::{Direction, ErrorKind, Labels, LogEntries, TimeRange};
 use storage_api::{
-    BoxFuture, LogCountSelect, LogPage, LogQuerier, LogSelect, StorageResult, StreamCounts, StreamSummary,
+    BoxFuture, LogCountSelect, LogPage, LogQuerier, LogSelect, StorageError, StorageResult, StreamCounts,
+    StreamSummary,
 };
 
 use super::requests::{Delete, DeleteRequests};
@@ -31,6 +33,13 @@ impl MaskedQuerier {
     pub fn new(inner: Arc<dyn LogQuerier>, requests: Arc<DeleteRequests>) -> Self {
         Self { inner, requests }
     }
+
+    fn must_be_known(&self) -> StorageResult<()> {
+        match self.requests.unknown() {
+            None => Ok(()),
+            Some(reason) => Err(StorageError::new(ErrorKind::Corrupt, reason)),
+        }
+    }
 }
 
 impl LogQuerier for MaskedQuerier {
@@ -40,6 +49,7 @@ impl LogQuerier for MaskedQuerier {
         direction: Direction,
     ) -> BoxFuture<'a, StorageResult<Vec<Arc<dyn LogPage>>>> {
         Box::pin(async move {
+            self.must_be_known()?;
             // Before the select: the files that it finds may be those from before a request was processed. And after
             // it: a request that is answered while it ran is applied too.
             let mut deletes = self.requests.in_range(&select.tenant, select.range);
@@ -58,6 +68,9 @@ impl LogQuerier for MaskedQuerier {
 
     /// Counts hold deleted entries too: where there may be some, everything is read.
     fn counts<'a>(&'a self, select: &'a LogCountSelect) -> BoxFuture<'a, StorageResult<Vec<StreamCounts>>> {
+        if let Err(error) = self.must_be_known() {
+            return Box::pin(std::future::ready(Err(error)));
+        }
         // Buckets at both ends may be counted beyond the range.
         let bucket_ns = select.bucket_minutes.saturating_mul(MINUTE_NS);
         let (min, max) = (select.range.min, select.range.max);

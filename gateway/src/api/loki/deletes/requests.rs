@@ -2,10 +2,13 @@
 //!
 //! DELETES-1: a request counts only once the file that names it is on the disk. The file is written whole, to a
 //! temporary name, and renamed; it has some hundred bytes a request, and their number is limited.
+//!
+//! DELETES-2: without knowing what is deleted, no line is shown. A file that cannot be understood is set aside and
+//! nothing else suffers; logs are not read before somebody decided about it.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +21,8 @@ use storage_api::LogMask;
 
 /// Requests of all tenants together: each is tried on every page that a query reads until its lines are gone.
 const REQUESTS_MAX: usize = 1000;
+/// Requests of one tenant, so that none takes all of them.
+const TENANT_REQUESTS_MAX: usize = 250;
 const VERSION: u32 = 1;
 const MS_NS: i64 = 1_000_000;
 
@@ -25,8 +30,19 @@ const MS_NS: i64 = 1_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum DeletesError {
     /// There are too many.
-    #[error("there are {REQUESTS_MAX} delete requests, no more are allowed; cancel some first")]
-    TooMany,
+    #[error("there are {max} delete requests{whose}, no more are allowed; cancel some first")]
+    TooMany {
+        /// How many there may be.
+        max: usize,
+        /// Whose they are, with a space in front; empty for all tenants together.
+        whose: &'static str,
+    },
+    /// Its query cannot be used.
+    #[error("invalid query expression: {0}")]
+    Query(String),
+    /// It is not known what is deleted, so nothing can be added to it.
+    #[error("{0}")]
+    Unknown(String),
     /// The file could not be read or written.
     #[error("log delete requests: {doing} {}: {error}", path.display())]
     Io {
@@ -37,7 +53,15 @@ pub enum DeletesError {
         /// Why it failed.
         error: std::io::Error,
     },
-    /// The file is not what was written, or of a version that is not known.
+    /// The file is of a version that is not known.
+    #[error("log delete requests: {} is of version {version}, this program knows {VERSION}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// The file is not what was written.
     #[error("log delete requests: {} cannot be understood: {reason}", path.display())]
     Unreadable {
         /// The file.
@@ -73,6 +97,12 @@ pub(super) struct NewDelete {
     pub(super) end_ms: i64,
 }
 
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -88,6 +118,8 @@ pub struct DeleteRequests {
     /// Held while the file is written.
     writing: Mutex<()>,
     state: RwLock<State>,
+    /// Why it is not known what is deleted.
+    unknown: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -106,28 +138,40 @@ pub(super) struct Delete {
 impl DeleteRequests {
     /// Reads the requests; without a file there are none. One may be taken back during `cancel_period`; then its lines
     /// go. Blocks on the disk.
-    pub fn open(disk: Arc<dyn Disk>, path: PathBuf, cancel_period: Duration) -> Result<Self, DeletesError> {
-        let mut state = State::default();
+    pub fn open(disk: Arc<dyn Disk>, path: PathBuf, cancel_period: Duration) -> Self {
+        let (mut state, mut unknown) = (State::default(), None);
+        let damaged = with_ending(&path, ".damaged");
         if disk.exists(&path) {
-            let bytes = disk.read(&path);
-            let bytes =
-                bytes.map_err(|error| DeletesError::Io { doing: "reading", path: path.clone(), error })?;
-            let unreadable = |reason: String| DeletesError::Unreadable { path: path.clone(), reason };
-            let file: File = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-            if file.version != VERSION {
-                return Err(unreadable(format!(
-                    "it is of version {}, this program knows {VERSION}",
-                    file.version
-                )));
-            }
-            for (tenant, requests) in file.tenants {
-                let tenant = TenantId::new(&tenant).map_err(|error| unreadable(error.to_string()))?;
-                let compiled = requests.into_iter().map(Delete::compile).collect::<Result<Vec<_>, _>>();
-                state.tenants.insert(tenant, compiled.map_err(unreadable)?);
+            match read(&*disk, &path) {
+                Ok(read) => state = read,
+                Err(error) => {
+                    // One that another version wrote is left where that version finds it.
+                    if matches!(error, DeletesError::Unreadable { .. }) {
+                        set_aside(&*disk, &path, &damaged);
+                    }
+                    unknown = Some(error.to_string());
+                }
             }
         }
+        if disk.exists(&damaged) {
+            unknown.get_or_insert_with(|| "log delete requests: the file was damaged".to_owned());
+        }
+        let unknown = unknown.map(|reason| {
+            tracing::error!(
+                reason, file = %damaged.display(),
+                "it is not known which log lines are deleted, so that no query reads logs: restore {} from a backup or \
+                 give its requests up, remove the damaged file and start again", path.display()
+            );
+            let (file, damaged) = (path.display(), damaged.display());
+            format!("{reason}; logs are not read until {file} is restored or given up and {damaged} is not there")
+        });
         let cancel_period_ms = i64::try_from(cancel_period.as_millis()).unwrap_or(i64::MAX);
-        Ok(Self { disk, path, cancel_period_ms, writing: Mutex::new(()), state: RwLock::new(state) })
+        Self { disk, path, cancel_period_ms, writing: Mutex::new(()), state: RwLock::new(state), unknown }
+    }
+
+    /// Why it is not known which lines are deleted, if so: none may be shown then.
+    pub fn unknown(&self) -> Option<&str> {
+        self.unknown.as_deref()
     }
 
     /// Requests of a tenant, the oldest first.
@@ -192,16 +236,21 @@ impl DeleteRequests {
             // Those whose lines are gone are only kept to be shown.
             state.tenants.values_mut().for_each(|requests| requests.retain(|delete| !delete.is_processed()));
         }
+        if let Some(own) = state.tenants.get_mut(tenant).filter(|own| own.len() >= TENANT_REQUESTS_MAX) {
+            own.retain(|delete| !delete.is_processed());
+        }
         if state.tenants.values().map(Vec::len).sum::<usize>() >= REQUESTS_MAX {
-            return Err(DeletesError::TooMany);
+            return Err(DeletesError::TooMany { max: REQUESTS_MAX, whose: "" });
+        }
+        if state.tenants.get(tenant).is_some_and(|own| own.len() >= TENANT_REQUESTS_MAX) {
+            return Err(DeletesError::TooMany { max: TENANT_REQUESTS_MAX, whose: " of this tenant" });
         }
         let requests = state.tenants.entry(tenant.clone()).or_default();
         let id = new_id(tenant, &new, now_ms, requests);
         let NewDelete { query, start_ms, end_ms } = new;
         let request =
             DeleteRequest { id: id.clone(), query, start_ms, end_ms, created_ms: now_ms, processed_ms: None };
-        let delete = Delete::compile(request)
-            .map_err(|reason| DeletesError::Unreadable { path: self.path.clone(), reason })?;
+        let delete = Delete::compile(request).map_err(DeletesError::Query)?;
         requests.push(delete);
         self.write(tenant, state)?;
         Ok(id)
@@ -220,6 +269,9 @@ impl DeleteRequests {
 
     /// Writes a new state, then lets queries see it.
     fn write(&self, changed: &TenantId, mut state: State) -> Result<(), DeletesError> {
+        if let Some(reason) = &self.unknown {
+            return Err(DeletesError::Unknown(reason.clone()));
+        }
         *state.generations.entry(changed.clone()).or_default() += 1;
         let own =
             |requests: &Vec<Arc<Delete>>| requests.iter().map(|delete| delete.request.clone()).collect();
@@ -231,6 +283,44 @@ impl DeleteRequests {
         self.disk.write_atomically(&self.path, &bytes).map_err(failed)?;
         *self.state.write() = state;
         Ok(())
+    }
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Reads the file of the requests.
+fn read(disk: &dyn Disk, path: &Path) -> Result<State, DeletesError> {
+    let bytes = disk.read(path);
+    let bytes = bytes.map_err(|error| DeletesError::Io { doing: "reading", path: path.to_owned(), error })?;
+    let unreadable = |reason: String| DeletesError::Unreadable { path: path.to_owned(), reason };
+    let version: Version = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    if version.version != VERSION {
+        return Err(DeletesError::Version { path: path.to_owned(), version: version.version });
+    }
+    let file: File = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let mut state = State::default();
+    for (tenant, requests) in file.tenants {
+        let tenant = TenantId::new(&tenant).map_err(|error| unreadable(error.to_string()))?;
+        let compiled = requests.into_iter().map(Delete::compile).collect::<Result<Vec<_>, _>>();
+        state.tenants.insert(tenant, compiled.map_err(unreadable)?);
+    }
+    Ok(state)
+}
+
+/// Puts a damaged file out of the way of the next one, for a person to look at. One that is there already stays: it is
+/// the older.
+fn set_aside(disk: &dyn Disk, path: &Path, damaged: &Path) {
+    if disk.exists(damaged) {
+        return;
+    }
+    let moved = disk.rename(path, damaged);
+    let moved = moved.and_then(|()| damaged.parent().map_or(Ok(()), |folder| disk.sync_dir(folder)));
+    if let Err(error) = moved {
+        tracing::error!(%error, file = %path.display(), "the damaged file cannot be set aside");
     }
 }
 

@@ -12,15 +12,14 @@ use storage_api::{
 };
 
 use super::requests::NewDelete;
-use super::{DeleteRequests, MaskedQuerier, parse_time};
+use super::{DeleteRequests, DeletesError, MaskedQuerier, parse_time};
 
 const GOLDEN: &[u8] = include_bytes!("../../../../../docs/formats/log-deletes-v1.json");
 const FILE: &str = "/data/log-deletes.json";
 const MS: i64 = 1_000_000;
 
-fn open(disk: &SimulatedDisk) -> Result<DeleteRequests, String> {
+fn open(disk: &SimulatedDisk) -> DeleteRequests {
     DeleteRequests::open(Arc::new(disk.clone()), PathBuf::from(FILE), Duration::from_secs(10))
-        .map_err(|error| error.to_string())
 }
 
 fn disk() -> SimulatedDisk {
@@ -37,7 +36,7 @@ fn new(query: &str, start_ms: i64, end_ms: i64) -> NewDelete {
 fn the_golden_file_of_version_1_reads_and_writes_back_the_same() {
     let disk = disk();
     disk.write_atomically(&PathBuf::from(FILE), GOLDEN).expect("a write");
-    let requests = open(&disk).expect("a good file");
+    let requests = open(&disk);
     let tenant = TenantId::new("default").expect("a good name");
     let [request] = &requests.of_tenant(&tenant)[..] else { panic!("one request") };
     assert_eq!(request.query, r#"{app="shop"} |= "4711""#);
@@ -49,10 +48,10 @@ fn the_golden_file_of_version_1_reads_and_writes_back_the_same() {
 }
 
 #[test]
-fn what_was_answered_survives_power_loss_and_damage_stops_the_start() {
+fn what_was_answered_survives_power_loss() {
     let disk = disk();
     let tenant = TenantId::default();
-    let requests = open(&disk).expect("no file is no request");
+    let requests = open(&disk);
     let first = requests.add(&tenant, new(r#"{app="x"}"#, 1, 2), 3).expect("a write");
     let second = requests.add(&tenant, new(r#"{app="x"}"#, 1, 2), 3).expect("a write");
     assert_ne!(first, second);
@@ -62,16 +61,60 @@ fn what_was_answered_survives_power_loss_and_damage_stops_the_start() {
     let ids = |requests: &DeleteRequests| -> Vec<String> {
         requests.of_tenant(&tenant).into_iter().map(|request| request.id).collect()
     };
-    assert_eq!(ids(&open(&disk).expect("a good file")), [second]);
-    for (bytes, want) in [
-        (&b"{"[..], "cannot be understood"),
-        (br#"{"version":2,"tenants":{}}"#, "it is of version 2, this program knows 1"),
-        (br#"{"version":1,"tenants":{"a/b":[]}}"#, "cannot be understood"),
+    assert_eq!(ids(&open(&disk)), [second]);
+}
+
+#[tokio::test]
+async fn no_line_is_shown_while_it_is_not_known_which_are_deleted() {
+    for (bytes, want, is_set_aside) in [
+        (&b"{"[..], "cannot be understood", true),
+        (b"", "cannot be understood", true),
+        (br#"{"version":2,"other":{}}"#, "is of version 2, this program knows 1", false),
+        (br#"{"version":1,"tenants":{"a/b":[]}}"#, "cannot be understood", true),
     ] {
+        let (disk, damaged) = (disk(), PathBuf::from(format!("{FILE}.damaged")));
         disk.write_atomically(&PathBuf::from(FILE), bytes).expect("a write");
-        let error = open(&disk).map(|_| ()).expect_err("a file that cannot be understood");
-        assert!(error.contains(want), "{error}");
+        // The second start finds the file set aside.
+        for want in [want, if is_set_aside { "the file was damaged" } else { want }] {
+            let requests = Arc::new(open(&disk));
+            let reason = requests.unknown().expect("a file that cannot be understood");
+            assert!(reason.contains(want), "{reason}");
+            assert_eq!(disk.exists(&damaged), is_set_aside);
+            let added = requests.add(&TenantId::default(), new(r#"{app="x"}"#, 1, 2), 3);
+            added.expect_err("would make a file without the other requests");
+            let masked = MaskedQuerier::new(Arc::new(Pages(vec![page("x", &[(10, "a")])])), requests);
+            let error = masked.select(&everything(), Direction::Forward).await.err().expect("no line");
+            assert!(error.to_string().contains("logs are not read"), "{error}");
+        }
+        if is_set_aside {
+            disk.remove_file(&damaged).expect("a person decided");
+            assert_eq!(open(&disk).unknown(), None);
+        }
     }
+}
+
+#[test]
+fn a_tenant_has_a_limit_and_what_is_done_does_not_count() {
+    let requests = open(&disk());
+    let (tenant, other) = (TenantId::default(), TenantId::new("other").expect("a good name"));
+    let ids: Vec<String> =
+        (0..250).map(|_| requests.add(&tenant, new(r#"{app="x"}"#, 1, 2), 3).expect("one of 250")).collect();
+    let error = requests.add(&tenant, new(r#"{app="x"}"#, 1, 2), 3).expect_err("one too many");
+    assert_eq!(
+        error.to_string(),
+        "there are 250 delete requests of this tenant, no more are allowed; cancel some first"
+    );
+    requests.add(&other, new(r#"{app="x"}"#, 1, 2), 3).expect("has its own");
+    requests.mark_processed(&tenant, &ids[0], 4).expect("a write");
+    requests.add(&tenant, new(r#"{app="x"}"#, 1, 2), 5).expect("in the place of the one that is done");
+    assert_eq!((requests.of_tenant(&tenant).len(), requests.of_tenant(&other).len()), (250, 1));
+}
+
+#[test]
+fn a_query_that_cannot_be_used_is_the_senders_fault() {
+    let large = format!(r#"{{app="x"}} |~ "(a{{1000}}){{1000}}{}""#, "b".repeat(10));
+    let added = open(&disk()).add(&TenantId::default(), new(&large, 1, 2), 3);
+    assert!(matches!(added, Err(DeletesError::Query(_))), "{added:?}");
 }
 
 struct Page(Labels, Arc<LogEntries>);
@@ -118,8 +161,13 @@ fn page(app: &str, lines: &[(i64, &str)]) -> Arc<Page> {
     Arc::new(Page(Labels::from_pairs([("app", app)]), Arc::new(entries)))
 }
 
+fn everything() -> LogSelect {
+    let tenant = TenantId::default();
+    LogSelect { tenant, range: TimeRange::ALL, matchers: Vec::new(), line_contains: Vec::new() }
+}
+
 async fn check(deletes: &[(&str, i64, i64)], want: &[&str]) {
-    let requests = Arc::new(open(&disk()).expect("no file"));
+    let requests = Arc::new(open(&disk()));
     let tenant = TenantId::default();
     for (query, start_ms, end_ms) in deletes {
         requests.add(&tenant, new(query, *start_ms, *end_ms), 100).expect("a write");
@@ -129,9 +177,8 @@ async fn check(deletes: &[(&str, i64, i64)], want: &[&str]) {
         page("y", &[(10, "level=info d")]),
     ]);
     let masked = MaskedQuerier::new(Arc::new(store), requests);
-    let select = LogSelect { tenant, range: TimeRange::ALL, matchers: Vec::new(), line_contains: Vec::new() };
     let mut left = Vec::new();
-    for page in masked.select(&select, Direction::Forward).await.expect("a query") {
+    for page in masked.select(&everything(), Direction::Forward).await.expect("a query") {
         let entries = page.read().expect("a page");
         left.extend(entries.iter().map(|entry| entry.line.to_owned()));
     }
@@ -186,7 +233,7 @@ impl LogMaintenance for Removed {
 #[tokio::test]
 async fn a_request_is_processed_once_when_it_can_no_longer_be_taken_back() {
     let (disk, tenant, tasks) = (disk(), TenantId::default(), Tasks::new());
-    let requests = Arc::new(open(&disk).expect("no file"));
+    let requests = Arc::new(open(&disk));
     let clock = Arc::new(ManualClock::at_ns(0));
     requests.add(&tenant, new(r#"{app="x"} |= "warn""#, 0, 99), 1000).expect("a write");
     let store = Removed::default();
@@ -197,7 +244,7 @@ async fn a_request_is_processed_once_when_it_can_no_longer_be_taken_back() {
         assert_eq!(store.0.lock().len(), expected, "{now_ms}");
         assert_eq!(requests.in_range(&tenant, TimeRange::ALL).is_empty(), expected == 1, "{now_ms}");
     }
-    assert_eq!(open(&disk).expect("a good file").of_tenant(&tenant)[0].processed_ms, Some(11_000));
+    assert_eq!(open(&disk).of_tenant(&tenant)[0].processed_ms, Some(11_000));
     let (asked, mask) = store.0.lock().remove(0);
     assert_eq!(asked, tenant);
     let entries = page("x", &[(10, "level=info"), (20, "level=warn"), (100, "level=warn")]).1.clone();
