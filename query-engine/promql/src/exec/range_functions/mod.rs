@@ -194,7 +194,6 @@ impl<'q> Evaluator<'q> {
         }
         let arg = &call.args[position];
         let (windows, input) = self.range_input(arg, call, grid)?;
-        check_parameters(function, &args)?;
         let range_call = RangeCall {
             function,
             windows,
@@ -218,6 +217,7 @@ impl<'q> Evaluator<'q> {
                 return Ok(());
             }
             range_call.load(&input, index, scratch)?;
+            range_call.check_parameters(scratch)?;
             let metric = names[index].as_deref().unwrap_or("");
             range_call.run(metric, scratch, out);
             range_call.note_non_counter(metric, types.get(index), out);
@@ -294,20 +294,6 @@ fn check_extension(extension: Extension, function: &str) -> PromqlResult<()> {
     )))
 }
 
-fn check_parameters(function: RangeFunction, args: &[Vec<f64>]) -> PromqlResult<()> {
-    if function != RangeFunction::DoubleExponentialSmoothing {
-        return Ok(());
-    }
-    for (values, name, symbol) in [(&args[0], "smoothing", "sf"), (&args[1], "trend", "tf")] {
-        if let Some(bad) = values.iter().find(|value| **value <= 0.0 || **value >= 1.0) {
-            return Err(PromqlError::execution(format!(
-                "invalid {name} factor. Expected: 0 < {symbol} < 1, got: {bad:.6}"
-            )));
-        }
-    }
-    Ok(())
-}
-
 impl RangeCall<'_> {
     /// Fills `scratch.points` with the samples of one series.
     fn load(&self, input: &Input, index: usize, scratch: &mut Scratch) -> PromqlResult<()> {
@@ -340,6 +326,31 @@ impl RangeCall<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Factors are looked at where a window has samples, and only there.
+    fn check_parameters(&self, scratch: &Scratch) -> PromqlResult<()> {
+        if self.function != RangeFunction::DoubleExponentialSmoothing {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        let mut check = |step: usize, _: usize, _: usize| {
+            for (values, name, symbol) in [(&self.args[0], "smoothing", "sf"), (&self.args[1], "trend", "tf")]
+            {
+                let value = values[step];
+                if result.is_ok() && (value <= 0.0 || value >= 1.0) {
+                    result = Err(PromqlError::execution(format!(
+                        "invalid {name} factor. Expected: 0 < {symbol} < 1, got: {value:.6}"
+                    )));
+                }
+            }
+        };
+        self.windows.for_each(&scratch.points.times, &mut check);
+        if !scratch.points.histograms.is_empty() {
+            let times: Vec<i64> = scratch.points.histograms.iter().map(|(time, _)| *time).collect();
+            self.windows.for_each(&times, &mut check);
+        }
+        result
     }
 
     fn run(&self, metric: &str, scratch: &mut Scratch, out: &mut Column) {
