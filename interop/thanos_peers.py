@@ -190,7 +190,8 @@ def generated_queries(seed, count):
             grouping = pick.choice(["", " by (job)", " by (instance, job)", " without (n)"])
             return f"{pick.choice(AGGREGATIONS)}{grouping} ({vector()})"
         if roll < 0.78:
-            return f"topk({pick.randrange(1, 5)}, {vector()})"
+            # Over averages: which of equals comes first is not said.
+            return f"topk({pick.randrange(1, 5)}, avg_over_time({selector()}[{pick.choice(['2m', '5m'])}]))"
         if roll < 0.84:
             return f"quantile by (job) (0.{pick.randrange(1, 9)}, {vector()})"
         if roll < 0.9:
