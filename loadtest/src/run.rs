@@ -229,7 +229,7 @@ fn look(running: &mut [Running], at: Duration, live: &mut Live, target: &mut Opt
         if at.saturating_sub(since) < ROW / 2 && !load.timeline.is_empty() {
             continue;
         }
-        let wanted = load.prepared.schedule.as_ref().map(|schedule| schedule.rate_at(since));
+        let wanted = load.prepared.schedule.as_ref().map(|schedule| schedule.rate_at((since + at) / 2));
         let moment = Moment::new(at, at.saturating_sub(since), wanted, &interval);
         live.show(index, &moment, &load.total);
         load.timeline.push(moment);

@@ -172,7 +172,7 @@ fn plot(page: &mut String, title: &str, unit: &str, lines: &[Line<'_>], is_log: 
             line.colour, line.name
         ));
     }
-    let (w, h) = (LEFT + WIDTH + 10.0, HEIGHT + BOTTOM);
+    let (w, h) = (LEFT + WIDTH + 40.0, HEIGHT + BOTTOM);
     page.push_str(&format!("</h3>\n<svg viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"{title}\">"));
     for step in 0..=4 {
         let share = f64::from(step) / 4.0;
@@ -183,7 +183,11 @@ fn plot(page: &mut String, title: &str, unit: &str, lines: &[Line<'_>], is_log: 
             LEFT + WIDTH, LEFT - 8.0, at + 4.0, short(value)
         ));
         let value = x_min + (x_max - x_min) * share;
-        let label = if unit == "s" { format!("{value:.0} s") } else { nines_label(step).to_owned() };
+        let label = if unit == "s" {
+            format!("{value:.*} s", usize::from(x_max < 40.0))
+        } else {
+            nines_label(step).to_owned()
+        };
         page.push_str(&format!(
             "<text x=\"{:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{label}</text>",
             x(value),
