@@ -70,6 +70,11 @@ def ties(ours, theirs):
     return len(ours) > 0 and values(ours) == values(theirs)
 
 
+def by_value(result):
+    """The values in their order; of equal ones any may come first."""
+    return [f"{float(v):.9g}" for series in result for _, kind, v in points(series) if kind == "float"]
+
+
 def text_of(said):
     """Which two of many series are named when a join is refused is left to chance."""
     return re.sub(r"group \{.*?\} on|: \[.*\];", "", said) if isinstance(said, str) else said
@@ -94,7 +99,9 @@ def difference(query, ours, theirs):
         return f"type {left['resultType']} instead of {right['resultType']}"
     if right["resultType"] in ("scalar", "string"):
         return None if left["result"][0] == right["result"][0] and close(left["result"][1], right["result"][1]) else f"{left} instead of {right}"
-    if right["resultType"] == "vector" and not re.match(r"(sort|sort_desc|sort_by_label|sort_by_label_desc|topk|bottomk)\b", query):
+    if right["resultType"] == "vector" and not re.match(r"sort_by_label", query):
+        if re.match(r"(sort|sort_desc|topk|bottomk)\b", query) and by_value(left["result"]) != by_value(right["result"]):
+            return f"order {by_value(left['result'])[:9]} instead of {by_value(right['result'])[:9]}"
         for side in (left, right):
             side["result"].sort(key=lambda series: sorted(series["metric"].items()))
     if re.search(r"(topk|bottomk)\b", query) and ties(left["result"], right["result"]):
