@@ -63,7 +63,7 @@ where
         if let Some(peer) = peer {
             request.extensions_mut().insert(ConnectInfo(peer));
         }
-        let answer = if !http2_only && is_grpc(&request) {
+        let answer = if is_http2 && !http2_only && is_grpc(&request) {
             Box::pin(std::future::ready(not_a_grpc_port()))
         } else {
             handlers.answer(request)
