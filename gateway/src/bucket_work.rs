@@ -273,7 +273,7 @@ mod tests {
         let external = Labels::from_pairs([("cluster", "c")]);
         let of = |tenant| tenant_labels(&external, "tenant_id", tenant).into_iter().collect::<Vec<_>>();
         let cluster = ("cluster".to_owned(), "c".to_owned());
-        assert_eq!(of("default"), [cluster.clone()]);
+        assert_eq!(of("default"), std::slice::from_ref(&cluster));
         assert_eq!(of("x"), [cluster, ("tenant_id".to_owned(), "x".to_owned())]);
     }
 }

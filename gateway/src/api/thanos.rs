@@ -9,7 +9,7 @@ use thanos::StoreApiServer;
 use crate::server::Handler;
 use crate::server::auth::ServerAuth;
 
-/// A handler that serves the StoreAPI, with the health service beside it.
+/// A handler that serves the StoreAPI to those who may ask.
 pub fn store_api_handler(server: Arc<StoreApiServer>, auth: Option<Arc<dyn ServerAuth>>) -> Handler {
     Arc::new(move |request: Request<Body>| {
         let (server, auth) = (Arc::clone(&server), auth.clone());

@@ -4,6 +4,7 @@
 //! behind, and a runtime that hangs as a whole is ended from a thread outside of it.
 
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -57,8 +58,11 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// Ends the process when a shutdown does not come to its end at all. It has a thread of its own, because work that
 /// blocks every thread of the runtime holds up its clock as well.
 fn end_without_fail(shutdown_timeout: Duration) {
+    // Nobody sends: the process ends before, or the time is over.
+    let (sender, never) = mpsc::channel::<()>();
     let watch = move || {
-        std::thread::sleep(shutdown_timeout + SHUTDOWN_GRACE);
+        let _ = never.recv_timeout(shutdown_timeout + SHUTDOWN_GRACE);
+        drop(sender);
         tracing::error!(
             "the shutdown did not come to its end within {shutdown_timeout:?}: ending without it"
         );
