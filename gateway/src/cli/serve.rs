@@ -59,7 +59,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// blocks every thread of the runtime holds up its clock as well.
 fn end_without_fail(shutdown_timeout: Duration) {
     // Nobody sends: the process ends before, or the time is over.
-    let (sender, never) = mpsc::channel::<()>();
+    let (sender, never) = mpsc::sync_channel::<()>(1);
     let watch = move || {
         let _ = never.recv_timeout(shutdown_timeout + SHUTDOWN_GRACE);
         drop(sender);
