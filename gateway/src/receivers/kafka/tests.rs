@@ -273,5 +273,5 @@ fn faulty_configs_are_refused_by_path() {
     check(json!({"logs": {"topics": ["^("]}}), "topic \"^(\"");
     let large = json!({"default_fetch_size": 4_000_000_000_u32});
     create(&large, &Arc::default(), &Tasks::new()).map(drop).expect("more than the client can, and clamped");
-    check(json!({"tls": {}}), "tls: is not supported by this version");
+    check(json!({"rack_id": "a"}), "rack_id: is not supported by this version");
 }
