@@ -282,3 +282,26 @@ async fn a_range_query_equals_instant_queries_at_its_steps() {
         }
     }
 }
+
+#[tokio::test]
+async fn labels_that_double_with_each_call_are_refused_before_they_take_memory() {
+    let storage = storage(100);
+    let nested = |calls: usize| {
+        let open = "label_replace(".repeat(calls);
+        let close = ",\"path\",\"$1$1\",\"path\",\"(.*)\")".repeat(calls);
+        format!("count({open}requests_total{close})")
+    };
+    let ample = engine(|_| ());
+    assert!(range(&ample, &storage, &nested(10)).await.is_ok());
+    let error = range(&ample, &storage, &nested(25)).await.expect_err("64 MiB a value");
+    assert!(
+        error.to_string().contains("label \"path\" would get a value of more than 1048576 bytes"),
+        "{error}"
+    );
+    let small = engine(|settings| settings.memory_bytes_max = 2 << 20);
+    let error = range(&small, &storage, &nested(16)).await.expect_err("100 series of 128 KiB");
+    assert!(error.to_string().contains("more than 2097152 bytes of memory for labels"), "{error}");
+    let long = format!("label_join(requests_total, \"x\", \"{}\", \"path\", \"path\")", "y".repeat(2 << 20));
+    let error = range(&ample, &storage, &long).await.expect_err("2 MiB a value");
+    assert!(error.to_string().contains("1048576 bytes"), "{error}");
+}

@@ -130,6 +130,18 @@ impl Context {
         Ok(())
     }
 
+    /// Counts text that labels were given, bytes: nested calls may double it each time.
+    pub(crate) fn hold_text(&self, bytes: usize) -> PromqlResult<()> {
+        let now = self.memory_bytes.fetch_add(bytes as u64, Ordering::Relaxed).saturating_add(bytes as u64);
+        if now > self.memory_bytes_max {
+            let most = self.memory_bytes_max;
+            return Err(PromqlError::execution(format!(
+                "query would need more than {most} bytes of memory for labels"
+            )));
+        }
+        Ok(())
+    }
+
     pub(crate) fn count_read(&self, samples: usize) {
         self.samples_read.fetch_add(samples as u64, Ordering::Relaxed);
     }

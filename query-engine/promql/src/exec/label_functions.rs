@@ -11,6 +11,9 @@ use super::{Evaluator, string_of};
 use crate::error::{PromqlError, PromqlResult};
 use crate::syntax::Expr;
 
+/// Longest value that a label may get, bytes: far above what stores take.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+
 impl<'q> Evaluator<'q> {
     pub(super) fn label_replace(&self, args: &'q [Expr], grid: Grid) -> PromqlResult<Source<'q>> {
         let replacement = string_of(&args[2])?;
@@ -41,8 +44,15 @@ impl<'q> Evaluator<'q> {
         let target = destination(&args[1], "label_join")?;
         let series = self.vector(&args[0], grid)?;
         self.relabel(series, target, |series| {
-            let values: Vec<&str> = from.iter().map(|n| series.key.labels.get(n).unwrap_or("")).collect();
-            Some(values.join(separator))
+            let mut joined = String::new();
+            for (index, name) in from.iter().enumerate() {
+                joined.push_str(if index > 0 { separator } else { "" });
+                joined.push_str(series.key.labels.get(name).unwrap_or(""));
+                if joined.len() > VALUE_BYTES_MAX {
+                    break;
+                }
+            }
+            Some(joined)
         })
     }
 
@@ -54,6 +64,13 @@ impl<'q> Evaluator<'q> {
     ) -> PromqlResult<Source<'q>> {
         for series in &mut series {
             let Some(value) = value(series) else { continue };
+            if value.len() > VALUE_BYTES_MAX {
+                return Err(PromqlError::execution(format!(
+                    "label {target:?} would get a value of more than {VALUE_BYTES_MAX} bytes"
+                )));
+            }
+            self.context.check()?;
+            self.context.hold_text(value.len())?;
             series.key.labels = series.key.labels.to_builder().set(target, &value).build();
             if target == METRIC_NAME {
                 series.key.drop_name = false;
@@ -72,10 +89,11 @@ fn destination<'e>(expr: &'e Expr, function: &str) -> PromqlResult<&'e str> {
 }
 
 /// Expands `$1`, `$name` and `${name}` as Go's `regexp.Expand` does: a name is the longest run of letters, digits and
-/// underscores, an unknown one is empty, `$$` is a dollar sign.
+/// underscores, an unknown one is empty, `$$` is a dollar sign. Stops a little beyond
+/// [`VALUE_BYTES_MAX`].
 fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
     let mut rest = template;
-    while let Some(at) = rest.find('$') {
+    while let Some(at) = rest.find('$').filter(|_| out.len() <= VALUE_BYTES_MAX) {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
         if let Some(tail) = after.strip_prefix('$') {
