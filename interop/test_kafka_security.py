@@ -1,6 +1,6 @@
 """A real Kafka that asks who is there: SASL in the clear and over TLS, written to and read from by one gateway.
 
-TLS and SCRAM are in builds with the feature `kafka-tls`; without it those cases are skipped, and the refusal is checked.
+TLS and SCRAM are in builds with the feature `kafka-tls`; without it those cases check the refusal.
 """
 
 import json
@@ -125,7 +125,7 @@ def test_what_is_written_with_a_name_and_a_password_is_read_with_them(tmp_path, 
     gateway = Gateway(tmp_path, kafka, mechanism, is_encrypted)
     if refusal := gateway.refusal():
         assert "needs a build with the feature kafka-tls" in refusal, refusal
-        pytest.skip("this build has no TLS for Kafka")
+        return
     start(gateway)
     assert gateway.send("through").status_code == 200
     wait_until(lambda: "through" in gateway.out.read_text(), "the record comes back", 30)

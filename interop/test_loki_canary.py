@@ -25,7 +25,8 @@ def counters(port):
 
 def test_the_canary_misses_nothing_and_sees_nothing_twice(gateway, tmp_path):
     port = free_port()
-    wait, oldest = 5, 8
+    # Late entries are to have come by tail, too, before the canary looks for what is older than its wait.
+    wait, oldest = 12, 6
     canary = Process("loki-canary", [
         peer("loki-canary"), f"-addr=127.0.0.1:{gateway.loki}", "-push", f"-port={port}", "-labelname=name",
         "-labelvalue=canary", "-interval=50ms", "-size=200", "-logs-batch-size=1", "-out-of-order-percentage=10",
