@@ -30,7 +30,6 @@ def test_everything_of_a_prometheus_comes_over(tmp_path):
     (tmp_path / "in.om").write_text("\n".join(lines) + "\n# EOF\n")
     folder = tmp_path / "prom"
     promtool("create-blocks-from", "openmetrics", tmp_path / "in.om", folder)
-    old_blocks = sorted(path.name for path in folder.iterdir() if len(path.name) == 26)
     # And a head: in order, late, native histograms, deletions.
     prometheus = Prometheus(tmp_path)
     prometheus.command.append("--storage.tsdb.retention.time=10y")
@@ -53,12 +52,14 @@ def test_everything_of_a_prometheus_comes_over(tmp_path):
         assert "runs in" in migrate(gateway, folder, fails=True)
     finally:
         prometheus.kill()
+    # The old ones, and what Prometheus may have made of them or of its head meanwhile.
+    there = sorted(path.name for path in folder.iterdir() if len(path.name) == 26)
     before = fingerprints(folder)
     planned = json.loads(migrate(gateway, folder, "--dry-run", "--output", "json"))
     report = json.loads(migrate(gateway, folder, "--output", "json"))
     assert fingerprints(folder) == before, "the source is as it was"
     assert planned["head"]["floats"] == report["head"]["floats"] > 2000 and report["head"]["histograms"] > 900, report
-    assert sorted(report["blocks"]["taken"]) == old_blocks and not report["head"]["faults"], report
+    assert len(there) >= 3 and sorted(report["blocks"]["taken"]) == there and not report["head"]["faults"], report
     gateway.start()
     try:
         ours = held(gateway, 5000, now), held(gateway, 6 * 3600, START + 5 * 3600)
