@@ -51,3 +51,18 @@ impl fmt::Display for ErrorKind {
         })
     }
 }
+
+/// An error with its causes: those of libraries often say only "transport error" by themselves.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -2,6 +2,7 @@
 //!
 //! Every other crate speaks in these types. Invariant MODEL-1: nothing here does IO, spawns, blocks or reads a clock.
 
+mod civil_date;
 mod error;
 mod exemplar;
 pub mod go_regex;
@@ -16,7 +17,8 @@ mod signal;
 mod tenant;
 mod time_range;
 
-pub use error::ErrorKind;
+pub use civil_date::civil_date;
+pub use error::{ErrorKind, error_chain};
 pub use exemplar::Exemplar;
 pub use histogram::{
     Bucket, BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, Combined, CounterResetHint, EXPONENTIAL_SCHEMAS,

@@ -15,7 +15,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
-use model::ErrorKind;
+use model::{ErrorKind, error_chain};
 use pipelines::{PipelineError, PipelineResult};
 use tonic::body::Body;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -66,7 +66,7 @@ impl GrpcClient {
         let failed = |error: tonic::transport::Error| {
             PipelineError::new(
                 ErrorKind::Invalid,
-                format!("cannot connect to {}: {}", settings.uri, chain(&error)),
+                format!("cannot connect to {}: {}", settings.uri, error_chain(&error)),
             )
         };
         let mut endpoint = Endpoint::from(settings.uri.clone())
@@ -99,8 +99,11 @@ impl GrpcClient {
         let request = self.request(path, message, timeout).await?;
         let mut channel = self.channel.clone();
         let unreachable = |error: tonic::transport::Error| {
-            let text =
-                format!("rpc error: code = Unavailable desc = {}: {}", self.settings.uri, chain(&error));
+            let text = format!(
+                "rpc error: code = Unavailable desc = {}: {}",
+                self.settings.uri,
+                error_chain(&error)
+            );
             PipelineError::new(ErrorKind::Unavailable, text)
         };
         let channel = channel.ready().await.map_err(unreachable)?;
@@ -272,21 +275,6 @@ fn code_of_http(status: u16) -> i32 {
         429 | 502 | 503 | 504 => 14,
         _ => 2,
     }
-}
-
-/// An error with its causes: transport errors say only "transport error" by themselves.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use model::TenantId;
+use model::{TenantId, civil_date};
 use ulid::Ulid;
 
 const DATA_EXTENSION: &str = ".parquet";
@@ -56,19 +56,6 @@ pub(crate) fn is_data_file(name: &str) -> bool {
 /// Whether a name is that of a file set aside as damaged.
 pub(crate) fn is_damaged_file(name: &str) -> bool {
     name.ends_with(DAMAGED_EXTENSION)
-}
-
-/// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant, chrono-Compatible Low-Level Date Algorithms).
-fn civil_date(day: i64) -> (i64, i64, i64) {
-    let shifted = day + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day_of_year - (153 * shifted_month + 2) / 5 + 1)
 }
 
 #[cfg(test)]

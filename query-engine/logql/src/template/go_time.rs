@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use model::civil_date;
+
 const NS_PER_SECOND: i64 = 1_000_000_000;
 const MONTHS: [&str; 12] = [
     "January",
@@ -415,14 +417,7 @@ fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
 
 /// The inverse of [`days_from_civil`].
 fn civil_from_days(days: i64) -> (i64, u32, u32) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
+    let (year, month, day) = civil_date(days);
     let small = |number: i64| u32::try_from(number).expect("days and months are small");
-    let day = small(day_of_year - (153 * shifted + 2) / 5 + 1);
-    let month = small(if shifted < 10 { shifted + 3 } else { shifted - 9 });
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    (year, small(month), small(day))
 }

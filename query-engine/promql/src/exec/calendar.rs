@@ -1,5 +1,6 @@
-//! Civil dates in UTC (the proleptic Gregorian calendar, after Howard Hinnant's "chrono-compatible low-level date
-//! algorithms").
+//! Points in time taken apart, in UTC.
+
+use model::civil_date;
 
 /// Seconds from the year -292277022399, where Go's `time` counts from, to the Unix epoch: a whole number of days.
 const UNIX_TO_ABSOLUTE: i64 = 9_223_372_028_741_760_000;
@@ -25,16 +26,7 @@ impl Civil {
         let absolute = seconds.wrapping_add(UNIX_TO_ABSOLUTE).cast_unsigned();
         let days = (absolute / 86_400).cast_signed() - UNIX_TO_ABSOLUTE / 86_400;
         let of_day = (absolute % 86_400).cast_signed();
-        // Days since 0000-03-01, in eras of 400 years.
-        let shifted = days.saturating_add(719_468);
-        let era = shifted.div_euclid(146_097);
-        let day_of_era = shifted.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (year, month, day) = civil_date(days);
         let before: i64 = (1..month).map(|m| days_in_month(year, m)).sum();
         Self {
             year,

@@ -8,6 +8,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use model::error_chain;
 use tonic::body::Body;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Status};
@@ -118,7 +119,7 @@ impl GrpcClient {
             headers.insert("thanos-tenant", tenant);
         }
         let mut channel = self.channel.clone();
-        let unreachable = |error: tonic::transport::Error| Status::unavailable(chain(&error));
+        let unreachable = |error: tonic::transport::Error| Status::unavailable(error_chain(&error));
         let channel = channel.ready().await.map_err(unreachable)?;
         let response = channel.call(request).await.map_err(unreachable)?;
         Messages::new(response)
@@ -179,7 +180,7 @@ impl Messages {
             }
             match self.body.frame().await {
                 None => return Err(Status::unavailable("the connection ended before the answer did")),
-                Some(Err(status)) => return Err(Status::unavailable(chain(&status))),
+                Some(Err(status)) => return Err(Status::unavailable(error_chain(&status))),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.reader.push(&data),
                     Err(frame) => {
@@ -208,19 +209,4 @@ fn status(headers: &HeaderMap) -> Option<Status> {
         }
     }
     Status::from_header_map(&known)
-}
-
-/// An error with its causes: transport errors say only "transport error" by themselves.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }

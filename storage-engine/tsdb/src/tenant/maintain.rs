@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use format::{BlockMeta, hint};
-use model::{Matcher, TimeRange};
+use model::{Matcher, TimeRange, civil_date};
 use storage_api::StorageResult;
 use ulid::Ulid;
 use wal::{Permit, Ticket};
@@ -183,22 +183,9 @@ impl Tenant {
 /// A name for a snapshot made at `now_ms`, as Prometheus makes them: the second and a random number.
 fn snapshot_name(now_ms: i64, random: u64) -> String {
     let (days, second) = (now_ms.div_euclid(86_400_000), now_ms.rem_euclid(86_400_000) / 1000);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_date(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z-{:x}", random >> 1)
-}
-
-/// Year, month and day of a day since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let march_based = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * march_based + 2) / 5 + 1;
-    let month = if march_based < 10 { march_based + 3 } else { march_based - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
