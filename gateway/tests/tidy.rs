@@ -43,6 +43,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("loadtest", &["wire"]),
 ];
 
+/// Licences (SPDX identifiers) whose terms a binary under Apache-2.0 can meet.
+const PERMISSIVE: &[&str] = &[
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "ISC",
+    "LLVM-exception",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
 /// Production files longer than this have taken in a second idea.
 const FILE_LINES_MAX: usize = 700;
 
@@ -110,6 +127,30 @@ fn crates_depend_only_along_the_arrows() {
             package.dependencies.iter().map(|dependency| dependency.name.as_str()).collect();
         let unused: Vec<_> = allowed.difference(&used).collect();
         assert!(unused.is_empty(), "{} does not depend on {unused:?}", package.name);
+    }
+}
+
+#[test]
+fn every_dependency_may_be_shipped_under_apache_2_0() {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = std::process::Command::new(rustc).arg("-vV").output().expect("rustc runs");
+    let version = String::from_utf8(version.stdout).expect("text");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
+    // Without the filter, crates of other platforms would have to be downloaded.
+    let options = ["--offline", "--filter-platform", host].map(str::to_owned);
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(options)
+        .exec()
+        .expect("cargo metadata reads the workspace");
+    assert!(metadata.packages.len() > 100, "the whole tree is looked at");
+    for package in &metadata.packages {
+        let licence = package.license.as_deref().unwrap_or("none");
+        let words = licence.split([' ', '/', '(', ')']).filter(|word| !word.is_empty());
+        let unknown: Vec<_> = words
+            .filter(|word| !["AND", "OR", "WITH"].contains(word) && !PERMISSIVE.contains(word))
+            .collect();
+        assert!(unknown.is_empty(), "{} is under {licence}: {unknown:?} may not be allowed", package.name);
     }
 }
 
