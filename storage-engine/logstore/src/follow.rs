@@ -1,12 +1,11 @@
 //! Readers that follow the store: each has a bounded queue of copies of what is appended.
 //!
 //! FOLLOW-1: an entry is handed on only after it is durable and queries see it. FOLLOW-2: appends never wait for a
-//! reader: what does not fit into its queue is left out, and the reader is told. Without readers an append looks at
-//! one counter.
+//! reader: what does not fit into its queue is left out, and the reader is told. FOLLOW-3: a query that begins after
+//! `follow` sees every entry that is not handed on; readers are added only between appends that become visible.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use model::{Labels, Matcher, TenantId};
 use parking_lot::{Mutex, RwLock};
@@ -23,7 +22,6 @@ const DROPPED_STREAMS_MAX: usize = 100;
 /// The readers of a store.
 #[derive(Default)]
 pub(crate) struct Followers {
-    count: Arc<AtomicUsize>,
     all: Arc<RwLock<Vec<Arc<Follower>>>>,
 }
 
@@ -42,13 +40,9 @@ struct Queue {
     closed: bool,
 }
 
-/// Copies of entries that are about to be stored, by reader.
-pub(crate) struct Copies(Vec<(Arc<Follower>, Vec<StreamEntries>)>);
-
 /// One reader's end.
 struct Follow {
     follower: Arc<Follower>,
-    count: Arc<AtomicUsize>,
     all: Arc<RwLock<Vec<Arc<Follower>>>>,
 }
 
@@ -61,22 +55,29 @@ impl Followers {
             filled: Notify::new(),
         });
         self.all.write().push(Arc::clone(&follower));
-        self.count.fetch_add(1, Ordering::Release);
-        Follow { follower, count: Arc::clone(&self.count), all: Arc::clone(&self.all) }
+        Follow { follower, all: Arc::clone(&self.all) }
     }
 
-    /// Copies what readers follow, to be handed on once it is stored.
-    pub(crate) fn copy(&self, tenant: &TenantId, streams: &[StreamEntries]) -> Copies {
-        if self.count.load(Ordering::Acquire) == 0 {
-            return Copies(Vec::new());
-        }
+    /// Runs `store`, which makes durable entries visible to queries, and hands copies of them on. A reader that comes
+    /// meanwhile waits until both are done: FOLLOW-3.
+    pub(crate) fn storing(
+        &self,
+        tenant: &TenantId,
+        streams: Vec<StreamEntries>,
+        store: impl FnOnce(Vec<StreamEntries>),
+    ) {
         let all = self.all.read();
         let of_tenant = all.iter().filter(|follower| follower.tenant == *tenant);
-        let copies = of_tenant.filter_map(|follower| {
-            let copied = follower.copy(streams);
-            (!copied.is_empty()).then(|| (Arc::clone(follower), copied))
-        });
-        Copies(copies.collect())
+        let copies: Vec<_> = of_tenant
+            .filter_map(|follower| {
+                let copied = follower.copy(&streams);
+                (!copied.is_empty()).then_some((follower, copied))
+            })
+            .collect();
+        store(streams);
+        for (follower, copied) in copies {
+            follower.take(copied);
+        }
     }
 
     /// Tells every reader that nothing more comes.
@@ -84,15 +85,6 @@ impl Followers {
         for follower in self.all.read().iter() {
             follower.queue.lock().closed = true;
             follower.filled.notify_one();
-        }
-    }
-}
-
-impl Copies {
-    /// Hands the copies on to their readers.
-    pub(crate) fn hand_on(self) {
-        for (follower, streams) in self.0 {
-            follower.take(streams);
         }
     }
 }
@@ -177,7 +169,6 @@ impl LogFollow for Follow {
 impl Drop for Follow {
     fn drop(&mut self) {
         self.all.write().retain(|other| !Arc::ptr_eq(other, &self.follower));
-        self.count.fetch_sub(1, Ordering::Release);
     }
 }
 

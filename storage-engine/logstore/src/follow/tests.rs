@@ -9,7 +9,7 @@ use storage_api::{
     Followed, LogAppender, LogBatch, LogFollow, LogFollower, LogQuerier, LogSelect, StreamEntries,
 };
 
-use super::{DROPPED_STREAMS_MAX, QUEUE_BYTES_MAX};
+use super::{DROPPED_STREAMS_MAX, Followers, QUEUE_BYTES_MAX};
 use crate::{LogStore, LogStoreSettings};
 
 const NOW: i64 = 1_795_255_200_000_000_000;
@@ -106,4 +106,23 @@ async fn following_ends_with_the_store() {
     assert!(follow.next().await.is_none());
     drop(follow);
     assert_eq!(store.followers().all.read().len(), 0);
+}
+
+#[test]
+fn a_reader_that_comes_while_entries_become_visible_waits_for_them() {
+    let followers = Arc::new(Followers::default());
+    let (added, was_added) = std::sync::mpsc::channel();
+    let mut adding = None;
+    followers.storing(&TenantId::default(), vec![entries("a", &["line"])], |_| {
+        let followers = Arc::clone(&followers);
+        adding = Some(std::thread::spawn(move || {
+            let _follow = followers.add(&TenantId::default(), Vec::new());
+            added.send(()).expect("the test waits");
+        }));
+        // The reader is not handed this line, so that its look back has to find it.
+        let waited = was_added.recv_timeout(std::time::Duration::from_millis(100));
+        assert!(waited.is_err(), "the reader came before the line was visible and was not handed it");
+    });
+    was_added.recv().expect("the reader comes once the line is visible");
+    adding.expect("the thread was started").join().expect("the reader was added");
 }

@@ -48,11 +48,12 @@ impl Inner {
             entries += stream.entries.len() as u64;
             bytes += stream.entries.text_bytes() as u64;
         }
-        let followed = self.followers.copy(tenant, &streams);
-        let ids = index.ids(streams.iter().map(|stream| &stream.labels));
-        let with_ids = ids.into_iter().zip(streams).map(|(id, stream)| (id, stream.labels, stream.entries));
-        guard.insert(tenant, with_ids, &self.budget);
-        followed.hand_on();
+        self.followers.storing(tenant, streams, |streams| {
+            let ids = index.ids(streams.iter().map(|stream| &stream.labels));
+            let with_ids =
+                ids.into_iter().zip(streams).map(|(id, stream)| (id, stream.labels, stream.entries));
+            guard.insert(tenant, with_ids, &self.budget);
+        });
         report.stored += entries;
         self.metrics.appended_entries.increment(entries);
         self.metrics.appended_bytes.increment(bytes);
