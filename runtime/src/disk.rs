@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -111,6 +112,10 @@ pub trait ReadFile: Send + Sync {
 
     /// Fills `out` from `offset`; `UnexpectedEof` when the file is shorter.
     fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+
+    /// Tells that these ranges, which ascend, are about to be read. A file of which every read is a request fetches them
+    /// together; to the others it means nothing. What cannot be fetched is an error of the read that follows.
+    fn want(&self, _ranges: &mut dyn Iterator<Item = Range<u64>>) {}
 }
 
 /// One entry of a folder.

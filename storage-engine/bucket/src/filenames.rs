@@ -18,6 +18,9 @@ pub const NO_DOWNSAMPLE_MARK: &str = "no-downsample-mark.json";
 /// What a shipper has uploaded, in the folder of local blocks (pkg/shipper/shipper.go).
 pub(crate) const SHIPPER_STATE: &str = "thanos.shipper.json";
 
+/// Ending of the local file with the parts of a block that every query needs; ours.
+pub(crate) const INDEX_HEADER: &str = ".index-header";
+
 /// Where leases are; ours. Thanos looks only at folders whose names are identifiers of blocks.
 pub(crate) const LEASES: &str = "tidegate/leases";
 

@@ -2,7 +2,8 @@
 //!
 //! [`Bucket`] is the store behind few calls, opened from Thanos' own configuration; [`Fetcher`] lists what is there with
 //! one listing and no request for what did not change; [`upload_block`] and [`delete_block`] keep the order that makes a
-//! block whole or not there; [`BlockDisk`] lets a block be read in place; [`Shipper`] uploads what a store finished;
+//! block whole or not there; [`BlockDisk`] lets a block be read in place, with [`BlockCache`] so that
+//! queries find again what others fetched; [`Shipper`] uploads what a store finished;
 //! [`Lease`] gives work one owner.
 //!
 //! - BUCKET-1: meta.json is the last object of a block that is written and the first that is removed, so that a reader
@@ -12,11 +13,15 @@
 
 mod block_disk;
 mod config;
+mod duplicates;
 mod error;
 mod fetch;
 mod filenames;
+mod index_header;
 mod lease;
 mod marks;
+mod page_cache;
+mod paged_file;
 mod read_ahead;
 mod remove;
 mod shipper;
@@ -24,13 +29,15 @@ mod store;
 mod thanos_meta;
 mod upload;
 
-pub use block_disk::BlockDisk;
+pub use block_disk::{BlockCache, BlockDisk};
 pub use config::BucketConfig;
+pub use duplicates::duplicates;
 pub use error::{BucketError, BucketResult};
 pub use fetch::{BucketBlock, BucketView, Fetcher, PartialBlock};
 pub use filenames::{CHUNKS, DELETION_MARK, INDEX, META, NO_COMPACT_MARK, NO_DOWNSAMPLE_MARK};
 pub use lease::{Lease, LeaseState};
 pub use marks::{Mark, MarkKind, Reason};
+pub use page_cache::PageCache;
 pub use remove::delete_block;
 pub use shipper::{Shipped, Shipper, ShipperState};
 pub use store::{Bucket, Object};

@@ -1,9 +1,9 @@
 //! From what is in a bucket to what may be compacted: blocks that are settled, without those that others hold already,
 //! in groups that become one series of blocks. Pure.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use bucket::{BucketBlock, BucketView};
+use bucket::{BucketBlock, BucketView, duplicates};
 use ulid::Ulid;
 use xxhash_rust::xxh64::xxh64;
 
@@ -98,25 +98,6 @@ pub fn groups<'a>(view: &'a BucketView, settings: &CompactorSettings, now_ms: i6
         found.groups.push(Group { key, blocks });
     }
     found
-}
-
-/// Blocks of a group all of whose sources another has (`DefaultDeduplicateFilter`).
-fn duplicates(blocks: &[&BucketBlock]) -> HashSet<Ulid> {
-    let mut order: Vec<(HashSet<Ulid>, Ulid)> = blocks
-        .iter()
-        .map(|block| (block.meta.compaction.sources.iter().copied().collect(), block.ulid()))
-        .collect();
-    order.sort_by_key(|(sources, ulid)| (std::cmp::Reverse(sources.len()), *ulid));
-    let mut covering: Vec<&HashSet<Ulid>> = Vec::new();
-    let mut hidden = HashSet::new();
-    for (sources, ulid) in &order {
-        if covering.iter().any(|cover| sources.is_subset(cover)) {
-            hidden.insert(*ulid);
-        } else {
-            covering.push(sources);
-        }
-    }
-    hidden
 }
 
 #[cfg(test)]

@@ -48,6 +48,14 @@ impl BlockReader {
         Ok(())
     }
 
+    /// Tells the disk that these chunks, which are in the order of their places, are about to be read.
+    pub fn want_chunks<'a>(&self, chunks: impl Iterator<Item = &'a ChunkMeta> + Clone) {
+        for (number, segment) in self.segments.iter().enumerate() {
+            let inside = chunks.clone().filter(|chunk| chunk.segment() == number);
+            segment.file.want(&mut inside.map(|chunk| chunk.offset()..chunk.offset() + CHUNK_BYTES));
+        }
+    }
+
     fn read_segment(
         &self,
         number: usize,

@@ -29,6 +29,9 @@ const SAMPLED: usize = 32;
 /// About what a series or a short postings list takes.
 const ENTRY_BYTES: u64 = 256;
 
+/// So many series or lists are told to be read soon at a time: what a file fetches ahead for them has to stay in memory.
+const WANTED: usize = 8192;
+
 /// Bytes in which the length of a series or a list is found.
 const LENGTH_BYTES: u64 = 10;
 
@@ -162,6 +165,10 @@ impl BlockIndex {
         let mut span = SpanReader::new(&*self.file, self.toc.postings_table);
         let mut lists = Vec::with_capacity(places.len());
         for (index, at) in places.iter().enumerate() {
+            if index.is_multiple_of(WANTED) {
+                let soon = &places[index..places.len().min(index + WANTED)];
+                self.file.want(&mut soon.iter().map(|at| *at..at + ENTRY_BYTES));
+            }
             let place = |index| places.get(index).copied();
             let front = span.at(place, index, 4, ENTRY_BYTES).map_err(|error| self.failed(&error))?;
             let len = section_bytes(front).map_err(|error| self.damaged(&error))?;
@@ -180,6 +187,11 @@ impl BlockIndex {
         let mut span = SpanReader::new(&*self.file, self.toc.series_end);
         let (mut symbols, mut chunks) = (Vec::new(), Vec::new());
         for (index, number) in numbers.iter().enumerate() {
+            if index.is_multiple_of(WANTED) {
+                let soon = numbers[index..numbers.len().min(index + WANTED)].iter();
+                let range = |number: &u32| u64::from(*number) * SERIES_ALIGN;
+                self.file.want(&mut soon.map(|number| range(number)..range(number) + ENTRY_BYTES));
+            }
             let at = u64::from(*number) * SERIES_ALIGN;
             if at < self.toc.series {
                 return Err(self.damaged(&FormatError::new("index", "a series is outside of its section")));
