@@ -10,6 +10,7 @@ mod lexer;
 mod parser;
 mod pretty;
 mod printer;
+mod variants;
 
 pub use ast::{
     BinaryExpr, BinaryOp, Cardinality, CompareOp, Conversion, Expr, Extraction, FilterValue, Grouping,

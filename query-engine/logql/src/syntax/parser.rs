@@ -20,13 +20,18 @@ const CHAIN_MAX: usize = 250;
 
 pub(super) fn parse(query: &str) -> LogqlResult<Expr> {
     let mut parser = Parser { tokens: tokenize(query), position: 0, depth: 0, deferred: None };
-    let expr = parser.expr(0)?;
+    let expr = if parser.take_symbol("variants") {
+        parser.variants()?;
+        None
+    } else {
+        Some(parser.expr(0)?)
+    };
     if parser.peek().kind != Kind::End {
         return Err(parser.unexpected(&[]));
     }
     match parser.deferred {
         Some((_, error)) => Err(error),
-        None => Ok(expr),
+        None => expr.ok_or_else(super::variants::disabled),
     }
 }
 
@@ -38,10 +43,10 @@ pub(super) struct Parser {
 }
 
 /// What stands between the parentheses of a range function, as far as it has been read.
-struct RangeParts {
+pub(super) struct RangeParts {
     log: LogExpr,
     unwrap: Option<Unwrap>,
-    interval_ns: Option<i64>,
+    pub(super) interval_ns: Option<i64>,
     offset_ns: i64,
 }
 
@@ -139,7 +144,7 @@ impl Parser {
     }
 
     /// An expression whose operators bind at least as strongly as `strength`.
-    fn expr(&mut self, strength: u8) -> LogqlResult<Expr> {
+    pub(super) fn expr(&mut self, strength: u8) -> LogqlResult<Expr> {
         self.nested(|parser| {
             let start = parser.start();
             let mut left = parser.primary()?;
@@ -411,7 +416,7 @@ impl Parser {
 
     /// Selector, pipeline, unwrap, range and offset in any of the orders that the grammar allows. The range may be
     /// missing inside parentheses, where it can follow them.
-    fn range_parts(&mut self, expected: &[&str]) -> LogqlResult<RangeParts> {
+    pub(super) fn range_parts(&mut self, expected: &[&str]) -> LogqlResult<RangeParts> {
         if self.at_symbol("(") {
             self.take();
             let mut parts = self.nested(|parser| parser.range_parts(&["{", "("]))?;

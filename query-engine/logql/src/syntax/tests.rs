@@ -241,3 +241,19 @@ fn long_queries_are_laid_out_in_lines() {
   2"#;
     assert_eq!(pretty(long), want);
 }
+
+#[test]
+fn variants_are_refused_with_loki_s_words() {
+    for (query, expected) in [
+        (
+            r#"variants(count_over_time({a="b"}[5m]), rate({a="b"}[5m])) of ({a="b"}[5m])"#,
+            "multi variant queries are disabled for this instance",
+        ),
+        (
+            r#"variants(count_over_time({a="b"}[5m])) of ({a="b"})"#,
+            "parse error at line 1, col 51: syntax error: unexpected )",
+        ),
+    ] {
+        assert_eq!(parse(query).expect_err("is refused").to_string(), expected, "{query}");
+    }
+}
