@@ -53,10 +53,14 @@ impl OpenStores {
         let mut metrics_settings = metrics::settings(&config.metrics);
         metrics_settings.wal.free_bytes_min = config.free_bytes_min;
         metrics_settings.upload_gate = crate::bucket_work::gate(config);
+        let (limits, tenant_limits) = config.logs.limits().map_err(|reason| anyhow!(reason))?;
         let log_settings = LogStoreSettings {
             durability: durability(config.logs.durability),
             free_bytes_min: config.free_bytes_min,
             retention: config.logs.retention_rules().map_err(|reason| anyhow!(reason))?,
+            tenants_max: config.logs.tenants_max,
+            limits,
+            tenant_limits,
             ..LogStoreSettings::default()
         };
         let (metrics_folder, logs_folder) = (config.directory.join("metrics"), config.directory.join("logs"));

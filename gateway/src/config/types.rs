@@ -14,6 +14,7 @@ use serde_json::Value;
 
 mod compactor;
 mod external_labels;
+mod log_limits;
 mod log_store;
 mod metrics_store;
 mod query_feature;

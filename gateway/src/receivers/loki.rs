@@ -195,13 +195,19 @@ impl PushForm {
     }
 }
 
-/// 204, or 400 with the reasons of what was not stored; the rest is stored all the same.
+/// Refusal of streams past the number that a tenant may have: another time there may be room.
+const STREAM_LIMIT: &str = "stream_limit";
+
+/// 204, or 400 with the reasons of what was not stored; the rest is stored all the same. 429 when some of it may be
+/// stored later: the senders of Loki push all of it again then, and what is there already is kept once.
 fn answer(report: &AppendReport) -> Result<(), Refused> {
     if report.rejected_count() == 0 {
         return Ok(());
     }
     let reasons: Vec<&str> = report.rejected.iter().map(|rejection| rejection.message.as_str()).collect();
-    Err(Refused::bad_request(reasons.join("\n")))
+    let is_later = report.rejected.iter().any(|rejection| rejection.reason == STREAM_LIMIT);
+    let status = if is_later { THROTTLED } else { StatusCode::BAD_REQUEST };
+    Err(Refused::new(status, reasons.join("\n")))
 }
 
 fn from_compression(error: &CompressionError) -> Refused {

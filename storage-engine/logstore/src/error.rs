@@ -2,9 +2,13 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use model::ErrorKind;
+use model::{ErrorKind, TenantId};
 use storage_api::StorageError;
+
+/// When a new tenant should try again: room is made by people only.
+const RETRY_AFTER_TENANTS: Duration = Duration::from_secs(30);
 
 /// Something inside the log store failed.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ enum Cause {
     Stopped(String),
     #[error("there is not enough memory: {0}")]
     NoMemory(String),
+    #[error("there are {limit} tenants, the limit (tenants_max); tenant {tenant} is not taken")]
+    TenantLimit { tenant: TenantId, limit: usize },
 }
 
 /// Result of work inside the log store.
@@ -78,6 +84,11 @@ impl LogStoreError {
         Self { kind: ErrorKind::Throttled, cause: Cause::NoMemory(what) }
     }
 
+    /// One tenant more than there may be.
+    pub(crate) fn tenant_limit(tenant: &TenantId, limit: usize) -> Self {
+        Self { kind: ErrorKind::Throttled, cause: Cause::TenantLimit { tenant: tenant.clone(), limit } }
+    }
+
     /// A background thread of ours ended without an answer.
     pub(crate) fn stopped(what: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Internal, cause: Cause::Stopped(what.into()) }
@@ -104,6 +115,10 @@ impl std::error::Error for LogStoreError {
 
 impl From<LogStoreError> for StorageError {
     fn from(error: LogStoreError) -> Self {
-        Self::new(error.kind, format!("log store: {error}"))
+        let told = Self::new(error.kind, format!("log store: {error}"));
+        match error.cause {
+            Cause::TenantLimit { .. } => told.with_retry_after(RETRY_AFTER_TENANTS),
+            _ => told,
+        }
     }
 }

@@ -54,6 +54,8 @@ pub struct QuarantinedUnit {
 pub(crate) struct FileSet {
     pub(crate) flushed_generation: u64,
     pub(crate) files: Arc<Vec<Arc<DataFile>>>,
+    /// Whose they are.
+    pub(crate) tenants: Arc<HashSet<TenantId>>,
 }
 
 impl DataFile {
@@ -72,11 +74,18 @@ impl DataFile {
 }
 
 impl FileSet {
+    pub(crate) fn new(flushed_generation: u64, files: Vec<Arc<DataFile>>) -> Self {
+        let mut tenants = HashSet::new();
+        for file in &files {
+            tenants.get_or_insert_with(&file.about.tenant, TenantId::clone);
+        }
+        Self { flushed_generation, files: Arc::new(files), tenants: Arc::new(tenants) }
+    }
+
     /// This set without some files and with others.
     pub(crate) fn changed(&self, without: impl Fn(&DataFile) -> bool, with: Vec<Arc<DataFile>>) -> Self {
         let kept = self.files.iter().filter(|file| !without(file)).cloned();
-        let files = Arc::new(kept.chain(with).collect());
-        Self { flushed_generation: self.flushed_generation, files }
+        Self::new(self.flushed_generation, kept.chain(with).collect())
     }
 
     /// Writes the manifest that says what is in this set. Blocks on the disk.

@@ -14,6 +14,7 @@ mod limits;
 mod memtable;
 mod metrics;
 mod partition;
+mod rate;
 mod retention;
 mod settings;
 mod store;

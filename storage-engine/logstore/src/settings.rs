@@ -1,7 +1,9 @@
 //! How a log store behaves.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use model::TenantId;
 use wal::Durability;
 
 use crate::retention::RetentionRules;
@@ -40,8 +42,12 @@ pub struct LogStoreSettings {
     pub index_cache_bytes: usize,
     /// Bytes of decoded pages kept in memory; at most a sixteenth of the process' memory limit are.
     pub page_cache_bytes: usize,
+    /// Tenants that the store has at most: senders make up their names.
+    pub tenants_max: usize,
     /// What is refused.
     pub limits: LogLimits,
+    /// What is refused of tenants with limits of their own.
+    pub tenant_limits: HashMap<TenantId, LogLimits>,
 }
 
 /// Limits on what is appended, under the names that Loki gives them (pkg/validation/limits.go).
@@ -64,6 +70,18 @@ pub struct LogLimits {
     /// `max_global_streams_per_user`, counted over streams with entries in memory. Far above Loki's 5,000: a stream
     /// costs no chunk here.
     pub streams_max: usize,
+    /// `ingestion_rate_mb` as bytes a second, of lines and structured metadata. Loki's 4 MB are the share of one tenant
+    /// in a cluster; here a tenant may have the most of a machine.
+    pub ingest_bytes_per_second: f64,
+    /// `ingestion_burst_size_mb` as bytes: what may come at once after a pause.
+    pub ingest_burst_bytes: f64,
+}
+
+impl LogStoreSettings {
+    /// The limits of a tenant.
+    pub(crate) fn limits_of(&self, tenant: &TenantId) -> &LogLimits {
+        self.tenant_limits.get(tenant).unwrap_or(&self.limits)
+    }
 }
 
 impl Default for LogStoreSettings {
@@ -84,7 +102,9 @@ impl Default for LogStoreSettings {
             page_signatures: true,
             index_cache_bytes: 64 << 20,
             page_cache_bytes: 48 << 20,
+            tenants_max: 1000,
             limits: LogLimits::default(),
+            tenant_limits: HashMap::new(),
         }
     }
 }
@@ -100,6 +120,8 @@ impl Default for LogLimits {
             metadata_pairs_max: 128,
             creation_grace: Duration::from_secs(600),
             streams_max: 200_000,
+            ingest_bytes_per_second: f64::from(256 << 20),
+            ingest_burst_bytes: f64::from(512 << 20),
         }
     }
 }

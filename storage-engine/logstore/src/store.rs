@@ -37,6 +37,7 @@ use crate::files::{self, DataFile, FileSet, IndexCache, PageCache, QuarantinedUn
 use crate::follow::Followers;
 use crate::memtable::Generation;
 use crate::metrics::LogStoreMetrics;
+use crate::rate::IngestRates;
 use crate::settings::LogStoreSettings;
 use crate::streams::StreamIndex;
 
@@ -55,6 +56,7 @@ struct Inner {
     wal: Wal,
     state: RwLock<State>,
     streams: RwLock<HashMap<TenantId, Arc<StreamIndex>>>,
+    rates: IngestRates,
     /// When it was last looked for streams to forget, ns.
     streams_swept_ns: AtomicI64,
     indexes: IndexCache,
@@ -184,6 +186,7 @@ impl LogStore {
             wal,
             state: RwLock::new(State { active, sealed: None, files: loaded.set }),
             streams,
+            rates: IngestRates::default(),
             streams_swept_ns: AtomicI64::new(clock_ns),
             indexes,
             pages,
@@ -266,6 +269,23 @@ impl Inner {
 
     fn stream_index(&self, tenant: &TenantId) -> Arc<StreamIndex> {
         stream_index(&self.streams, tenant)
+    }
+
+    /// The streams of a tenant that appends, which is made if it is new and one more tenant may be.
+    fn appending_tenant(&self, tenant: &TenantId) -> LogStoreResult<Arc<StreamIndex>> {
+        if let Some(index) = self.streams.read().get(tenant) {
+            return Ok(Arc::clone(index));
+        }
+        let with_files = Arc::clone(&self.state.read().files.tenants);
+        let mut streams = self.streams.write();
+        if !streams.contains_key(tenant) && !with_files.contains(tenant) {
+            let limit = self.settings.tenants_max;
+            let without_files = streams.keys().filter(|known| !with_files.contains(*known)).count();
+            if with_files.len() + without_files >= limit {
+                return Err(LogStoreError::tenant_limit(tenant, limit));
+            }
+        }
+        Ok(Arc::clone(streams.entry(tenant.clone()).or_default()))
     }
 
     /// Bytes of entries in memory.

@@ -55,6 +55,11 @@ impl StreamIndex {
         })
     }
 
+    /// Whether there is no stream.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.read().ids.is_empty()
+    }
+
     /// The number of a label set, if it has one.
     pub(crate) fn known(&self, labels: &Labels) -> Option<u32> {
         self.0.read().ids.get(labels).map(|stream| stream.id)

@@ -1,14 +1,15 @@
 //! `storage.logs`: the log store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use logql::syntax::{self, Expr};
-use logstore::{RetentionRules, StreamRetention, TenantRetention};
+use logstore::{LogLimits, RetentionRules, StreamRetention, TenantRetention};
 use model::{Matcher, TenantId};
 use serde::{Deserialize, Deserializer, de};
 
 use super::Durability;
+use super::log_limits::LogLimitsConfig;
 use crate::duration;
 
 /// `storage.logs`.
@@ -22,6 +23,10 @@ pub struct LogStoreConfig {
     pub retention: Duration,
     /// How long single streams are kept instead, as in Loki. Default none.
     pub retention_stream: Vec<StreamRetentionConfig>,
+    /// Tenants with lines here at most; senders make up their names. Default 1000.
+    pub tenants_max: usize,
+    /// What is refused of each tenant.
+    pub limits: LogLimitsConfig,
     /// By tenant, what it has of its own. Default none.
     pub overrides: BTreeMap<String, TenantConfig>,
     /// How long a request to delete lines may be taken back; then the lines go from the files. Default 24h.
@@ -38,6 +43,8 @@ pub struct TenantConfig {
     pub retention_period: Option<Duration>,
     /// Before the rules of all tenants. Default none.
     pub retention_stream: Vec<StreamRetentionConfig>,
+    /// In the place of single limits of all tenants. Default none.
+    pub limits: LogLimitsConfig,
 }
 
 /// How long the streams of a selector are kept.
@@ -61,6 +68,8 @@ impl Default for LogStoreConfig {
             durability: Durability::default(),
             retention: Duration::from_secs(31 * 86_400),
             retention_stream: Vec::new(),
+            tenants_max: 1000,
+            limits: LogLimitsConfig::default(),
             overrides: BTreeMap::new(),
             delete_request_cancel_period: Duration::from_secs(86_400),
         }
@@ -82,13 +91,26 @@ impl LogStoreConfig {
             ..RetentionRules::default()
         };
         for (name, own) in &self.overrides {
-            let tenant =
-                TenantId::new(name).map_err(|error| format!("storage::logs::overrides::{name}: {error}"))?;
+            let tenant = tenant(name)?;
             let own = TenantRetention { period: own.retention_period, streams: rules(&own.retention_stream) };
             all.tenants.insert(tenant, own);
         }
         Ok(all)
     }
+
+    /// The limits of all tenants, and of those that have their own. The error names a tenant that can be none.
+    pub fn limits(&self) -> Result<(LogLimits, HashMap<TenantId, LogLimits>), String> {
+        let all = self.limits.over(&LogLimits::default());
+        let mut own = HashMap::new();
+        for (name, config) in &self.overrides {
+            own.insert(tenant(name)?, config.limits.over(&all));
+        }
+        Ok((all, own))
+    }
+}
+
+fn tenant(name: &str) -> Result<TenantId, String> {
+    TenantId::new(name).map_err(|error| format!("storage::logs::overrides::{name}: {error}"))
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

@@ -1,7 +1,6 @@
 //! What is on the disk at start: the manifest, or if it cannot be read, the files themselves.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use format::{LogFormatError, LogManifest, LogManifestFile};
 use hashbrown::HashSet;
@@ -74,7 +73,7 @@ fn from_manifest(
     }
     let named: HashSet<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
     remove_others(disk, found, &named);
-    let set = FileSet { flushed_generation: manifest.flushed_generation, files: Arc::new(files) };
+    let set = FileSet::new(manifest.flushed_generation, files);
     Loaded { set, newest_generation: manifest.flushed_generation, quarantined }
 }
 
@@ -99,7 +98,7 @@ fn from_files(disk: &dyn Disk, dir: &Path, found: &[(TenantId, String, PathBuf)]
             }
         }
     }
-    let set = FileSet { flushed_generation: 0, files: Arc::new(files) };
+    let set = FileSet::new(0, files);
     Ok(Loaded { set, newest_generation, quarantined })
 }
 

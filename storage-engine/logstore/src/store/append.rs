@@ -1,5 +1,6 @@
 //! Taking entries: limits, memory, write-ahead log, then visible.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use super::{Inner, LogStore};
 use crate::error::LogStoreError;
 use crate::limits::LimitCheck;
 use crate::memtable::WriterGuard;
+use crate::settings::LogLimits;
+use crate::streams::StreamIndex;
 
 /// When to try again after a refusal for want of memory: a flush takes about as long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -30,14 +33,19 @@ impl LogAppender for LogStore {
 impl Inner {
     async fn append(&self, tenant: &TenantId, batch: LogBatch) -> StorageResult<AppendReport> {
         let mut report = AppendReport::default();
-        let (limits, retention) = (&self.settings.limits, &self.settings.retention);
-        let mut check = LimitCheck::new(limits, retention, tenant, self.clock.now_ns());
+        let (limits, retention) = (self.settings.limits_of(tenant), &self.settings.retention);
+        let now_ns = self.clock.now_ns();
+        let mut check = LimitCheck::new(limits, retention, tenant, now_ns);
         let mut streams: Vec<StreamEntries> =
             batch.streams.into_iter().filter_map(|stream| check.check(stream, &mut report)).collect();
+        if streams.is_empty() {
+            self.metrics.rejected_entries.increment(report.rejected_count());
+            return Ok(report);
+        }
+        let index = self.admit(tenant, limits, now_ns, &streams)?;
         self.wait_for_memory(tenant).await?;
-        let index = self.stream_index(tenant);
         let guard = self.enter();
-        self.refuse_new_streams(tenant, &guard, &mut streams, &mut report);
+        self.refuse_new_streams(tenant, &index, &guard, &mut streams, &mut report);
         self.metrics.rejected_entries.increment(report.rejected_count());
         let streams = split_large(streams);
         for record in records(&streams) {
@@ -61,6 +69,24 @@ impl Inner {
             self.flush_wanted.notify_one();
         }
         Ok(report)
+    }
+
+    /// The streams of a tenant that may append so much now.
+    fn admit(
+        &self,
+        tenant: &TenantId,
+        limits: &LogLimits,
+        now_ns: i64,
+        streams: &[StreamEntries],
+    ) -> StorageResult<Arc<StreamIndex>> {
+        let index = self.appending_tenant(tenant);
+        let admitted = index.map_err(StorageError::from).and_then(|index| {
+            self.rates.take(tenant, limits, now_ns, size_of_streams(streams)).map(|()| index)
+        });
+        if admitted.is_err() {
+            self.metrics.throttled_appends.increment(1);
+        }
+        admitted
     }
 
     /// Bytes in memory at which a flush begins: at most an eighth of the process' memory limit, because writing files
@@ -109,17 +135,17 @@ impl Inner {
     fn refuse_new_streams(
         &self,
         tenant: &TenantId,
+        index: &StreamIndex,
         guard: &WriterGuard,
         streams: &mut Vec<StreamEntries>,
         report: &mut AppendReport,
     ) {
-        let max = self.settings.limits.streams_max;
+        let max = self.settings.limits_of(tenant).streams_max;
         let buffer = guard.generation().tenant(tenant);
         let held = buffer.as_ref().map_or(0, |buffer| buffer.stream_count());
         if held + streams.len() <= max {
             return;
         }
-        let index = self.stream_index(tenant);
         let mut room = max.saturating_sub(held);
         streams.retain(|stream| {
             let known = index.known(&stream.labels);
@@ -132,8 +158,9 @@ impl Inner {
             }
             report.reject("stream_limit", stream.entries.len() as u64, || {
                 format!(
-                    "Maximum active stream limit exceeded when trying to create stream {}, reduce the number of \
-                     active streams (reduce labels or reduce label values), limit: {max}, user: '{tenant}'",
+                    "maximum active stream limit exceeded when trying to create stream {}, reduce the number of active \
+                     streams (reduce labels or reduce label values), or contact your Loki administrator to see if the \
+                     limit can be increased, user: '{tenant}' (limit: {max})",
                     stream.labels
                 )
             });
@@ -157,6 +184,13 @@ impl Inner {
         ticket.await.map_err(failed)?;
         Ok(())
     }
+}
+
+/// Entries of streams and bytes of their text.
+fn size_of_streams(streams: &[StreamEntries]) -> (u64, u64) {
+    streams.iter().fold((0, 0), |(entries, bytes), stream| {
+        (entries + stream.entries.len() as u64, bytes + stream.entries.text_bytes() as u64)
+    })
 }
 
 /// Cuts streams that alone pass the size of a record.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use format::{LogManifest, LogManifestFile};
 use model::TenantId;
+use parking_lot::Mutex;
 use ulid::Ulid;
 
 use super::{Inner, Sealed};
@@ -14,11 +15,33 @@ use crate::file::rows::SortedStream;
 use crate::file::writer::{self, BuiltFile, FileSettings, StreamPart};
 use crate::filenames;
 use crate::files::{DataFile, FileSet};
-use crate::memtable::Generation;
+use crate::memtable::{Generation, TenantBuffer};
 use crate::partition::{self, Partition};
 
 /// Pause after a flush that failed, so that a full disk is not hammered.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Threads that write files of several tenants at the same time.
+const FLUSH_THREADS_MAX: usize = 4;
+
+/// Tenants that are still to be written.
+type TenantBuffers = std::vec::IntoIter<(TenantId, Arc<TenantBuffer>)>;
+
+/// What a flush has written, and how that went.
+struct Written {
+    files: Vec<Arc<DataFile>>,
+    outcome: LogStoreResult<()>,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self { files: Vec::new(), outcome: Ok(()) }
+    }
+}
+
+fn ended() -> LogStoreError {
+    LogStoreError::stopped("the flush thread of the log store ended")
+}
 
 impl Inner {
     /// Flushes when asked or when it is time, until shutdown. What is in memory then is `close`'s business.
@@ -48,20 +71,79 @@ impl Inner {
 
     /// Writes one generation to files: the sealed one if an earlier flush failed, else the active one.
     pub(super) async fn flush_once(self: &Arc<Self>) -> LogStoreResult<()> {
-        let _running = self.flushing.lock().await;
-        let Some(sealed) = self.seal() else { return Ok(()) };
-        sealed.generation.settled().await;
         let inner = Arc::clone(self);
-        let flush = move || inner.write_generation(&sealed);
-        let flushed = self
-            .tasks
-            .spawn_blocking("log-store-flush", flush)
-            .await
-            .map_err(|_| LogStoreError::stopped("the flush thread of the log store ended"))?;
+        // A task of its own: who asked may go away, the flush goes on and keeps others from writing the same again.
+        let flush = self.tasks.spawn("log-store-flush", async move { inner.flush_alone().await });
+        let flushed = flush.await.map_err(|_| ended())?;
         if flushed.is_err() {
             self.metrics.flush_failures.increment(1);
         }
         flushed
+    }
+
+    async fn flush_alone(self: &Arc<Self>) -> LogStoreResult<()> {
+        let _running = self.flushing.lock().await;
+        let Some(sealed) = self.seal() else { return Ok(()) };
+        sealed.generation.settled().await;
+        let started = Instant::now();
+        let written = self.write_files(&sealed.generation).await?;
+        let inner = Arc::clone(self);
+        let commit = move || inner.end_flush(&sealed, written, started);
+        self.tasks.spawn_blocking("log-store-flush", commit).await.map_err(|_| ended())?
+    }
+
+    /// Writes the entries of all tenants to files, those of several tenants at the same time: most of it is waiting for
+    /// the disk when there are many. Gives what was written also when something failed.
+    async fn write_files(self: &Arc<Self>, generation: &Arc<Generation>) -> LogStoreResult<Written> {
+        let tenants = generation.tenants();
+        let threads = tenants.len().min(FLUSH_THREADS_MAX);
+        let work = Arc::new(Mutex::new(tenants.into_iter()));
+        let mut running = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            let (inner, work, id) = (Arc::clone(self), Arc::clone(&work), generation.id);
+            let write = move || inner.write_tenants(id, &work);
+            running.push(self.tasks.spawn_blocking("log-store-flush", write));
+        }
+        let mut all = Written::default();
+        for thread in running {
+            let Written { files, outcome } = thread.await.map_err(|_| ended())?;
+            all.files.extend(files);
+            all.outcome = all.outcome.and(outcome);
+        }
+        Ok(all)
+    }
+
+    /// Writes tenant after tenant until there is none, or one fails. Blocks on the disk.
+    fn write_tenants(&self, generation: u64, work: &Mutex<TenantBuffers>) -> Written {
+        let mut written = Written::default();
+        loop {
+            let next = work.lock().next();
+            let Some((tenant, buffer)) = next else { return written };
+            written.outcome = self.write_tenant(generation, &tenant, &buffer, &mut written.files);
+            if written.outcome.is_err() {
+                // The others need not go on: all of it will be written again.
+                work.lock().by_ref().for_each(drop);
+                return written;
+            }
+        }
+    }
+
+    fn write_tenant(
+        &self,
+        generation: u64,
+        tenant: &TenantId,
+        buffer: &TenantBuffer,
+        written: &mut Vec<Arc<DataFile>>,
+    ) -> LogStoreResult<()> {
+        let streams = buffer.sorted_streams();
+        for partition in plan_partitions(&streams) {
+            for parts in split_files(&streams, partition, self.settings.file_bytes) {
+                let settings = self.file_settings(self.settings.zstd_level);
+                let built = writer::build(generation, &parts, settings)?;
+                written.push(self.store_file(tenant, &built)?);
+            }
+        }
+        Ok(())
     }
 
     /// Makes the active generation the sealed one, unless there is one or there is nothing in it.
@@ -82,13 +164,11 @@ impl Inner {
         state.sealed.clone()
     }
 
-    /// Blocks on the disk.
-    fn write_generation(&self, sealed: &Sealed) -> LogStoreResult<()> {
-        let started = Instant::now();
-        let mut written = Vec::new();
-        let done = self.write_files(&sealed.generation, &mut written);
-        if let Err(error) = done.and_then(|()| self.commit_files(&sealed.generation, &written)) {
-            self.remove_uncommitted(&sealed.generation, &written);
+    /// Makes what was written the store's, or removes it. Blocks on the disk.
+    fn end_flush(&self, sealed: &Sealed, written: Written, started: Instant) -> LogStoreResult<()> {
+        let Written { files, outcome } = written;
+        if let Err(error) = outcome.and_then(|()| self.commit_files(&sealed.generation, &files)) {
+            self.remove_uncommitted(&sealed.generation, &files);
             return Err(error);
         }
         self.room.notify_waiters();
@@ -124,20 +204,6 @@ impl Inner {
         if manifest.is_some_and(|manifest| manifest.flushed_generation < generation.id) {
             written.iter().for_each(|file| drop(self.disk.remove_file(&file.path)));
         }
-    }
-
-    fn write_files(&self, generation: &Generation, written: &mut Vec<Arc<DataFile>>) -> LogStoreResult<()> {
-        for (tenant, buffer) in generation.tenants() {
-            let streams = buffer.sorted_streams();
-            for partition in plan_partitions(&streams) {
-                for parts in split_files(&streams, partition, self.settings.file_bytes) {
-                    let settings = self.file_settings(self.settings.zstd_level);
-                    let built = writer::build(generation.id, &parts, settings)?;
-                    written.push(self.store_file(&tenant, &built)?);
-                }
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn file_settings(&self, zstd_level: i32) -> FileSettings {

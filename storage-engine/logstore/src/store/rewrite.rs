@@ -123,6 +123,18 @@ impl Inner {
             open.iter().for_each(|file| used.extend(file.stream_ids.iter().copied()));
             index.forget_unused(&used);
         }
+        self.forget_tenants();
+    }
+
+    /// Forgets tenants that have neither files nor streams.
+    fn forget_tenants(&self) {
+        let with_files = Arc::clone(&self.state.read().files.tenants);
+        let mut streams = self.streams.write();
+        // Whoever holds one is about to use it.
+        streams.retain(|tenant, index| {
+            with_files.contains(tenant) || Arc::strong_count(index) > 1 || !index.is_empty()
+        });
+        self.rates.keep(|tenant| streams.contains_key(tenant));
     }
 
     /// Removes files and streams in files that hold nothing inside retention.

@@ -3,6 +3,7 @@
 mod compact;
 mod counts;
 mod rewrite;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -529,7 +530,7 @@ async fn refused_entries_are_counted_and_the_others_stored() {
     let report = append(&store, &more).await.expect("taken");
     assert_eq!((report.stored, report.rejected[0].reason), (1, "stream_limit"));
     assert!(
-        report.rejected[0].message.contains("limit: 2, user: 'default'"),
+        report.rejected[0].message.contains("user: 'default' (limit: 2)"),
         "{}",
         report.rejected[0].message
     );

@@ -35,3 +35,25 @@ fn what_is_no_selector_or_no_tenant_is_refused_by_name() {
     let config = read(serde_json::json!({"overrides": {"a/b": {}}})).expect("it parses");
     assert!(config.retention_rules().expect_err("no tenant").contains("storage::logs::overrides::a/b"));
 }
+
+#[test]
+fn limits_have_lokis_names_and_a_tenant_changes_single_ones() {
+    let config = read(serde_json::json!({
+        "limits": {"ingestion_rate_mb": 4, "ingestion_burst_size_mb": 6.5, "max_line_size": "1KB", "creation_grace_period": "1m"},
+        "overrides": {"a": {"limits": {"max_line_size": 7, "max_global_streams_per_user": 5000}}},
+    }));
+    let (all, own) = config.expect("a good config").limits().expect("good tenants");
+    assert_eq!((all.ingest_bytes_per_second, all.ingest_burst_bytes), (4_194_304.0, 6_815_744.0));
+    assert_eq!((all.line_bytes_max, all.creation_grace), (1024, Duration::from_secs(60)));
+    assert_eq!((all.label_names_max, all.metadata_bytes_max, all.metadata_pairs_max), (15, 65_536, 128));
+    let a = &own[&TenantId::new("a").expect("a tenant")];
+    assert_eq!((a.line_bytes_max, a.streams_max, a.ingest_burst_bytes), (7, 5000, 6_815_744.0));
+    for (limits, wants) in [
+        (serde_json::json!({"ingestion_rate_mb": 0}), "0 MB are not possible"),
+        (serde_json::json!({"max_line_size": "1GB"}), "at most 4194304 are"),
+        (serde_json::json!({"max_streams": 1}), "unknown field `max_streams`"),
+    ] {
+        let error = read(serde_json::json!({"limits": limits})).map(|_| ()).expect_err("not possible");
+        assert!(error.contains(wants), "{error}");
+    }
+}
