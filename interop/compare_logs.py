@@ -7,6 +7,7 @@ system time of the whole process; after the pushes both are told to write everyt
 own. Queries run over all 6 h, each a few times; answers are compared before the figures count.
 
 LOGS_MB sets the bytes of lines (200; 1000 for the published table), LOGS_KEEP a folder that keeps Loki's and our data.
+`section` is the same for other programs.
 """
 
 import json
@@ -15,16 +16,14 @@ import os
 import pathlib
 import random
 import statistics
-import sys
 import tempfile
 import time
 
 import cramjam
 import psutil
 import requests
-from conftest import Process, Tidegate, free_port, peer
+from conftest import Process, Tidegate, free_port, peer, wait_until
 
-MEGABYTES = int(os.environ.get("LOGS_MB", "200"))
 SEED = 7
 STREAMS = 500
 HOURS = 6
@@ -85,7 +84,7 @@ def field(number, payload):
     return bytes([number << 3 | 2]) + varint(len(payload)) + payload
 
 
-def make(folder, end_ns):
+def make(folder, end_ns, megabytes):
     """Writes the requests to `folder`; gives their number, the lines, their bytes, and texts to look for."""
     rng = random.Random(SEED)
     streams = []
@@ -96,7 +95,7 @@ def make(folder, end_ns):
         streams.append((kind, level, field(1, labels.encode())))
     weights = [1 / (1 + number % 37) for number in range(STREAMS)]
     start_ns = end_ns - HOURS * 3600 * SECOND
-    total, lines, count = MEGABYTES * 10**6, 0, 0
+    total, lines, count = megabytes * 10**6, 0, 0
     made, texts = 0, {}
     span, at = HOURS * 3600 * SECOND, start_ns
     while made < total:
@@ -123,6 +122,18 @@ def make(folder, end_ns):
         (folder / f"{count:06d}").write_bytes(bytes(cramjam.snappy.compress_raw(request)))
         count += 1
     return {"requests": count, "lines": lines, "bytes": made, "start": start_ns, "end": at + 1, **texts}
+
+
+class Ours(Tidegate):
+    """Tidegate with the parts that the comparison asks for."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.data, self.folders = folder / "tidegate-data" / "logs", ["data"]
+
+    def flush(self):
+        """Has everything written to files."""
+        requests.post(self.loki_url("/flush"), timeout=300)
 
 
 class Loki(Process):
@@ -160,6 +171,12 @@ ingester: {{lifecycler: {{min_ready_duration: 0s}}}}
         super().start()
         return self.wait_ready(self.loki_url("/ready"), 90)
 
+    def flush(self):
+        """Has everything written to chunks: its own queries ask ingesters only for the last three hours."""
+        requests.post(self.loki_url("/flush"), timeout=300)
+        waits = "loki_ingester_flush_queue_length 0\n"
+        wait_until(lambda: waits in requests.get(self.loki_url("/metrics"), timeout=60).text, "an empty flush queue", 300)
+
 
 def cpu(process):
     times = psutil.Process(process.child.pid).cpu_times()
@@ -196,7 +213,7 @@ def ingest(process, folder, corpus):
         assert answer.status_code == 204, answer.text[:500]
         peak = max(peak, watched.memory_info().rss)
     pushed, wall = cpu(process) - before, time.monotonic() - began
-    requests.post(process.loki_url("/flush"), timeout=300)
+    process.flush()
     settled = settle(process)
     return pushed, settled, max(peak, watched.memory_info().rss), wall
 
@@ -262,35 +279,40 @@ def settled_bytes(process):
     return sum(disk(process.data / folder) for folder in process.folders)
 
 
-def main():
-    keep = os.environ.get("LOGS_KEEP")
+def section(megabytes, keep=None, only_ours=False, say=lambda row: print(row, flush=True)):
+    """Runs the whole; gives the tables as Markdown, of which `say` gets each row when it is known."""
+    rows = []
+
+    def add(row):
+        rows.append(row)
+        say(row)
+
     with tempfile.TemporaryDirectory(prefix="compare-logs-") as name:
         folder = pathlib.Path(keep or name)
         requests_folder = pathlib.Path(name) / "requests"
         requests_folder.mkdir()
-        corpus = make(requests_folder, (time.time_ns() // (3600 * SECOND)) * 3600 * SECOND - 3600 * SECOND)
-        only_ours = os.environ.get("LOGS_ONLY_OURS") == "1"
-        ours = Tidegate(folder).start()
-        ours.data, ours.folders = folder / "tidegate-data" / "logs", ["data"]
+        corpus = make(requests_folder, (time.time_ns() // (3600 * SECOND)) * 3600 * SECOND - 3600 * SECOND, megabytes)
+        ours = Ours(folder).start()
         both = [ours] if only_ours else [ours, Loki(folder).start()]
         try:
-            report(both, requests_folder, corpus)
+            report(both, requests_folder, corpus, add)
         finally:
             for process in both:
                 process.kill()
+    return "\n".join(rows) + "\n"
 
 
-def report(both, requests_folder, corpus):
+def report(both, requests_folder, corpus, add):
     gigabytes = corpus["bytes"] / 1e9
     machine = next((row.split(":")[1].strip() for row in open("/proc/cpuinfo") if row.startswith("model name")), "?")
-    print(f"{time.strftime('%Y-%m-%d')}, {psutil.cpu_count()} cores ({machine}); {corpus['lines']:,} lines, {gigabytes:.2f} GB, "
-          f"{STREAMS} streams, {HOURS} h, {corpus['requests']} requests\n")
-    print("| | push, CPU-s/GB | to files, CPU-s/GB | wall, s | peak RSS, MiB | on disk per raw byte |\n|---|---|---|---|---|---|")
+    add(f"{time.strftime('%Y-%m-%d')}, {psutil.cpu_count()} cores ({machine}); {corpus['lines']:,} lines, {gigabytes:.2f} GB, "
+        f"{STREAMS} streams, {HOURS} h, {corpus['requests']} requests\n")
+    add("| | push, CPU-s/GB | to files, CPU-s/GB | wall, s | peak RSS, MiB | on disk per raw byte |\n|---|---|---|---|---|---|")
     for process in both:
         pushed, settled, peak, wall = ingest(process, requests_folder, corpus)
-        print(f"| {process.name} | {pushed / gigabytes:.1f} | {settled / gigabytes:.1f} | {wall:.0f} | {peak / 2**20:.0f} "
-              f"| {settled_bytes(process) / corpus['bytes']:.3f} |", flush=True)
-    print("\n| query over all 6 h | " + " | ".join(f"{process.name}, ms (CPU-ms)" for process in both) + " | share | aim | |\n|---|" + "---|" * (len(both) + 3))
+        add(f"| {process.name} | {pushed / gigabytes:.1f} | {settled / gigabytes:.1f} | {wall:.0f} | {peak / 2**20:.0f} "
+            f"| {settled_bytes(process) / corpus['bytes']:.3f} |")
+    add("\n| query over all 6 h | " + " | ".join(f"{process.name}, ms (CPU-ms)" for process in both) + " | share | aim | |\n|---|" + "---|" * (len(both) + 3))
     for name, aim, query, step in query_list(corpus):
         figures = [measure(process, query, step, corpus) for process in both]
         row = " | ".join(f"{wall:.1f} ({used:.1f})" for used, wall, _ in figures)
@@ -298,9 +320,10 @@ def report(both, requests_folder, corpus):
         share = figures[0][0] / figures[-1][0]
         verdict = "ok" if share <= aim else "MISSED"
         if answers[0] != answers[-1]:
-            verdict += f", answers differ: {len(answers[0])} and {len(answers[-1])}"
-        print(f"| {name} | {row} | 1/{1 / share if share else math.inf:.0f} | 1/{1 / aim:.0f} | {verdict} |", flush=True)
+            different = sorted(set(answers[0]) ^ set(answers[-1]), key=str)
+            verdict += f", answers differ: {len(answers[0])} and {len(answers[-1])}, {len(different)} in one only, first {different[:2]}"
+        add(f"| {name} | {row} | 1/{1 / share if share else math.inf:.0f} | 1/{1 / aim:.0f} | {verdict} |")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    section(int(os.environ.get("LOGS_MB", "200")), os.environ.get("LOGS_KEEP"), os.environ.get("LOGS_ONLY_OURS") == "1")

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from conftest import Process, free_port, peer, wait_until
-from loki_corpus import SECOND, SPAN, corpus, queries
+from loki_corpus import SECOND, SPAN, corpus
+from loki_queries import missed, queries
 
 QUERIES = int(os.environ.get("INTEROP_LOKI_QUERIES", "200"))
 LINES = int(os.environ.get("INTEROP_LOKI_LINES", "20000"))
@@ -217,3 +218,5 @@ def test_generated_queries_get_the_same_answers_as_from_loki(filled):
     print(f"\n{len(asked)} queries, {len(defects)} differ, {empty} empty in Loki; allowed: {dict(reasons)}")
     assert not defects, f"{len(defects)} of {len(asked)} differ\n" + "\n".join(defects[:20])
     assert empty <= len(asked) / 5, "too few queries find anything to compare"
+    if len(asked) >= 1000:
+        assert not missed(asked), "parts of the language that no query has"
