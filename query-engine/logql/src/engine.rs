@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use model::{Direction, ErrorKind, Labels, Matcher, TenantId, TimeRange};
+use parking_lot::Mutex;
 use runtime::{Clock, SystemClock, Tasks};
 use storage_api::{LogPage, LogQuerier, LogSelect};
 use tokio_util::sync::CancellationToken;
@@ -111,6 +112,8 @@ struct Execution<'a> {
     querier: &'a dyn LogQuerier,
     budget: Arc<Budget>,
     cancel: &'a CancellationToken,
+    /// Times that were read: for them the store is asked what answers miss.
+    read: Mutex<Vec<TimeRange>>,
 }
 
 impl Engine {
@@ -193,7 +196,7 @@ impl Engine {
             stop: AtomicBool::new(false),
         });
         let stop = StopOnDrop(Arc::clone(&budget));
-        (Execution { settings, tenant, querier, budget, cancel }, stop)
+        (Execution { settings, tenant, querier, budget, cancel, read: Mutex::default() }, stop)
     }
 }
 
@@ -296,6 +299,7 @@ impl Execution<'_> {
             matchers,
             line_contains: pipeline.search().contained_texts(),
         };
+        self.read.lock().push(range);
         self.guarded(async { self.querier.select(&select, direction).await.map_err(LogqlError::from) }).await
     }
 
@@ -309,7 +313,12 @@ impl Execution<'_> {
         }
     }
 
-    fn output(&self, result: QueryResult, warnings: Vec<String>, started: Instant) -> QueryOutput {
+    fn output(&self, result: QueryResult, mut warnings: Vec<String>, started: Instant) -> QueryOutput {
+        for range in self.read.lock().drain(..) {
+            let missing = self.querier.missing(self.tenant, range).into_iter();
+            let new: Vec<String> = missing.filter(|sentence| !warnings.contains(sentence)).collect();
+            warnings.extend(new);
+        }
         let entries_returned = match &result {
             QueryResult::Streams(streams) => streams.entries.len(),
             QueryResult::Matrix(series) => series.iter().map(|series| series.points.len()).sum(),

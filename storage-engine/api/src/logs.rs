@@ -132,6 +132,12 @@ pub trait LogQuerier: Send + Sync {
 
     /// Streams that match, sorted by labels, each once.
     fn streams<'a>(&'a self, select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>>;
+
+    /// A sentence for each piece of data with entries inside `range` (ns, both ends included) that is damaged and that
+    /// answers miss. To be asked after pages were read: it is reading that finds damage.
+    fn missing(&self, _tenant: &TenantId, _range: TimeRange) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Follows a log store: hands on what is appended.
@@ -176,7 +182,8 @@ pub trait LogPage: Send + Sync {
     }
 
     /// Reads the whole page (entries outside the selected range included), in ascending time order; entries of equal
-    /// time keep the order in which they were appended. May read from disk: call it off the async threads.
+    /// time keep the order in which they were appended. A damaged page has none, which `LogQuerier::missing` tells.
+    /// May read from disk: call it off the async threads.
     fn read(&self) -> StorageResult<Arc<LogEntries>>;
 
     /// The page as part of what has to be decoded for it, and which entries of that are the page's: saves a copy where

@@ -6,6 +6,7 @@
 
 mod cache;
 mod load;
+mod missing;
 mod pages;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use format::{LogManifest, LogManifestFile};
 use hashbrown::HashSet;
-use model::TenantId;
+use model::{TenantId, TimeRange};
 use parking_lot::Mutex;
 use runtime::Disk;
 
@@ -22,6 +23,7 @@ use crate::error::{LogStoreError, LogStoreResult};
 use crate::filenames;
 pub(crate) use cache::{IndexCache, LoadedFile};
 pub(crate) use load::load;
+pub(crate) use missing::sentences;
 pub(crate) use pages::PageCache;
 
 /// A data file of the store.
@@ -45,8 +47,18 @@ pub struct QuarantinedUnit {
     pub path: PathBuf,
     /// The page, or `None` when the whole file was set aside.
     pub page: Option<u32>,
+    /// Times between which its entries lie, ns, both ends included.
+    pub range: TimeRange,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl QuarantinedUnit {
+    /// All of a file.
+    pub(crate) fn whole(file: &DataFile, reason: String) -> Self {
+        let (tenant, path) = (file.about.tenant.clone(), file.path.clone());
+        Self { tenant, path, page: None, range: file.range(), reason }
+    }
 }
 
 /// The data files at one moment.
@@ -70,6 +82,11 @@ impl DataFile {
             damaged_pages: Mutex::default(),
             expires_ns: AtomicI64::new(i64::MIN),
         })
+    }
+
+    /// Times between which its entries lie.
+    pub(crate) fn range(&self) -> TimeRange {
+        TimeRange::new(self.about.min_ns, self.about.max_ns)
     }
 }
 

@@ -166,3 +166,17 @@ async fn a_query_over_its_budget_is_refused_by_name() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_says_what_it_misses_because_it_is_damaged() {
+    let store = Store::new().stream("app=a", &[(60, "x"), (120, "y")]);
+    let store = store.damaged("one is torn", 100).damaged("one is gone", 5000).done();
+    let warnings = |output: Result<QueryOutput, LogqlError>| output.expect("an answer").warnings;
+    assert_eq!(warnings(range(&store, "{app=\"a\"}", whole()).await), ["one is torn", "one is gone"]);
+    let early = QueryParams { end_ns: 1000 * SECOND, ..whole() };
+    assert_eq!(warnings(range(&store, "{app=\"a\"}", early).await), ["one is torn"]);
+    // Two reads of the same times are told of once.
+    let twice = "sum(count_over_time({app=\"a\"}[1m])) + sum(count_over_time({app=\"a\"}[1m]))";
+    assert_eq!(warnings(instant(&store, twice, 120).await), ["one is torn"]);
+    assert_eq!(warnings(instant(&store, twice, 300).await), [""; 0]);
+}

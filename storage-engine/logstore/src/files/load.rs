@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use format::{LogFormatError, LogManifest, LogManifestFile};
 use hashbrown::HashSet;
-use model::{ErrorKind, TenantId};
+use model::{ErrorKind, TenantId, TimeRange};
 use parquet::file::metadata::ParquetMetaDataReader;
 use runtime::Disk;
 
@@ -28,23 +28,35 @@ const PARQUET_TAIL_BYTES: u64 = 8;
 /// Reads the manifest, removes files that it does not name, and checks that those it names are there. A manifest that
 /// is lost or damaged is made anew from the files.
 pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> LogStoreResult<Loaded> {
+    let all = data_files(disk, dir)?;
+    let (aside, found): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|(_, below, _)| filenames::is_damaged_file(below));
+    let mut loaded = load_found(disk, dir, &found)?;
+    // Kept in mind as long as they lie there: answers go on missing what they had.
+    for (tenant, below, path) in &aside {
+        let unit = quarantine(tenant, below, path, "it was set aside before".to_owned());
+        loaded.quarantined.push(unit);
+    }
+    Ok(loaded)
+}
+
+fn load_found(disk: &dyn Disk, dir: &Path, found: &[(TenantId, String, PathBuf)]) -> LogStoreResult<Loaded> {
     let path = filenames::manifest(dir);
-    let found = data_files(disk, dir)?;
     if !disk.exists(&path) {
         // The first start writes one, so files without a manifest mean that it was lost.
-        let loaded = from_files(disk, dir, &found)?;
+        let loaded = from_files(disk, dir, found)?;
         disk.create_dir_all(dir).map_err(|error| LogStoreError::io("making", dir, error))?;
         loaded.set.write_manifest(disk, dir)?;
         return Ok(loaded);
     }
     let bytes = disk.read(&path).map_err(|error| LogStoreError::io("reading", &path, error))?;
     match LogManifest::decode(&bytes) {
-        Ok(manifest) => Ok(from_manifest(disk, dir, manifest, &found)),
+        Ok(manifest) => Ok(from_manifest(disk, dir, manifest, found)),
         // A newer version is not damage: whoever wrote it can read it.
         Err(error @ LogFormatError::Version { .. }) => Err(LogStoreError::format(&path, error)),
         Err(error) => {
             tracing::error!(%error, path = %path.display(), "log manifest is damaged, reading every data file instead");
-            let loaded = from_files(disk, dir, &found)?;
+            let loaded = from_files(disk, dir, found)?;
             let aside = filenames::damaged(&path);
             disk.rename(&path, &aside).map_err(|error| LogStoreError::io("renaming", &path, error))?;
             loaded.set.write_manifest(disk, dir)?;
@@ -68,7 +80,7 @@ fn from_manifest(
             files.push(file);
         } else {
             tracing::error!(path = %file.path.display(), "a log data file is missing");
-            quarantined.push(quarantine(&file.about.tenant, &file.path, "the file is missing".to_owned()));
+            quarantined.push(QuarantinedUnit::whole(&file, "the file is missing".to_owned()));
         }
     }
     let named: HashSet<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
@@ -94,7 +106,7 @@ fn from_files(disk: &dyn Disk, dir: &Path, found: &[(TenantId, String, PathBuf)]
                 if let Err(error) = disk.rename(path, &filenames::damaged(path)) {
                     tracing::warn!(%error, path = %path.display(), "could not rename a damaged log data file");
                 }
-                quarantined.push(quarantine(tenant, path, error.to_string()));
+                quarantined.push(quarantine(tenant, below, path, error.to_string()));
             }
         }
     }
@@ -102,8 +114,10 @@ fn from_files(disk: &dyn Disk, dir: &Path, found: &[(TenantId, String, PathBuf)]
     Ok(Loaded { set, newest_generation, quarantined })
 }
 
-fn quarantine(tenant: &TenantId, path: &Path, reason: String) -> QuarantinedUnit {
-    QuarantinedUnit { tenant: tenant.clone(), path: path.to_owned(), page: None, reason }
+/// A file of which only its place is known: it has entries of its hour, and of others of that day at most.
+fn quarantine(tenant: &TenantId, below: &str, path: &Path, reason: String) -> QuarantinedUnit {
+    let range = filenames::times_of(below).unwrap_or(TimeRange::ALL);
+    QuarantinedUnit { tenant: tenant.clone(), path: path.to_owned(), page: None, range, reason }
 }
 
 /// Manifest entry and generation of a file, from its own footer and index.
@@ -155,7 +169,7 @@ fn describe(
     Ok((about, open.index().generation))
 }
 
-/// Every file below the data folder that is not set aside: tenant, path below its folder, path.
+/// Every file below the data folder: tenant, path below its folder, path.
 fn data_files(disk: &dyn Disk, dir: &Path) -> LogStoreResult<Vec<(TenantId, String, PathBuf)>> {
     let data = filenames::data(dir);
     let mut found = Vec::new();
@@ -172,10 +186,8 @@ fn data_files(disk: &dyn Disk, dir: &Path) -> LogStoreResult<Vec<(TenantId, Stri
             for hour in list(&root.join(&day.name))?.iter().filter(|entry| entry.is_dir) {
                 let folder = root.join(&day.name).join(&hour.name);
                 for file in list(&folder)?.iter().filter(|entry| !entry.is_dir) {
-                    if !filenames::is_damaged_file(&file.name) {
-                        let below = format!("{}/{}/{}", day.name, hour.name, file.name);
-                        found.push((id.clone(), below, folder.join(&file.name)));
-                    }
+                    let below = format!("{}/{}/{}", day.name, hour.name, file.name);
+                    found.push((id.clone(), below, folder.join(&file.name)));
                 }
             }
         }

@@ -14,7 +14,7 @@ use storage_api::{
 use super::{Inner, LogStore};
 use crate::error::{LogStoreError, LogStoreResult};
 use crate::filenames;
-use crate::files::{DataFile, LoadedFile, QuarantinedUnit};
+use crate::files::{self, DataFile, LoadedFile, QuarantinedUnit};
 use crate::memtable::{MemoryRun, TenantBuffer};
 
 /// Nanoseconds of a minute, the grain of rollups.
@@ -45,6 +45,10 @@ impl LogQuerier for LogStore {
     fn streams<'a>(&'a self, select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>> {
         let (inner, select) = (Arc::clone(&self.0), select.clone());
         Box::pin(self.0.off_the_async_threads(move || inner.summaries(&select)))
+    }
+
+    fn missing(&self, tenant: &TenantId, range: TimeRange) -> Vec<String> {
+        files::sentences(&self.0.quarantined.lock(), tenant, range)
     }
 }
 
@@ -226,9 +230,7 @@ impl Inner {
 
     pub(super) fn note_quarantined(&self, data: &DataFile, page: Option<u32>, reason: String) {
         self.metrics.quarantined.increment(1);
-        let unit =
-            QuarantinedUnit { tenant: data.about.tenant.clone(), path: data.path.clone(), page, reason };
-        self.quarantined.lock().push(unit);
+        self.quarantined.lock().push(QuarantinedUnit { page, ..QuarantinedUnit::whole(data, reason) });
     }
 }
 
@@ -294,7 +296,7 @@ impl LogPage for FilePage {
 
     fn read(&self) -> StorageResult<Arc<LogEntries>> {
         let page = self.read_page()?;
-        if self.rows.len() == page.len() {
+        if self.rows.len() == page.len() || page.is_empty() {
             return Ok(page);
         }
         let mut entries = LogEntries::new();
@@ -303,7 +305,9 @@ impl LogPage for FilePage {
     }
 
     fn read_rows(&self) -> StorageResult<(Arc<LogEntries>, Range<usize>)> {
-        Ok((self.read_page()?, self.rows.clone()))
+        let page = self.read_page()?;
+        let rows = if page.is_empty() { 0..0 } else { self.rows.clone() };
+        Ok((page, rows))
     }
 
     fn place(&self) -> (u64, u32) {
@@ -312,15 +316,20 @@ impl LogPage for FilePage {
 }
 
 impl FilePage {
+    /// All entries of the page; none when it is damaged, which is noted for `missing`.
     fn read_page(&self) -> StorageResult<Arc<LogEntries>> {
         let key = (self.data.number, self.page);
         let page = self.inner.pages.get(key, || self.file.file.read_page(self.page as usize));
-        page.map_err(|error| {
-            tracing::error!(%error, path = %self.file.file.path().display(), "a page of a log data file is damaged");
-            if error.kind() == ErrorKind::Corrupt && self.data.damaged_pages.lock().insert(self.page) {
-                self.inner.note_quarantined(&self.data, Some(self.page), error.to_string());
+        match page {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                if self.data.damaged_pages.lock().insert(self.page) {
+                    let path = self.file.file.path().display();
+                    tracing::error!(%error, %path, "a page of a log data file is damaged, answers miss its lines");
+                    self.inner.note_quarantined(&self.data, Some(self.page), error.to_string());
+                }
+                Ok(Arc::default())
             }
-            error.into()
-        })
+            page => Ok(page?),
+        }
     }
 }

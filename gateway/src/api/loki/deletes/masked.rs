@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use model::{Direction, ErrorKind, Labels, LogEntries, TimeRange};
+use model::{Direction, ErrorKind, Labels, LogEntries, TenantId, TimeRange};
 use storage_api::{
     BoxFuture, LogCountSelect, LogPage, LogQuerier, LogSelect, StorageError, StorageResult, StreamCounts,
     StreamSummary,
@@ -83,6 +83,10 @@ impl LogQuerier for MaskedQuerier {
 
     fn streams<'a>(&'a self, select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>> {
         self.inner.streams(select)
+    }
+
+    fn missing(&self, tenant: &TenantId, range: TimeRange) -> Vec<String> {
+        self.inner.missing(tenant, range)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use model::{Direction, Labels, LogEntries, TimeRange};
+use model::{Direction, Labels, LogEntries, TenantId, TimeRange};
 use storage_api::{BoxFuture, LogPage, LogQuerier, LogSelect, StorageResult, StreamSummary};
 
 /// Second, line and structured metadata of an entry.
@@ -13,6 +13,8 @@ pub(in crate::engine) type Line<'a> = (i64, &'a str, &'a [(&'a str, &'a str)]);
 #[derive(Default)]
 pub(in crate::engine) struct Store {
     pages: Vec<Arc<Page>>,
+    /// What is damaged, and when it had entries, seconds.
+    damaged: Vec<(String, i64)>,
     /// How many pages were read.
     pub(in crate::engine) reads: Arc<AtomicUsize>,
 }
@@ -50,6 +52,12 @@ impl Store {
             entries: Arc::new(entries),
             reads: Arc::clone(&self.reads),
         }));
+        self
+    }
+
+    /// Something with entries at a second is damaged.
+    pub(in crate::engine) fn damaged(mut self, what: &str, second: i64) -> Self {
+        self.damaged.push((what.to_owned(), second * super::SECOND));
         self
     }
 
@@ -107,5 +115,10 @@ impl LogQuerier for Store {
 
     fn streams<'a>(&'a self, _select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn missing(&self, _tenant: &TenantId, range: TimeRange) -> Vec<String> {
+        let inside = self.damaged.iter().filter(|(_, at)| range.contains(*at));
+        inside.map(|(what, _)| what.clone()).collect()
     }
 }
