@@ -55,11 +55,16 @@ def pairs(raw):
     return [{"key": key, "value": value(element)} for key, element in raw.items()]
 
 
+XML = ('<shop xmlns:p="urn:p" open="yes"><item id="1" p:kind="f">apple &amp; pear<b>x</b> end</item><item id="2"><name>nut</name>'
+       "<price>5</price></item><!-- note --><list><v>1</v><v>2</v><w/></list><![CDATA[<raw>]]></shop>")
+CLF = ('127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif?a=\\"b\\" HTTP/1.0" 200 2326 "http://x/" '
+       '"Mozilla/4.08 [en] (Win98; I ;Nav)"')
 ATTRIBUTES = {
     "str": "Hello World", "num": 42, "neg": -7, "dbl": 2.5, "flag": True, "list": ["b", "a", "c"], "ints": [3, 1, 2],
     "map": {"x": "deep", "n": 7, "inner": {"y": [1, {"z": "w"}]}}, "bytes": b"\x00\xffab", "empty": "", "none": None,
     "uni": "größe ✓", "digits": "0123", "float": "1.50", "time": "2023-02-03T04:05:06.789Z", "json": '{"a":[1,"x"],"b":{"c":true}}',
     "kv": 'a=1 b="two three" c=3', "csv": 'one,"two, 2",three', "ip": "10.1.2.3", "hex": "0a0b", "bool": "true",
+    "xml": XML, "clf": CLF, "leef": "LEEF:2.0|Vendor|Product|1.0|41|^|src=10.0.1.8^dst=10.0.0.5^sev=5",
     "url": "https://user:pw@example.com:8443/p/a.html?q=1&r=2#frag", "camel": "someHTTPRequestID", "card": "17893729974",
 }
 RESOURCE = {"service.name": "shop", "host.name": "node-1", "n": 1, "m": {"k": "v"}}
@@ -97,6 +102,12 @@ def traces():
              events=events, links=links, status={"code": 2, "message": "boom"}, flags=257),
         span("root", 1, {"str": "r", "num": 3}, status={"code": 1}, droppedEventsCount=4),
         span("", 0, {}),
+        span("GET /a/1", 2, {"http.request.method": "GET", "http.route": "/a/{id}"}),
+        span("call", 3, {"rpc.system": "grpc", "rpc.service": "shop.Cart", "rpc.method": "Add"}),
+        span("select", 3, {"db.system.name": "postgresql", "db.operation.name": "SELECT", "db.namespace": "shop",
+                           "db.collection.name": "items"}),
+        span("send", 4, {"messaging.system": "kafka", "messaging.operation.name": "send", "messaging.destination.name": "orders"}),
+        span("receive", 5, {"messaging.system": "sqs", "messaging.destination.temporary": True, "server.address": "q"}),
     ]
     return {"resourceSpans": [{"resource": {"attributes": pairs(RESOURCE)}, "schemaUrl": "schema",
                                "scopeSpans": [{"scope": {"name": "lib", "version": "2"}, "spans": spans}]}]}
@@ -122,6 +133,19 @@ def metrics():
                   negative={"offset": 2, "bucketCounts": ["0"]})]}},
         {"name": "old", "summary": {"dataPoints": [
             point(few, count="3", sum=9.0, quantileValues=[{"quantile": 0.5, "value": 2.0}])]}},
+        {"name": "cpu", "sum": {"aggregationTemporality": 1, "dataPoints": [
+            point({"host": "a", "cpu": "0"}, asDouble=4.0), point({"host": "a", "cpu": "1"}, asDouble=9.5),
+            point({"host": "a", "cpu": "2"}, asInt="3")]}},
+        {"name": "duration", "description": "how long", "unit": "s", "histogram": {"aggregationTemporality": 2, "dataPoints": [
+            point({"host": "a", "cpu": "0"}, count="10", sum=55.0, bucketCounts=["5", "5", "0"], explicitBounds=[10.0, 20.0]),
+            point({"host": "a", "cpu": "1"}, count="6", bucketCounts=["1", "2", "3"], explicitBounds=[10.0, 20.0])]}},
+        {"name": "spread", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [
+            point({"host": "a", "cpu": "0"}, count="9", sum=30.0, min=0.5, max=9.0, scale=1, zeroCount="1",
+                  positive={"offset": 2, "bucketCounts": ["3", "0", "5"]}, exemplars=[exemplar]),
+            point({"host": "a", "cpu": "1"}, count="7", sum=20.0, min=0.25, max=12.0, scale=1, zeroCount="1",
+                  positive={"offset": 4, "bucketCounts": ["2", "4"]}),
+            point({"host": "b"}, count="5", sum=-9.0, scale=0, zeroThreshold=0.5,
+                  negative={"offset": 1, "bucketCounts": ["4", "1"]})]}},
     ]
     return {"resourceMetrics": [{"resource": {"attributes": pairs(RESOURCE)},
                                  "scopeMetrics": [{"scope": {"name": "lib"}, "metrics": listed}]}]}
@@ -260,7 +284,68 @@ scope.attributes["s"]
 scope.schema_url
 Len(resource.attributes)
 body["a"]["b"]
-body[1]""".splitlines()
+body[1]
+ParseXML(attributes["xml"])
+ParseXML("<a>")
+ParseXML("<a/> ")
+ParseXML("<?xml version=\\"1.0\\"?><a b='1' b='2'>t<!-- c -->u</a>")
+ParseSimplifiedXML(attributes["xml"])
+ParseSimplifiedXML("<a><b>1</b><b><c>2</c></b><b/><d></d></a>")
+ParseSimplifiedXML("no xml")
+GetXML(attributes["xml"], "//item")
+GetXML(attributes["xml"], "/shop/item[2]/name")
+GetXML(attributes["xml"], "//@id")
+GetXML(attributes["xml"], "//item[@id='1']/text()")
+GetXML(attributes["xml"], "//v[. > 1]")
+GetXML(attributes["xml"], "//item[name='nut']/price/text()")
+GetXML(attributes["xml"], "//list/*[last()]")
+GetXML(attributes["xml"], "//item[contains(., 'apple')]/b")
+GetXML(attributes["xml"], "//none")
+GetXML("<a", "//a")
+RemoveXML(attributes["xml"], "//item[@id='1']")
+RemoveXML(attributes["xml"], "//@id")
+RemoveXML(attributes["xml"], "//comment()")
+RemoveXML(attributes["xml"], "//v/text()")
+InsertXML(attributes["xml"], "/shop/list", "<v>3</v><v>4</v>")
+InsertXML(attributes["xml"], "//v", "<u/>")
+InsertXML(attributes["xml"], "//@id", "<u/>")
+InsertXML("", "/", "<u/>")
+ConvertAttributesToElementsXML(attributes["xml"])
+ConvertAttributesToElementsXML(attributes["xml"], "//item/@id")
+ConvertTextToElementsXML(attributes["xml"])
+ConvertTextToElementsXML(attributes["xml"], "//item", "words")
+ConvertTextToElementsXML("<a>one<b/>two</a>")
+ExtractGrokPatterns(attributes["ip"], "%{IP:client.ip}", true)
+ExtractGrokPatterns(attributes["ip"], "%{IPV4}")
+ExtractGrokPatterns(attributes["clf"], "%{COMMONAPACHELOG}", true)
+ExtractGrokPatterns(attributes["clf"], "%{HTTPD_COMBINEDLOG}", true)
+ExtractGrokPatterns(attributes["clf"], "%{HTTPDATE:when}")
+ExtractGrokPatterns(body, "user=%{NUMBER:id:int} %{WORD:verb} %{URIPATH:path} %{INT:code:double}", true)
+ExtractGrokPatterns(attributes["time"], "%{TIMESTAMP_ISO8601:at}", true)
+ExtractGrokPatterns(attributes["time"], "%{YEAR:y:long}-%{MONTHNUM:m}", true)
+ExtractGrokPatterns(attributes["str"], "%{GREETING:g} %{NOTSPACE:who}", true, ["GREETING=Hel+o"])
+ExtractGrokPatterns(attributes["str"], "(?P<first>\\\\w+) %{DATA}$", true)
+ExtractGrokPatterns(attributes["str"], "%{WORD:w:int}", true)
+ExtractGrokPatterns(attributes["str"], "%{IP:none}", true)
+ExtractGrokPatterns("Jan 18 11:07:53 host1 su[23]: gone", "%{SYSLOGLINE}", true)
+ExtractGrokPatterns("fe80::1%eth0 2001:db8::7", "%{IPV6:a} ?%{IPV6:b}?", true)
+ExtractGrokPatterns(attributes["url"], "%{URI:u}", true)
+ParseCLF(attributes["clf"], "combined")
+ParseCLF(attributes["clf"])
+ParseCLF("1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \\"-\\" 404 -")
+ParseLEEF(attributes["leef"])
+ParseLEEF("<13>Jan 18 11:07:53 192.168.1.1 LEEF:1.0|MS|MSExchange|4.0 SP1|15345|src=192.0.2.0\\tdst=172.50.123.1")
+ParseLEEF("LEEF:2.0|Vendor|Product|1.0|EventID|key1=a|b")
+ParseLEEF("LEEF:3.0|V|P|1|E|a=b")
+UnixNano(Time("2023-07-01 12:00:00", "%Y-%m-%d %H:%M:%S", "Europe/Berlin"))
+UnixNano(Time("2023-11-05 01:30:00", "%Y-%m-%d %H:%M:%S", "America/New_York"))
+UnixNano(Time("2023-03-12 02:30:00", "%Y-%m-%d %H:%M:%S", "America/New_York"))
+UnixNano(Time("2023-07-01 12:00:00 CEST", "%Y-%m-%d %H:%M:%S %Z", "Europe/Berlin"))
+UnixNano(Time("2023-07-01 12:00:00 EST", "%Y-%m-%d %H:%M:%S %Z"))
+UnixNano(Time("2023-07-01 12:00:00 PDT", "%Y-%m-%d %H:%M:%S %Z"))
+UnixNano(Time("2023-07-01 12:00:00 UTC", "%Y-%m-%d %H:%M:%S %Z", "Asia/Tokyo"))
+UnixNano(Time("2023-07-01", "%Y-%m-%d", "Asia/Kolkata"))
+UnixNano(Time("Jan 02 15:04:05", "%b %d %H:%M:%S"))""".strip().splitlines()
 
 CONDITIONS = """attributes["num"] == 42
 attributes["num"] == 42.0
@@ -416,7 +501,9 @@ set(span.attributes["from.event"], spanevent.name)
 set(resource.attributes["r"], 1)
 set(scope.version, "9")
 delete_key(resource.attributes, "n")
-keep_keys(span.attributes, ["str"])""".splitlines()
+keep_keys(span.attributes, ["str"])
+set_semconv_span_name("1.37.0")
+set_semconv_span_name("1.38.0", "old.name")""".splitlines()
 
 METRIC_STATEMENTS = """set(metric.name, Concat(["pre", metric.name], "."))
 set(metric.description, "d") where metric.type == METRIC_DATA_TYPE_SUM
@@ -453,6 +540,45 @@ delete_key(datapoint.attributes, "host")
 keep_keys(datapoint.attributes, ["num"])
 set(resource.attributes["seen"], metric.name)
 set(scope.name, "x") where metric.name == "old\"""".replace('\\"', '"').splitlines()
+
+
+METRIC_EDITORS = """copy_metric(name="copied") where name == "requests"
+copy_metric(desc="d", unit="u") where name == "latency" and unit != "u"
+extract_count_metric(true)
+extract_count_metric(false, ".n") where type == METRIC_DATA_TYPE_SUMMARY
+extract_sum_metric(true)
+extract_sum_metric(false, "") where name == "old"
+extract_percentile_metric(50.0)
+extract_percentile_metric(99.5, "_high")
+extract_percentile_metric(1.0) where name == "spread"
+convert_summary_quantile_val_to_gauge()
+convert_summary_quantile_val_to_gauge("host", "_q")
+aggregate_on_attributes("sum", ["host"]) where name == "cpu"
+aggregate_on_attributes("mean", ["host"]) where name == "cpu"
+aggregate_on_attributes("min", ["host"]) where name == "cpu"
+aggregate_on_attributes("max", ["host"]) where name == "cpu"
+aggregate_on_attributes("median", ["host"]) where name == "cpu"
+aggregate_on_attributes("count", ["host"]) where name == "cpu"
+aggregate_on_attributes("sum", []) where name == "latency"
+aggregate_on_attributes("sum", ["host"]) where name == "duration"
+aggregate_on_attributes("sum", ["missing"]) where name == "requests"
+aggregate_on_attributes("mean", ["missing"]) where name == "temperature"
+aggregate_on_attributes("sum") where name == "old"
+aggregate_on_attribute_value("sum", "cpu", ["0", "1", "2"], "all") where name == "cpu"
+aggregate_on_attribute_value("max", "cpu", ["0", "1"], "low") where name == "duration"
+convert_exponential_histogram_to_histogram("upper", [0.0, 1.0, 5.0, 10.0])
+convert_exponential_histogram_to_histogram("midpoint", [0.5, 1.5, 5.0])
+convert_exponential_histogram_to_histogram("uniform", [1.0, 2.0, 3.0, 4.0, 8.0])""".splitlines()
+
+POINT_EDITORS = """convert_summary_count_val_to_sum("delta", true)
+convert_summary_count_val_to_sum("cumulative", false, ".c")
+convert_summary_sum_val_to_sum("delta", true)
+convert_summary_sum_val_to_sum("cumulative", false, "")
+merge_histogram_buckets(10.0)
+merge_histogram_buckets(20.0, "remove_explicit_bound")
+merge_histogram_buckets(2, "limit_buckets")
+merge_histogram_buckets(1.0, "limit_buckets")
+merge_histogram_buckets(7.0)""".splitlines()
 
 
 def transform(signal, statements, context=None, mode="ignore"):
@@ -574,6 +700,12 @@ def span_cases():
 def metric_cases():
     for statement in METRIC_STATEMENTS:
         yield transform("metrics", [statement])
+    for context, statements in (("metric", METRIC_EDITORS), ("datapoint", POINT_EDITORS)):
+        for statement in statements:
+            yield transform("metrics", [statement], context=context)
+    yield transform("metrics", ['set(attributes["x"], "y")', 'convert_summary_sum_val_to_sum("delta", true)'], context="datapoint")
+    yield transform("metrics", ['copy_metric(name="one") where name == "old"', 'copy_metric(name="two") where name == "one"'],
+                    context="metric")
     for statements in (["convert_sum_to_gauge()"], ['convert_gauge_to_sum("delta", true)'], ["scale_metric(10.0)"],
                        ['convert_gauge_to_sum("cumulative", false) where name == "temperature"'],
                        ['scale_metric(0.001, "s") where unit == "ms"'],

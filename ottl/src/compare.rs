@@ -55,6 +55,7 @@ fn is_equal(a: &Value<'_>, b: &Value<'_>) -> Eval<bool> {
         (Value::Bytes(a), Value::Bytes(b)) => a == b,
         (Value::TraceId(a), Value::TraceId(b)) => a == b,
         (Value::SpanId(a), Value::SpanId(b)) => a == b,
+        (Value::Messages(a), Value::Messages(b)) => a.kind == b.kind && a.items == b.items,
         (Value::List(a), Value::List(b)) => {
             if a.len() != b.len() {
                 return Ok(false);

@@ -209,15 +209,20 @@ impl Compiler<'_> {
                 ast::Expr::Int(int) => Arg::Value(Expr::Literal(Value::Int(*int))),
                 _ => return wrong("must be an int"),
             },
+            Kind::LiteralDouble => match value {
+                ast::Expr::Float(float) => Arg::Value(Expr::Literal(Value::Double(*float))),
+                _ => return wrong("must be a float"),
+            },
             Kind::LiteralBool => match value {
                 ast::Expr::Bool(flag) => Arg::Value(Expr::Literal(Value::Bool(*flag))),
                 _ => return wrong("must be a bool"),
             },
-            Kind::Texts | Kind::TextLikes | Kind::Values | Kind::LiteralTexts => {
+            Kind::Texts | Kind::TextLikes | Kind::Values | Kind::LiteralTexts | Kind::LiteralDoubles => {
                 let element = match kind {
                     Kind::Texts => Kind::Text,
                     Kind::TextLikes => Kind::TextLike,
                     Kind::Values => Kind::Value,
+                    Kind::LiteralDoubles => Kind::LiteralDouble,
                     _ => Kind::LiteralText,
                 };
                 let ast::Expr::List(list) = value else {

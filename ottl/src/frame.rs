@@ -1,5 +1,8 @@
 //! What a statement sees: the record that is at hand and everything around it.
 
+use std::borrow::Cow;
+
+use crate::error::{Eval, RunError};
 use crate::message::Message;
 use crate::value::Map;
 
@@ -37,7 +40,17 @@ pub(crate) struct Frame<'p> {
     pub(crate) cache: Map<'p>,
     /// The time of the run, nanoseconds since the Unix epoch.
     pub(crate) now_ns: i64,
+    /// Encoded metrics that come behind those of the scope at hand.
+    pub(crate) added: Vec<Vec<u8>>,
+    pub(crate) added_bytes: usize,
+    /// Every point of the summary at hand, as statements left it so far, where points are visited.
+    pub(crate) points: Vec<Cow<'p, [u8]>>,
+    /// Which of them is in `item`.
+    pub(crate) point: usize,
 }
+
+/// Most bytes of metrics that statements may add to a payload: what a point adds may hold all points of its metric.
+const ADDED_BYTES_MAX: usize = 64 << 20;
 
 impl<'p> Frame<'p> {
     pub(crate) fn message(&self, level: Level) -> &Message<'p> {
@@ -62,5 +75,46 @@ impl<'p> Frame<'p> {
             Level::Data => &mut self.data,
             Level::Item => &mut self.item,
         }
+    }
+
+    /// Adds a metric behind those of its scope.
+    pub(crate) fn add(&mut self, metric: Vec<u8>) -> Eval<()> {
+        self.added_bytes += metric.len();
+        if self.added_bytes > ADDED_BYTES_MAX {
+            return Err(RunError::new(format!(
+                "the statements add more than {ADDED_BYTES_MAX} bytes of metrics to one payload"
+            )));
+        }
+        self.added.push(metric);
+        Ok(())
+    }
+
+    /// The point of the summary at hand as it now is, if a statement changed it.
+    fn changed_point(&self) -> Eval<Option<Cow<'p, [u8]>>> {
+        if !self.item.is_changed() {
+            return Ok(None);
+        }
+        let mut out = Vec::new();
+        self.item.write(&mut out)?;
+        Ok(Some(Cow::Owned(out)))
+    }
+
+    /// The points of the summary at hand, the one that is being visited as it now is.
+    pub(crate) fn points_now(&self) -> Eval<Vec<Cow<'p, [u8]>>> {
+        let mut points = self.points.clone();
+        if let (Some(place), Some(point)) = (points.get_mut(self.point), self.changed_point()?) {
+            *place = point;
+        }
+        Ok(points)
+    }
+
+    /// Ends the visit of a point of a summary.
+    pub(crate) fn keep_point(&mut self) -> Eval<()> {
+        let changed = self.changed_point()?;
+        if let (Some(place), Some(point)) = (self.points.get_mut(self.point), changed) {
+            *place = point;
+        }
+        self.point += 1;
+        Ok(())
     }
 }

@@ -6,9 +6,12 @@
 mod collections;
 mod editors;
 mod hashes;
+mod log_lines;
+mod markup;
 mod metrics;
 mod parsing;
 mod patterns;
+mod span_names;
 mod texts;
 mod times;
 mod types;
@@ -22,9 +25,11 @@ use crate::context::Context;
 use crate::error::{Eval, ParseError, RunError};
 use crate::expression::Expr;
 use crate::frame::Frame;
+use crate::grok::Grok;
 use crate::path::Path;
-use crate::time::{Layout, Time};
+use crate::time::{Layout, Time, Zone};
 use crate::value::{Map, Value};
+use crate::xml;
 
 /// Settles once what the arguments already tell. The error is a reason.
 type Prepare = fn(&Args) -> Result<Prepared, String>;
@@ -75,10 +80,12 @@ pub(crate) enum Kind {
     LiteralText,
     LiteralInt,
     LiteralBool,
+    LiteralDouble,
     Values,
     Texts,
     TextLikes,
     LiteralTexts,
+    LiteralDoubles,
     Function,
 }
 
@@ -118,9 +125,14 @@ pub(crate) enum Prepared {
     Nothing,
     Regex(Regex),
     Layout(Layout),
+    TimeOf(Layout, Zone),
     Keys(HashSet<String>),
     Networks(Vec<types::Network>),
     Levels(Vec<parsing::Level>),
+    Xpath(xml::Path),
+    Grok(Box<Grok>),
+    /// Patterns of a grok expression that is not known yet.
+    GrokPatterns(Vec<(String, String)>),
 }
 
 /// The arguments of a call.
@@ -244,6 +256,22 @@ impl Args {
         }
     }
 
+    pub(crate) fn literal_double(&self, index: usize) -> Option<f64> {
+        match self.expr(index)?.literal()? {
+            Value::Double(double) => Some(*double),
+            _ => None,
+        }
+    }
+
+    /// The literal floats of a list.
+    pub(crate) fn literal_doubles(&self, index: usize) -> Vec<f64> {
+        let doubles = self.elements(index).iter().filter_map(|arg| match arg.literal()? {
+            Value::Double(double) => Some(*double),
+            _ => None,
+        });
+        doubles.collect()
+    }
+
     /// The literal texts of a list.
     pub(crate) fn literal_texts(&self, index: usize) -> Vec<&str> {
         let texts = self.elements(index).iter().filter_map(|arg| match arg.literal()? {
@@ -307,43 +335,27 @@ impl Function {
 }
 
 /// Every function, by file.
-const TABLES: [&[Function]; 9] = [
+const TABLES: [&[Function]; 16] = [
     editors::TABLE,
     patterns::TABLE,
     texts::TABLE,
     types::TABLE,
     hashes::TABLE,
     metrics::TABLE,
+    metrics::aggregate::TABLE,
+    metrics::buckets::TABLE,
+    metrics::derive::TABLE,
+    metrics::percentile::TABLE,
     collections::TABLE,
+    log_lines::TABLE,
+    markup::TABLE,
     parsing::TABLE,
+    span_names::TABLE,
     times::TABLE,
 ];
 
-/// Functions that the collector has and this version does not.
-const NOT_YET: [&str; 22] = [
-    "ConvertAttributesToElementsXML",
-    "ConvertTextToElementsXML",
-    "ExtractGrokPatterns",
-    "GetXML",
-    "InsertXML",
-    "ParseCLF",
-    "ParseLEEF",
-    "ParseSimplifiedXML",
-    "ParseXML",
-    "ProfileID",
-    "RemoveXML",
-    "UserAgent",
-    "aggregate_on_attribute_value",
-    "aggregate_on_attributes",
-    "convert_exponential_histogram_to_histogram",
-    "convert_summary_count_val_to_sum",
-    "convert_summary_quantile_val_to_gauge",
-    "convert_summary_sum_val_to_sum",
-    "copy_metric",
-    "extract_count_metric",
-    "extract_percentile_metric",
-    "extract_sum_metric",
-];
+/// The function that the collector has and this version does not: its database of browsers is no code.
+const NOT_YET: [&str; 1] = ["UserAgent"];
 
 /// Which functions a text may use.
 #[derive(Clone, Copy, Debug)]
@@ -360,7 +372,8 @@ impl Functions {
         let is_here = |function: &&'static Function| {
             let is_editor = matches!(function.body, Body::Editor(_));
             let is_filter = function.name.starts_with("HasAttr");
-            (self.with_editors || !is_editor)
+            let is_transform = is_editor || ["ParseCLF", "ParseLEEF"].contains(&function.name);
+            (self.with_editors || !is_transform)
                 && (self.with_filters || !is_filter)
                 && function.only.is_none_or(|only| only == context)
         };

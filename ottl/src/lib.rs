@@ -20,6 +20,7 @@ mod error;
 mod expression;
 mod frame;
 mod functions;
+mod grok;
 mod inference;
 mod lexer;
 mod message;
@@ -31,6 +32,7 @@ mod path_write;
 mod run;
 mod time;
 mod value;
+mod xml;
 
 pub use context::Context;
 pub use error::{ErrorMode, ParseError, RunError};

@@ -116,6 +116,11 @@ impl<'p> Message<'p> {
         }
     }
 
+    /// Whether a field is there.
+    pub(crate) fn has(&self, number: u32) -> bool {
+        self.last(number).is_some()
+    }
+
     /// A length-delimited field; empty when it is not there.
     pub(crate) fn bytes(&self, number: u32) -> Cow<'p, [u8]> {
         match self.last(number) {

@@ -18,7 +18,7 @@ use crate::frame::Frame;
 use crate::functions::Functions;
 use crate::value::Value;
 use crate::{inference, parser};
-use walk::{Visit, Walk};
+use walk::{Pass, Visit, Walk};
 
 /// How paths name their context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +186,20 @@ impl Statements {
         now_ns: i64,
         log: Logger<'_>,
     ) -> Result<Outcome, RunError> {
-        Walk::over(signal, payload, now_ns, &mut Editing { program: self, log })
+        let mut pass = Walk::pass(signal, payload, now_ns, &mut Editing { program: self, log }, None)?;
+        // Metrics that statements add are theirs, too.
+        for _ in 0..PASSES_MAX {
+            if !pass.has_added {
+                return Ok(pass.outcome);
+            }
+            let grown = pass.outcome.payload;
+            let mut editing = Editing { program: self, log };
+            let next = Walk::pass(signal, &grown, now_ns, &mut editing, Some(&pass.seen))?;
+            pass = Pass { outcome: Outcome { is_changed: true, ..next.outcome }, ..next };
+        }
+        Err(RunError::new(format!(
+            "the statements add metrics to those that they added themselves, more than {PASSES_MAX} times over"
+        )))
     }
 
     fn edit<'p>(&'p self, frame: &mut Frame<'p>, log: Logger<'_>) -> Eval<()> {
@@ -210,6 +223,9 @@ impl Statements {
         Ok(())
     }
 }
+
+/// How often added metrics may lead to further ones: a statement that copies every metric would never end.
+const PASSES_MAX: usize = 100;
 
 struct Editing<'s> {
     program: &'s Statements,
@@ -368,5 +384,7 @@ impl<'p, L: FnMut(Context, Spot<'_, 'p>) -> Result<(), RunError>> Visit<'p> for 
     }
 }
 
+#[cfg(test)]
+mod metric_tests;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,12 @@
 //! Points in time, and durations in Go's notation.
 
 mod layout;
+mod zone;
 
 use chrono::{DateTime, Datelike, FixedOffset, TimeZone, Timelike, Utc};
 
 pub(crate) use layout::{Layout, layout};
+pub(crate) use zone::Zone;
 
 /// A point in time and the offset of the place that it is told for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::{Args, Function, Kind, Prepared, converter, may, need};
 use crate::convert::{from_hex, to_hex};
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
-use crate::value::Value;
+use crate::value::{Messages, Value};
 
 pub(super) const TABLE: &[Function] = &[
     converter("SHA1", &[need("target", Kind::Text)], |args, frame| {
@@ -73,6 +73,12 @@ pub(super) const TABLE: &[Function] = &[
         id(args, frame, "SpanID").map(Value::SpanId)
     })
     .prepared(|args| check_id::<8>(args, "SpanID")),
+    converter("ProfileID", &[need("target", Kind::BytesLike)], |args, frame| {
+        // Nothing in logs, metrics and spans holds one: it is a value that can only be compared.
+        let id = id::<16>(args, frame, "ProfileID")?;
+        Ok(Value::Messages(Messages { kind: "pprofile.ProfileID", items: vec![id.to_vec().into()] }))
+    })
+    .prepared(|args| check_id::<16>(args, "ProfileID")),
 ];
 
 /// The community id of a flow, version 1 (github.com/corelight/community-id-spec): equal for both directions.

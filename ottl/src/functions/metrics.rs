@@ -1,14 +1,19 @@
-//! Editors of whole metrics, in the context `metric` only (processor/transformprocessor/internal/metrics of the
-//! collector's contrib repository). Those that make further metrics are not here.
+//! Editors of whole metrics (processor/transformprocessor/internal/metrics of the collector's contrib repository): here
+//! those that keep the points, further down those that make metrics, aggregate points or change buckets.
+
+pub(super) mod aggregate;
+pub(super) mod buckets;
+pub(super) mod derive;
+pub(super) mod percentile;
 
 use wire::protobuf::{Fields, Value as Wire, put_bytes_field, put_double_field, put_fixed64_field};
 
-use super::{Args, Function, Kind, Prepared, editor, may, need};
+use super::{Args, Function, Kind, editor, may, need};
 use crate::context::Context;
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
 use crate::message::Scalar;
-use crate::value::Value;
+use crate::path::{EXPONENTIAL, GAUGE, HISTOGRAM, SUM, SUMMARY};
 
 pub(super) const TABLE: &[Function] = &[
     editor("convert_sum_to_gauge", &[], |_, frame| {
@@ -25,35 +30,31 @@ pub(super) const TABLE: &[Function] = &[
         &[need("aggregation_temporality", Kind::LiteralText), need("is_monotonic", Kind::LiteralBool)],
         gauge_to_sum,
     )
-    .prepared(|args| match args.literal_text(0) {
-        Some("delta" | "cumulative") => Ok(Prepared::Nothing),
-        other => Err(format!("unknown aggregation temporality: {}", other.unwrap_or_default())),
-    })
+    .prepared(derive::check_temporality)
     .only(Context::Metric),
-    editor("scale_metric", &[need("multiplier", Kind::DoubleLike), may("unit", Kind::Text)], scale)
-        .prepared(|args| match args.expr(0).and_then(|expr| expr.literal()) {
-            Some(Value::Double(_)) => Ok(Prepared::Nothing),
-            _ => Err("invalid argument at position 0: must be a float".to_owned()),
-        })
+    editor("scale_metric", &[need("multiplier", Kind::LiteralDouble), may("unit", Kind::Text)], scale)
         .only(Context::Metric),
 ];
 
-// Fields of `Metric`, and of `Sum` (opentelemetry/proto/metrics/v1/metrics.proto).
+// Fields of `Metric`, of `Sum` and its like, and of points (opentelemetry/proto/metrics/v1/metrics.proto).
 const UNIT: u32 = 3;
-const GAUGE: u32 = 5;
-const SUM: u32 = 7;
-const HISTOGRAM: u32 = 9;
-const EXPONENTIAL: u32 = 10;
-const SUMMARY: u32 = 11;
 const POINTS: u32 = 1;
+const COUNT: u32 = 4;
+const SUM_OF: u32 = 5;
+const BUCKET_COUNTS: u32 = 6;
+const BOUNDS: u32 = 7;
 const TEMPORALITY: u32 = 2;
 const MONOTONIC: u32 = 3;
+
+/// Numbers of 64 bits as a packed field holds them.
+fn packed_fixed(bits: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    bits.into_iter().flat_map(u64::to_le_bytes).collect()
+}
 
 fn gauge_to_sum(args: &Args, frame: &mut Frame<'_>) -> Eval<()> {
     if frame.data_number == GAUGE {
         frame.data_number = SUM;
-        let temporality = if args.literal_text(0) == Some("delta") { 1 } else { 2 };
-        frame.data.set(TEMPORALITY, Scalar::Varint(temporality));
+        frame.data.set(TEMPORALITY, Scalar::Varint(derive::temporality(args)));
         frame.data.set(MONOTONIC, Scalar::Varint(args.literal_bool(1).unwrap_or_default().into()));
     }
     Ok(())
@@ -72,9 +73,7 @@ enum Part {
 }
 
 fn scale(args: &Args, frame: &mut Frame<'_>) -> Eval<()> {
-    let Some(Value::Double(by)) = args.expr(0).and_then(|expr| expr.literal()) else {
-        return Err(RunError::new("the multiplier is not a float"));
-    };
+    let by = args.literal_double(0).unwrap_or_default();
     let unit = match args.is_given(1) {
         true => Some(args.text(1, frame)?.into_owned()),
         false => None,
@@ -91,7 +90,7 @@ fn scale(args: &Args, frame: &mut Frame<'_>) -> Eval<()> {
         _ => return Err(RunError::new("unsupported metric type: 'Empty'")),
     };
     let points = frame.data.all_bytes(POINTS).into_iter();
-    let points = points.map(|point| Ok(scaled(&point, *by, part)?.into())).collect::<Eval<Vec<_>>>()?;
+    let points = points.map(|point| Ok(scaled(&point, by, part)?.into())).collect::<Eval<Vec<_>>>()?;
     frame.data.set_all(POINTS, points);
     if let Some(unit) = unit {
         frame.record.set(UNIT, Scalar::Bytes(unit.into_bytes()));

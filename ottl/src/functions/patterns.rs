@@ -9,6 +9,7 @@ use super::{Arg, Args, Body, Function, Kind, Parameter, Prepared, converter, edi
 use crate::error::{Eval, RunError};
 use crate::expression::Expr;
 use crate::frame::Frame;
+use crate::grok::Grok;
 use crate::path::Path;
 use crate::value::{Filling, Map, VALUE_BYTES_MAX, Value, too_large};
 
@@ -23,6 +24,17 @@ pub(super) const TABLE: &[Function] = &[
     .prepared(|args| prepare_regex(args, 1, "IsMatch")),
     converter("ExtractPatterns", &[need("target", Kind::Text), need("pattern", Kind::Text)], extract)
         .prepared(|args| prepare_regex(args, 1, "ExtractPatterns")),
+    converter(
+        "ExtractGrokPatterns",
+        &[
+            need("target", Kind::Text),
+            need("pattern", Kind::Text),
+            may("named_captures_only", Kind::LiteralBool),
+            may("pattern_definitions", Kind::LiteralTexts),
+        ],
+        extract_grok,
+    )
+    .prepared(prepare_grok),
     editor(
         "delete_matching_keys",
         &[need("target", Kind::Path), need("pattern", Kind::Text)],
@@ -162,6 +174,52 @@ fn extract<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
             map.put(Cow::Owned(name.to_owned()), Value::text(part));
         }
     }
+    Ok(Value::Map(map))
+}
+
+const INVALID_GROK: &str = "the regex pattern supplied to ExtractGrokPatterns";
+
+fn grok(args: &Args, pattern: &str, own: &[(String, String)]) -> Result<Grok, String> {
+    let named_only = args.literal_bool(2).unwrap_or(false);
+    let grok = Grok::compile(pattern, named_only, own)
+        .map_err(|error| format!("{INVALID_GROK} '{pattern}' is not a valid pattern: {error}"))?;
+    match named_only && !grok.has_fields() {
+        true => Err("at least 1 named capture group must be supplied in the given regex".to_owned()),
+        false => Ok(grok),
+    }
+}
+
+fn prepare_grok(args: &Args) -> Result<Prepared, String> {
+    let mut own = Vec::new();
+    for (index, definition) in args.literal_texts(3).into_iter().enumerate() {
+        let Some((name, pattern)) = definition.split_once('=') else {
+            let start: String = definition.chars().take(17).collect();
+            let shown = if definition.chars().count() > 20 { start + "..." } else { definition.to_owned() };
+            return Err(format!(
+                "pattern {shown:?} supplied to ExtractGrokPatterns at index {index} has incorrect format, expecting \
+                 PATTERNNAME=pattern definition"
+            ));
+        };
+        if name.contains(':') {
+            return Err(format!("pattern ID {name:?} should not contain ':'"));
+        }
+        own.push((name.to_owned(), pattern.to_owned()));
+    }
+    match args.literal_text(1) {
+        Some(pattern) => Ok(Prepared::Grok(Box::new(grok(args, pattern, &own)?))),
+        None => Ok(Prepared::GrokPatterns(own)),
+    }
+}
+
+fn extract_grok<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
+    let text = args.text(0, frame)?;
+    let map = match &args.prepared {
+        Prepared::Grok(grok) => grok.parse(&text)?,
+        Prepared::GrokPatterns(own) => {
+            grok(args, &args.text(1, frame)?, own).map_err(RunError::new)?.parse(&text)?
+        }
+        _ => return Err(RunError::new(INVALID_GROK)),
+    };
     Ok(Value::Map(map))
 }
 

@@ -3,7 +3,7 @@
 use super::{Args, Function, Kind, Prepared, converter, may, need};
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
-use crate::time::{Parts, Time, layout, parse_duration};
+use crate::time::{Parts, Time, Zone, layout, parse_duration};
 use crate::value::Value;
 
 pub(super) const TABLE: &[Function] = &[
@@ -22,23 +22,26 @@ pub(super) const TABLE: &[Function] = &[
                 return Err(RunError::new("time cannot be nil"));
             }
             match &args.prepared {
-                Prepared::Layout(layout) => layout.parse(&text).map(Value::Time).map_err(RunError::new),
+                Prepared::TimeOf(layout, zone) => {
+                    layout.parse(&text, *zone, frame.now_ns).map(Value::Time).map_err(RunError::new)
+                }
                 _ => Err(RunError::new("format cannot be nil")),
             }
         },
     )
     .prepared(|args| {
-        if let Some(location) = args.literal_text(2)
-            && !["UTC", "", "Etc/UTC", "Local"].contains(&location)
-        {
-            return Err(format!("the location {location:?} is not supported yet; have UTC"));
-        }
+        let format = args.literal_text(1).unwrap_or_default();
+        let zone = match args.literal_text(2) {
+            None | Some("") if format.ends_with('Z') => Zone::UTC,
+            None | Some("") => Zone::Local,
+            Some(location) => Zone::named(location)?,
+        };
         if let Some(locale) = args.literal_text(3)
             && !locale.to_lowercase().starts_with("en")
         {
             return Err(format!("the locale {locale:?} is not supported yet; have en"));
         }
-        layout(args.literal_text(1).unwrap_or_default()).map(Prepared::Layout)
+        layout(format).map(|layout| Prepared::TimeOf(layout, zone))
     }),
     converter("FormatTime", &[need("time", Kind::Time), need("format", Kind::LiteralText)], |args, frame| {
         let time = args.time(0, frame)?;

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
 use crate::message::Message;
+use crate::path::SUMMARY;
 
 /// What happens at the places of a walk.
 pub(super) trait Visit<'p> {
@@ -24,6 +25,9 @@ pub(super) trait Visit<'p> {
     /// Whether groups and metrics without content go.
     fn drops_empty(&self) -> bool;
 }
+
+/// Field of a scope's group that holds its records.
+const RECORDS: u32 = 2;
 
 /// Field of a span that holds its events.
 const EVENTS: u32 = 11;
@@ -38,6 +42,22 @@ pub(super) struct Walk<'v, 'p, V> {
     drops_empty: bool,
     /// Most that a group may become.
     out_bytes_max: usize,
+    /// How many metrics of each scope, in order, an earlier pass has seen; `None` in the first pass.
+    known: Option<&'v [usize]>,
+    /// The same for a next pass.
+    seen: Vec<usize>,
+    /// Position of the record at hand in its scope.
+    record: usize,
+    has_added: bool,
+}
+
+/// What a pass over a payload made.
+pub(super) struct Pass {
+    pub(super) outcome: Outcome,
+    /// How many metrics of each scope have been seen.
+    pub(super) seen: Vec<usize>,
+    /// Whether metrics were added, which have not been seen.
+    pub(super) has_added: bool,
 }
 
 /// A group may become this many times as large as the payload, and [`OUTPUT_BYTES_SPARE`]: statements that copy a lot into
@@ -56,6 +76,17 @@ enum Depth {
 impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
     /// Walks a payload.
     pub(super) fn over(signal: Signal, payload: &'p Bytes, now_ns: i64, visitor: &'v mut V) -> Eval<Outcome> {
+        Self::pass(signal, payload, now_ns, visitor, None).map(|pass| pass.outcome)
+    }
+
+    /// Walks a payload, and shows of its records only those that an earlier pass has not seen.
+    pub(super) fn pass(
+        signal: Signal,
+        payload: &'p Bytes,
+        now_ns: i64,
+        visitor: &'v mut V,
+        known: Option<&'v [usize]>,
+    ) -> Eval<Pass> {
         let depths = [
             (Context::SpanEvent, Depth::Item),
             (Context::DataPoint, Depth::Item),
@@ -69,12 +100,24 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
         let drops_empty = visitor.drops_empty();
         let frame = Frame { now_ns, ..Frame::default() };
         let out_bytes_max = payload.len() * OUTPUT_RATIO_MAX + OUTPUT_BYTES_SPARE;
-        let mut walk = Self { signal, visitor, frame, deepest, drops_empty, out_bytes_max };
+        let mut walk = Self {
+            signal,
+            visitor,
+            frame,
+            deepest,
+            drops_empty,
+            out_bytes_max,
+            known,
+            seen: Vec::new(),
+            record: 0,
+            has_added: false,
+        };
         let mut out = Vec::with_capacity(payload.len() + payload.len() / 8);
         let fates = edit_children(payload, &mut out, is_group, |_, group, out| walk.group(group, out))?;
         let is_changed = fates.any_change();
+        let (seen, has_added) = (walk.seen, walk.has_added);
         let payload = if is_changed { out.into() } else { payload.clone() };
-        Ok(Outcome { payload, is_changed })
+        Ok(Pass { outcome: Outcome { payload, is_changed }, seen, has_added })
     }
 
     /// Visits a place; its cache is its own.
@@ -110,12 +153,26 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
             return Ok(Fate::Removed);
         }
         let goes_on = self.deepest > Depth::Scope;
-        let fates = edit_children(group, out, is_record, |_, record, out| match (goes_on, self.signal) {
-            (false, _) => Ok(Fate::Kept),
-            (true, Signal::Logs) => self.log(record, out),
-            (true, Signal::Traces) => self.span(record, out),
-            (true, Signal::Metrics) => self.metric(record, out),
-        })?;
+        self.record = 0;
+        let mut fates =
+            edit_children(group, out, is_record, |_, record, out| match (goes_on, self.signal) {
+                (false, _) => Ok(Fate::Kept),
+                (true, Signal::Logs) => self.log(record, out),
+                (true, Signal::Traces) => self.span(record, out),
+                (true, Signal::Metrics) => {
+                    let is_known = self.known.is_some_and(|known| {
+                        known.get(self.seen.len()).is_some_and(|count| self.record < *count)
+                    });
+                    self.record += 1;
+                    if is_known { Ok(Fate::Kept) } else { self.metric(record, out) }
+                }
+            })?;
+        self.seen.push(self.record);
+        for metric in self.frame.added.drain(..) {
+            put_bytes_field(out, RECORDS, &metric);
+            fates.replaced += 1;
+            self.has_added = true;
+        }
         let frame = &self.frame;
         envelope(fates, self.drops_empty, scope, &frame.scope, &frame.scope_group, out)
     }
@@ -179,14 +236,7 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
         let open = begin_message(out, number);
         let mut fates = Fates::default();
         if self.deepest == Depth::Item {
-            self.frame.data.load(data, is_point)?;
-            fates = edit_children(data, out, is_point, |_, point, out| {
-                self.frame.item.load(point, |_| false)?;
-                match self.visit(Context::DataPoint)? {
-                    true => written(&self.frame.item, out, self.out_bytes_max),
-                    false => Ok(Fate::Removed),
-                }
-            })?;
+            fates = self.points(data, number, out)?;
             if self.drops_empty && fates.none_left() {
                 return Ok(Fate::Removed);
             }
@@ -199,6 +249,29 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
         open.end(out);
         frame.record.write(out)?;
         Ok(Fate::Replaced)
+    }
+
+    /// The points of a metric whose points are in field `number`.
+    fn points(&mut self, data: &'p [u8], number: u32, out: &mut Vec<u8>) -> Eval<Fates> {
+        // Some functions make of each point of a summary a metric of all of them.
+        let is_summary = number == SUMMARY;
+        if is_summary {
+            self.frame.data.load(data, |_| false)?;
+            self.frame.points = self.frame.data.all_bytes(1);
+            self.frame.point = 0;
+        }
+        self.frame.data.load(data, is_point)?;
+        edit_children(data, out, is_point, |_, point, out| {
+            self.frame.item.load(point, |_| false)?;
+            let stays = self.visit(Context::DataPoint)?;
+            if is_summary {
+                self.frame.keep_point()?;
+            }
+            match stays {
+                true => written(&self.frame.item, out, self.out_bytes_max),
+                false => Ok(Fate::Removed),
+            }
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use chrono::NaiveDate;
 
-use super::Time;
+use super::{Time, Zone};
 
 /// A checked format.
 #[derive(Debug)]
@@ -194,8 +194,8 @@ impl Layout {
         out
     }
 
-    /// Reads a time; without an offset in it, it is in UTC.
-    pub(crate) fn parse(&self, text: &str) -> Result<Time, String> {
+    /// Reads a time; without an offset in it, it is that of `zone`, and without a year the one that is nearest to `now_ns`.
+    pub(crate) fn parse(&self, text: &str, zone: Zone, now_ns: i64) -> Result<Time, String> {
         let cannot = || format!("parsing time {text:?}: cannot parse it as the format says");
         let mut found = Found::default();
         let mut rest = text;
@@ -213,7 +213,14 @@ impl Layout {
         if !rest.is_empty() {
             return Err(format!("parsing time {text:?}: extra text: {rest:?}"));
         }
-        found.time().ok_or_else(|| format!("parsing time {text:?}: out of range"))
+        let zone = match found.abbreviation {
+            Some(name) if found.offset.is_none() => {
+                let year = found.year.unwrap_or_else(|| Time::utc(now_ns).parts().year);
+                zone.of_abbreviation(name, year)?
+            }
+            _ => zone,
+        };
+        found.time(zone, now_ns).ok_or_else(|| format!("parsing time {text:?}: out of range"))
     }
 }
 
@@ -237,7 +244,7 @@ fn skip_literal<'a>(literal: &str, rest: &'a str) -> Option<&'a str> {
 
 /// The parts of a time that is being read.
 #[derive(Default)]
-struct Found {
+struct Found<'t> {
     year: Option<i32>,
     month: Option<u32>,
     day: Option<u32>,
@@ -246,7 +253,9 @@ struct Found {
     second: u32,
     nanosecond: u32,
     is_afternoon: Option<bool>,
-    offset: i32,
+    offset: Option<i32>,
+    /// The name of a zone.
+    abbreviation: Option<&'t str>,
 }
 
 /// A number of `min` to `max` digits.
@@ -267,8 +276,8 @@ fn name<'a>(rest: &'a str, names: &[&str], len: Option<usize>) -> Option<(u32, &
     })
 }
 
-impl Found {
-    fn directive<'a>(&mut self, directive: char, rest: &'a str) -> Option<&'a str> {
+impl<'t> Found<'t> {
+    fn directive(&mut self, directive: char, rest: &'t str) -> Option<&'t str> {
         let (number, rest) = match directive {
             'Y' => digits(rest, 4, 4)?,
             'y' => digits(rest, 2, 2)?,
@@ -301,7 +310,7 @@ impl Found {
     }
 
     /// A fraction of a second, if one is there.
-    fn fraction<'a>(&mut self, rest: &'a str) -> &'a str {
+    fn fraction(&mut self, rest: &'t str) -> &'t str {
         let Some(part) = rest.strip_prefix(['.', ',']) else { return rest };
         let len = part.bytes().take_while(u8::is_ascii_digit).count();
         if len == 0 {
@@ -312,16 +321,21 @@ impl Found {
         &part[len..]
     }
 
-    /// A zone's name: its offset is not known but for UTC, as in Go without a location.
-    fn abbreviation<'a>(&mut self, rest: &'a str) -> Option<&'a str> {
+    /// A zone's name.
+    fn abbreviation(&mut self, rest: &'t str) -> Option<&'t str> {
         let len = rest.bytes().take_while(u8::is_ascii_uppercase).count();
-        (3..=5).contains(&len).then(|| &rest[len..])
+        if !(3..=5).contains(&len) {
+            return None;
+        }
+        self.abbreviation = Some(&rest[..len]);
+        Some(&rest[len..])
     }
 
     /// `Z`, `+0200`, `+02:00`, `+02`, with seconds too.
-    fn offset<'a>(&mut self, rest: &'a str) -> Option<&'a str> {
+    fn offset(&mut self, rest: &'t str) -> Option<&'t str> {
         let rest = rest.trim_start_matches(' ');
         if let Some(rest) = rest.strip_prefix('Z') {
+            self.offset = Some(0);
             return Some(rest);
         }
         let sign = match rest.as_bytes().first()? {
@@ -340,24 +354,35 @@ impl Found {
         if hours > 24 || parts.iter().any(|part| *part >= 60) {
             return None;
         }
-        self.offset = sign * (hours * 3600 + parts[0] * 60 + parts[1]) as i32;
+        self.offset = Some(sign * (hours * 3600 + parts[0] * 60 + parts[1]) as i32);
         Some(rest)
     }
 
-    fn time(&self) -> Option<Time> {
+    fn time(&self, zone: Zone, now_ns: i64) -> Option<Time> {
         let hour = match (self.is_afternoon, self.hour) {
             (Some(true), hour @ 0..=11) => hour + 12,
             (Some(false), 12) => 0,
             (_, hour) => hour,
         };
-        let day =
-            NaiveDate::from_ymd_opt(self.year.unwrap_or(0), self.month.unwrap_or(1), self.day.unwrap_or(1))?;
         if self.second > 59 {
             return None;
         }
-        let local = day.and_hms_nano_opt(hour, self.minute, self.second, self.nanosecond)?;
-        let unix_ns = local.and_utc().timestamp_nanos_opt()?;
-        let unix_ns = unix_ns.checked_sub(i64::from(self.offset) * 1_000_000_000)?;
-        Some(Time { unix_ns, offset: self.offset })
+        let in_year = |year: i32| {
+            let day = NaiveDate::from_ymd_opt(year, self.month.unwrap_or(1), self.day.unwrap_or(1))?;
+            let local = day.and_hms_nano_opt(hour, self.minute, self.second, self.nanosecond)?;
+            let offset = self.offset.unwrap_or_else(|| zone.offset(local));
+            let unix_ns = local.and_utc().timestamp_nanos_opt()?;
+            Some(Time { unix_ns: unix_ns.checked_sub(i64::from(offset) * 1_000_000_000)?, offset })
+        };
+        if let Some(year) = self.year.filter(|year| *year > 0) {
+            return in_year(year);
+        }
+        // What would be more than a week ahead is of last year.
+        const WEEK_NS: i64 = 7 * 86_400 * 1_000_000_000;
+        let this_year = Time::utc(now_ns).parts().year;
+        match in_year(this_year) {
+            Some(time) if time.unix_ns <= now_ns.saturating_add(WEEK_NS) => Some(time),
+            _ => in_year(this_year - 1),
+        }
     }
 }

@@ -1,0 +1,73 @@
+//! Places whose clocks times without an offset are told by: the machine's, UTC, or one of the IANA database, which is
+//! compiled in.
+
+use chrono::{Local, LocalResult, NaiveDateTime, Offset, TimeZone};
+use chrono_tz::{OffsetName, Tz};
+
+/// A place's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zone {
+    /// That of the machine.
+    Local,
+    Named(Tz),
+}
+
+impl Zone {
+    pub(crate) const UTC: Self = Self::Named(Tz::UTC);
+
+    /// The zone of a name, as `time.LoadLocation` of Go reads it. The error is a reason.
+    pub(crate) fn named(name: &str) -> Result<Self, String> {
+        match name {
+            "" | "UTC" => Ok(Self::UTC),
+            "Local" => Ok(Self::Local),
+            name => {
+                let zone = name.parse().map(Self::Named);
+                zone.map_err(|_| format!("failed to load location {name}: unknown time zone {name}"))
+            }
+        }
+    }
+
+    /// Seconds east of UTC when the clock shows `local`: of two such moments the first one's; for one that never was, that
+    /// of the time before.
+    pub(super) fn offset(self, local: NaiveDateTime) -> i32 {
+        match self {
+            Self::Local => offset_of(&Local, local),
+            Self::Named(zone) => offset_of(&zone, local),
+        }
+    }
+
+    /// The zone that an abbreviation in a time means: this one where it is among its own, otherwise the one that the
+    /// database has under that name.
+    pub(super) fn of_abbreviation(self, name: &str, year: i32) -> Result<Self, String> {
+        if name == "UTC" {
+            return Ok(Self::UTC);
+        }
+        match self {
+            Self::Named(zone) if is_own(zone, name, year) => Ok(self),
+            _ => Self::named(name),
+        }
+    }
+}
+
+fn offset_of<Z: TimeZone>(zone: &Z, local: NaiveDateTime) -> i32 {
+    match zone.offset_from_local_datetime(&local) {
+        LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => offset.fix().local_minus_utc(),
+        LocalResult::None => {
+            let before = local - chrono::TimeDelta::hours(3);
+            match zone.offset_from_local_datetime(&before) {
+                LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => {
+                    offset.fix().local_minus_utc()
+                }
+                LocalResult::None => 0,
+            }
+        }
+    }
+}
+
+/// Whether clocks of the zone go by that name at some time of a year.
+fn is_own(zone: Tz, name: &str, year: i32) -> bool {
+    (1..=12).any(|month| {
+        let moment = zone.with_ymd_and_hms(year, month, 1, 12, 0, 0).earliest();
+        moment.is_some_and(|moment| moment.offset().abbreviation() == Some(name))
+    })
+}
