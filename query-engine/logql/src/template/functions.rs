@@ -1,5 +1,6 @@
 //! Functions of templates: Go's own, Loki's, and those of sprig that Loki lets through (pkg/logql/log/fmt.go).
 
+mod decimal;
 mod numbers;
 mod texts;
 mod times;

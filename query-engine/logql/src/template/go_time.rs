@@ -1,7 +1,9 @@
-//! Times and Go's layouts by example ("2006-01-02T15:04:05Z07:00"). All times are UTC, as on a Loki server.
+//! Times and Go's layouts by example ("2006-01-02T15:04:05Z07:00"). All times are shown in UTC, as on a Loki server.
 
 use std::fmt;
 
+use chrono::{DateTime, Offset, TimeZone};
+use chrono_tz::Tz;
 use model::civil_date;
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
@@ -237,7 +239,7 @@ fn fraction(nanosecond: u32, text: &str) -> String {
 }
 
 /// Reads a time in a layout; `None` if it does not fit.
-pub(super) fn parse(layout: &str, value: &str) -> Option<GoTime> {
+pub(super) fn parse(layout: &str, value: &str, zone: Tz) -> Option<GoTime> {
     let mut reader = Reader { rest: value, ..Reader::default() };
     let mut layout = layout;
     let mut before = String::new();
@@ -258,7 +260,7 @@ pub(super) fn parse(layout: &str, value: &str) -> Option<GoTime> {
             reader.fraction();
         }
     }
-    reader.rest.is_empty().then(|| reader.finish())?
+    reader.rest.is_empty().then(|| reader.finish(zone))?
 }
 
 fn is_fraction(element: Element) -> bool {
@@ -278,7 +280,8 @@ struct Reader<'a> {
     second: u32,
     nanosecond: u32,
     pm: Option<bool>,
-    offset_seconds: i64,
+    /// East of UTC, if the text says so.
+    offset_seconds: Option<i64>,
 }
 
 impl<'a> Reader<'a> {
@@ -320,6 +323,9 @@ impl<'a> Reader<'a> {
                 let bytes = self.rest.find(|c: char| !c.is_ascii_uppercase()).unwrap_or(self.rest.len());
                 if bytes < 3 {
                     return None;
+                }
+                if &self.rest[..bytes] == "UTC" {
+                    self.offset_seconds = Some(0);
                 }
                 self.rest = &self.rest[bytes..];
             }
@@ -364,6 +370,7 @@ impl<'a> Reader<'a> {
     fn offset(&mut self, zulu: bool) -> Option<()> {
         if zulu && let Some(rest) = self.rest.strip_prefix('Z') {
             self.rest = rest;
+            self.offset_seconds = Some(0);
             return Some(());
         }
         let sign = match self.rest.as_bytes().first()? {
@@ -375,11 +382,11 @@ impl<'a> Reader<'a> {
         let hours = self.digits(2, 2)?;
         self.rest = self.rest.strip_prefix(':').unwrap_or(self.rest);
         let minutes = self.digits(2, 2).unwrap_or(0);
-        self.offset_seconds = sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60);
+        self.offset_seconds = Some(sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60));
         Some(())
     }
 
-    fn finish(self) -> Option<GoTime> {
+    fn finish(self, zone: Tz) -> Option<GoTime> {
         let hour = match self.pm {
             Some(true) if self.hour < 12 => self.hour + 12,
             Some(false) if self.hour == 12 => 0,
@@ -395,8 +402,21 @@ impl<'a> Reader<'a> {
             None => days_from_civil(self.year, month, day),
         };
         let of_day = i64::from(hour) * 3600 + i64::from(self.minute) * 60 + i64::from(self.second);
-        Some(GoTime { seconds: days * 86_400 + of_day - self.offset_seconds, nanosecond: self.nanosecond })
+        let shown = days * 86_400 + of_day;
+        let offset = self.offset_seconds.unwrap_or_else(|| offset_of(zone, shown));
+        Some(GoTime { seconds: shown - offset, nanosecond: self.nanosecond })
     }
+}
+
+/// Seconds east of UTC in a zone whose clocks show so many seconds since 1970: of two such moments the first one's; for
+/// one that never was, that of the time before.
+fn offset_of(zone: Tz, shown_seconds: i64) -> i64 {
+    let offset_at = |seconds: i64| {
+        let local = DateTime::from_timestamp(seconds, 0)?.naive_utc();
+        zone.offset_from_local_datetime(&local).earliest().map(|offset| offset.fix().local_minus_utc())
+    };
+    let offset = offset_at(shown_seconds).or_else(|| offset_at(shown_seconds - 3 * 3600));
+    offset.map_or(0, i64::from)
 }
 
 fn days_in_month(year: i64, month: u32) -> u32 {

@@ -97,6 +97,10 @@ fn templates_print_what_go_prints() {
             "2.25 0.3 0.1 2.5 0.25 2 1.5",
         ),
         (
+            "{{mulf 1.1 1.1}} {{divf 2 3}} {{divf 1 7 -3}} {{mulf 0.1 3}} {{subf 5 2.25 0.1}}",
+            "1.21 0.6666666666666667 -0.0476190476190476 0.3 2.65",
+        ),
+        (
             "{{ceil .f}} {{floor .f}} {{round 3.14159 2}} {{int .n}} {{float64 .f}} {{int 3.9}}",
             "2 1 3.14 42 1.25 3",
         ),
@@ -113,6 +117,15 @@ fn templates_print_what_go_prints() {
         (r#"{{__timestamp__.Format "15h"}}"#, "09h"),
         (r#"{{toDate "2006-01-02T15:04:05Z07:00" .iso | unixEpochNanos}}"#, "1709618828500000000"),
         (r#"{{toDateInZone "2006-01-02" "UTC" "2024-02-29" | date "Jan 2"}}"#, "Feb 29"),
+        (
+            r#"{{toDateInZone "2006-01-02 15:04" "America/New_York" "2024-07-01 12:00" | unixEpoch}}"#,
+            "1719849600",
+        ),
+        (
+            r#"{{toDateInZone "2006-01-02 15:04Z07:00" "Asia/Tokyo" "2024-07-01 12:00Z" | unixEpoch}}"#,
+            "1719835200",
+        ),
+        (r#"{{toDateInZone "2006-01-02" "Mars/X" "2024-02-29" | date "Jan 2 15"}}"#, "Feb 29 00"),
         (
             r#"{{unixToTime "1709618828" | date "2006"}} {{unixToTime "19787" | date "2006-01-02"}}"#,
             "2024 2024-03-05",
@@ -164,8 +177,8 @@ fn errors_of_a_run_say_where() {
             "template: line:1:2: executing \"line\" at <index (fromJson .json) \"a\" \"b\" 9>: error calling index: index out of range: 9",
         ),
         (
-            "{{toDateInZone \"2006\" \"Mars/X\" \"2024\"}}",
-            "template: line:1:2: executing \"line\" at <toDateInZone \"2006\" \"Mars/X\" \"2024\">: error calling toDateInZone: unknown time zone Mars/X: only UTC is known",
+            "{{divf 1.5 0.0}}",
+            "template: line:1:2: executing \"line\" at <divf 1.5 0.0>: error calling divf: decimal division by 0",
         ),
     ] {
         assert_eq!(render(template), Err(expected.to_owned()), "{template}");

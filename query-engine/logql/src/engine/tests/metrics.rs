@@ -242,6 +242,8 @@ async fn a_parser_error_fails_a_metric_query_unless_it_cannot_matter() {
     let error =
         instant(&store, r#"count_over_time({app="x"} | json [1m])"#, 10).await.expect_err("plain text");
     assert!(error.to_string().starts_with("pipeline error: 'JSONParserErr' for series: '{"), "{error}");
+    // An entry with an error is there.
+    check_instant(&store, r#"absent_over_time({app="x"} | json [1m])"#, 10, &[]).await;
     // No label is needed, so the parser does not run.
     check_instant(&store, r#"sum(count_over_time({app="x"} | json [1m]))"#, 10, &["{} 2"]).await;
     check_instant(

@@ -1,5 +1,6 @@
 //! Functions on numbers. Those of sprig take anything and read a number from it; what is none counts as 0.
 
+use super::decimal::Decimal;
 use super::{Arguments, Outcome, one, text, two};
 use crate::template::Value;
 use crate::units::{go_seconds, parse_bytes, parse_go_duration, parse_go_float};
@@ -16,10 +17,15 @@ pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outco
         "mod" => pair_int(arguments, |a, b| a.checked_rem(b).ok_or_else(divided_by_zero)),
         "max" => reduce_int(arguments, |a, b| Ok(a.max(b))),
         "min" => reduce_int(arguments, |a, b| Ok(a.min(b))),
-        "addf" => reduce_float(arguments, |a, b| decimal(a, b, |a, b| a.checked_add(b)).unwrap_or(a + b)),
-        "subf" => reduce_float(arguments, |a, b| decimal(a, b, |a, b| a.checked_sub(b)).unwrap_or(a - b)),
-        "mulf" => reduce_float(arguments, |a, b| a * b),
-        "divf" => reduce_float(arguments, |a, b| a / b),
+        "addf" => in_decimals(arguments, Decimal::plus, |a, b| a + b),
+        "subf" => in_decimals(arguments, Decimal::minus, |a, b| a - b),
+        "mulf" => in_decimals(arguments, Decimal::times, |a, b| a * b),
+        "divf" => {
+            if arguments.iter().skip(1).any(|by| to_float(by) == 0.0) {
+                return Some(Err("decimal division by 0".to_owned()));
+            }
+            in_decimals(arguments, Decimal::over, |a, b| a / b)
+        }
         "maxf" => reduce_float(arguments, f64::max),
         "minf" => reduce_float(arguments, f64::min),
         "ceil" => one(arguments).map(|value| Value::Float(to_float(value).ceil())),
@@ -87,18 +93,20 @@ fn reduce_float<'a>(arguments: Arguments<'_, 'a>, f: impl Fn(f64, f64) -> f64) -
     Ok(Value::Float(rest.iter().map(to_float).fold(to_float(first), f)))
 }
 
-/// Adds or subtracts in decimals, as sprig does, so that 0.1 and 0.2 make 0.3; `None` beyond 18 digits.
-fn decimal(a: f64, b: f64, f: impl Fn(i128, i128) -> Option<i128>) -> Option<f64> {
-    let digits = |value: f64| value.to_string().split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    let scale = u32::try_from(digits(a).max(digits(b))).ok().filter(|scale| *scale <= 18)?;
-    let scaled =
-        |value: f64| -> Option<i128> { format!("{value:.*}", scale as usize).replace('.', "").parse().ok() };
-    let sum = f(scaled(a)?, scaled(b)?)?;
-    let unit = 10i128.pow(scale);
-    let sign = if sum < 0 { "-" } else { "" };
-    let sum = sum.unsigned_abs();
-    let unit = unit.unsigned_abs();
-    format!("{sign}{}.{:0>width$}", sum / unit, sum % unit, width = scale as usize).parse().ok()
+/// Computes in decimals, as sprig does, so that 0.1 and 0.2 make 0.3; in binary for what has too many digits.
+fn in_decimals<'a>(
+    arguments: Arguments<'_, 'a>,
+    exact: fn(Decimal, Decimal) -> Option<Decimal>,
+    inexact: fn(f64, f64) -> f64,
+) -> Outcome<'a> {
+    let (first, rest) = arguments.split_first().ok_or("wrong number of args: want at least 1 got 0")?;
+    let result = rest.iter().try_fold(Decimal::of(to_float(first)), |value, next| {
+        Some(exact(value?, Decimal::of(to_float(next))?))
+    });
+    match result.flatten().and_then(Decimal::to_float) {
+        Some(value) => Ok(Value::Float(value)),
+        None => reduce_float(arguments, inexact),
+    }
 }
 
 /// `round value digits [roundOn]`

@@ -1,5 +1,7 @@
 //! Functions on times.
 
+use chrono_tz::Tz;
+
 use super::{Arguments, Outcome, one, text, three, two};
 use crate::template::Value;
 use crate::template::go_time::{GoTime, parse};
@@ -22,14 +24,12 @@ pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outco
             Ok(Value::text(time.format(text(layout)?)))
         }),
         "toDate" => two(arguments).and_then(|(layout, value)| {
-            Ok(Value::Time(parse(text(layout)?, text(value)?).unwrap_or_else(GoTime::zero)))
+            Ok(Value::Time(parse(text(layout)?, text(value)?, Tz::UTC).unwrap_or_else(GoTime::zero)))
         }),
         "toDateInZone" => three(arguments).and_then(|[layout, zone, value]| {
-            let zone = text(zone)?;
-            if !matches!(zone, "" | "UTC" | "Local" | "GMT" | "Etc/UTC") {
-                return Err(format!("unknown time zone {zone}: only UTC is known"));
-            }
-            Ok(Value::Time(parse(text(layout)?, text(value)?).unwrap_or_else(GoTime::zero)))
+            // A zone that nobody knows is UTC (`toDateInZone` in pkg/logql/log/fmt.go).
+            let zone = text(zone)?.parse().unwrap_or(Tz::UTC);
+            Ok(Value::Time(parse(text(layout)?, text(value)?, zone).unwrap_or_else(GoTime::zero)))
         }),
         "unixToTime" => one(arguments).and_then(|value| unix_to_time(text(value)?)).map(Value::Time),
         "unixEpoch" => {
