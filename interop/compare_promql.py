@@ -1,8 +1,10 @@
-"""CPU of queries beside a real Prometheus and a VictoriaMetrics, in one run: `interop/run promql` prints a Markdown table.
+"""CPU of queries beside a real Prometheus and VictoriaMetrics, in one run: `interop/run compare_promql` prints a Markdown
+table.
 
 10,940 series over 26 h at 15 s (COMPARE_PODS, COMPARE_HOURS for less): hosts with CPUs, pods with counters, gauges and
 a classic histogram. They go into Tidegate by remote write; a snapshot of its blocks is what both Tidegate and Prometheus
-then serve, so that both read the same bytes. CPU is user and system time of the whole process over COMPARE_RUNS runs of
+then serve, so that both read the same bytes; VictoriaMetrics takes the same requests, and its answers are not compared,
+because its `rate` is another. CPU is user and system time of the whole process over COMPARE_RUNS runs of
 a query after one that warms it, the answers compared once, the programs taking turns; COMPARE_ENCODING=identity leaves
 out compressing them.
 """
@@ -18,6 +20,7 @@ import tempfile
 import time
 from itertools import accumulate
 
+import bench_tsdb
 import psutil
 import requests
 from conftest import Process, free_port, peer
@@ -70,8 +73,8 @@ def values_of(kind, rate, steps, rng, before):
     return values, values[-1]
 
 
-def load(server, series, start_ms, hours):
-    """Sends everything, 25 minutes at a time."""
+def load(servers, series, start_ms, hours):
+    """Sends everything to each, 25 minutes at a time."""
     rng, session = random.Random(3), requests.Session()
     last = [0.0] * len(series)
     total, chunk = hours * 3600 // INTERVAL, 100
@@ -83,8 +86,10 @@ def load(server, series, start_ms, hours):
             values, last[number] = values_of(kind, rate, steps, rng, last[number])
             parts.append(float_series(labels, times, values))
             if len(parts) == 2000 or number + 1 == len(series):
-                answer = session.post(server.url("/api/v1/write"), data=snappy(b"".join(parts)), headers=HEADERS, timeout=120)
-                assert answer.status_code in (200, 204), answer.text
+                body = snappy(b"".join(parts))
+                for server in servers:
+                    answer = session.post(server.url("/api/v1/write"), data=body, headers=HEADERS, timeout=120)
+                    assert answer.status_code in (200, 204), answer.text
                 parts = []
 
 
@@ -142,6 +147,23 @@ class Prometheus(Process):
         return self.wait_ready(self.url("/-/ready"), 120)
 
 
+class VictoriaMetrics(bench_tsdb.VictoriaMetrics):
+    """Without its cache of results: each query is worked out."""
+
+    def __init__(self, folder):
+        folder = folder / "victoria-metrics"
+        folder.mkdir(exist_ok=True)
+        super().__init__(folder)
+        self.command.append("-search.disableCache")
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def start(self):
+        super().start()
+        return self.wait_ready(self.url("/health"), 120)
+
+
 def ask(server, session, query, seconds, step, end):
     if seconds:
         path, parameters = "/api/v1/query_range", {"query": query, "start": end - seconds, "end": end, "step": step}
@@ -179,15 +201,20 @@ def prepare(folder, start_ms):
     config = folder / "loader.yaml"
     config.write_text(config.read_text().replace('prometheus: {endpoint: ', 'prometheus: {enable_admin_api: true, endpoint: '))
     gateway.start()
+    victoria = VictoriaMetrics(folder)
     try:
+        victoria.start()
         series = all_series()
         print(f"loading {len(series)} series, {HOURS} h", file=sys.stderr)
-        load(gateway, series, start_ms, HOURS)
+        load([gateway, victoria], series, start_ms, HOURS)
+        # In order, so that it writes what it holds in memory.
+        victoria.stop(120)
         answer = requests.post(gateway.url("/api/v1/admin/tsdb/snapshot"), timeout=600).json()
         found = next((folder / "loader-data").rglob(answer["data"]["name"]))
         shutil.copytree(found, folder / "blocks")
     finally:
         gateway.kill()
+        victoria.kill()
         shutil.rmtree(folder / "loader-data")
 
 
@@ -211,7 +238,9 @@ def main():
             stamp.write_text(str(end))
         end = int(stamp.read_text())
         shutil.copytree(folder / "blocks", folder / "prometheus-data", dirs_exist_ok=True)
-        servers = [tidegate(folder).start(), Prometheus(folder, folder / "prometheus-data").start()]
+        servers = [tidegate(folder), Prometheus(folder, folder / "prometheus-data"), VictoriaMetrics(folder)]
+        for server in servers:
+            server.start()
         compare(servers, end)
     finally:
         for server in servers:
@@ -232,7 +261,7 @@ def compare(servers, end):
             continue
         at = end - 60
         answers = [ask(server, session, query, seconds, step, at)[1] for server in servers]
-        for other in answers[1:]:
+        for other in answers[1:2]:
             assert_alike(query, answers[0], other)
         cells, figures = [], []
         for number, server in enumerate(servers):

@@ -1,23 +1,27 @@
-"""The load tester against real targets, and against a proxy that spoils one request in a hundred: each fault is found."""
+"""The load tester against real targets, and with a proxy before each that spoils one request in a hundred: whatever can be
+seen of that is found."""
 
-import contextlib
-import http.client
-import http.server
+import concurrent.futures
 import json
-import math
+import os
+import pty
 import re
 import subprocess
-import threading
 import time
 
-import cramjam
 import pytest
 from conftest import TARGET, Process, Tidegate, free_port, peer
-from test_prometheus import Prometheus
+from metric_protocols import Prometheus
+from spoiling_proxy import (DELAY_SECONDS, Proxy, spoil_line, spoil_point, spoil_snappy_line, spoil_span,
+                            spoil_value)
+from test_edge import issue, openssl
 
-# The proxy sees neither the way of an answer nor why a request came late: some ms of a busy machine.
-SLACK_MS = 10
 SHORT = ["--duration", "2s", "--connections", 2, "--output", "json", "-q"]
+FAULTS = (None, "drop", "corrupt", "delay", "double")
+# What each fault is called when it is found.
+FOUND = {None: set(), "drop": {"lost"}, "corrupt": {"wrong"}, "delay": {"late"}, "double": {"duplicated"}}
+# A store that keeps equal items once holds what it should after a double.
+FOUND_IN_STORE = FOUND | {"double": set()}
 
 
 def run(*arguments):
@@ -28,168 +32,68 @@ def run(*arguments):
     return done.returncode, json.loads(done.stdout)
 
 
-def faults(report):
-    return {name: report["verify"][name] for name in ("lost", "duplicated", "wrong", "late")}
+def check_faults(port, spoil, arguments, expected, path=""):
+    """One load for each fault, all at once, each through a proxy of its own to `port`; `arguments` of a run by the address
+    it is to send to."""
+
+    def one(fault):
+        proxy = Proxy(port, fault, spoil)
+        try:
+            # What is missing is looked for until the delayed has come, with time to spare.
+            grace = DELAY_SECONDS + 3 if fault == "delay" else 1
+            return fault, run(*arguments(proxy.url + path), "--batch", 20, "--rate", 1000, "--grace", f"{grace}s", *SHORT)
+        finally:
+            proxy.close()
+
+    with concurrent.futures.ThreadPoolExecutor(len(FAULTS)) as pool:
+        results = list(pool.map(one, FAULTS))
+    for fault, (code, report) in results:
+        found = {name for name in ("lost", "duplicated", "wrong", "late") if report["verify"][name]}
+        assert report["acked"] == report["sent"] == report["verify"]["checked"] > 0, (fault, report)
+        assert found == expected[fault], (fault, report)
+        # Late is no fault by itself, unless a threshold says so.
+        assert code == (1 if found - {"late"} else 0), (fault, report)
 
 
-class Proxy:
-    """Hands requests on to `port`; every hundredth is dropped, doubled, delayed or corrupted, and acknowledged all the
-    same. Keeps when each request came and how long it took."""
-
-    def __init__(self, port, fault=None, spoil=lambda body: body, stall=None):
-        self.port, self.fault, self.spoil, self.stall = port, fault, spoil, stall
-        self.times, self.count, self.lock, self.later = {}, 0, threading.Lock(), []
-        proxy = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                came = time.monotonic()
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                with proxy.lock:
-                    number = proxy.count
-                    proxy.count += 1
-                if proxy.stall and number == proxy.stall:
-                    time.sleep(1)
-                status, answer = proxy.handle(number, self.path, body, dict(self.headers))
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-                with proxy.lock:
-                    proxy.times.setdefault(self.client_address, []).append((came, time.monotonic() - came))
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def handle(self, number, path, body, headers):
-        if self.fault and number % 100 == 25:
-            if self.fault == "drop":
-                return 200, b""
-            if self.fault == "double":
-                self.forward(path, body, headers)
-            elif self.fault == "delay":
-                timer = threading.Timer(4, self.forward, (path, body, headers))
-                self.later.append(timer)
-                timer.start()
-                return 200, b""
-            elif self.fault == "corrupt":
-                body = self.spoil(body)
-        return self.forward(path, body, headers)
-
-    def forward(self, path, body, headers):
-        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        with contextlib.closing(link):
-            link.request("POST", path, body, {k: v for k, v in headers.items() if k.lower() not in ("host", "content-length")})
-            answer = link.getresponse()
-            return answer.status, answer.read()
-
-    def close(self):
-        for timer in self.later:
-            timer.join()
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def proxy():
-    """Starts proxies that end with the test."""
-    running = []
-
-    def begin(*arguments, **named):
-        running.append(Proxy(*arguments, **named))
-        return running[-1]
-
-    yield begin
-    for each in running:
-        each.close()
-
-
-def spoil_line(body):
-    """Another letter in the first line."""
-    return body.replace(b"Mozilla", b"Mozzlla", 1).replace(b"request", b"rehuest", 1)
-
-
-def spoil_value(body):
-    """Another value in the first sample: field 1 of a sample, 64 bits, then the time."""
-    plain = bytearray(bytes(cramjam.snappy.decompress_raw(body)))
-    at = plain.index(b"\x12\x10\x09") + 3
-    plain[at + 6] ^= 1
-    return bytes(cramjam.snappy.compress_raw(bytes(plain)))
-
-
-def spoil_point(body):
-    """Another value in the first data point: a time (field 3) is followed by the value (field 4), 64 bits each."""
-    at = re.search(rb"\x19.{8}\x21", body, re.DOTALL).end()
-    return body[: at + 5] + bytes([body[at + 5] ^ 1]) + body[at + 6 :]
-
-
-FOUND = {"drop": "lost", "corrupt": "wrong", "delay": "late", "double": "duplicated"}
-
-
-@pytest.mark.parametrize("fault", [None, "drop", "corrupt", "delay"])
-def test_a_proxy_that_spoils_one_request_in_a_hundred_is_caught(tmp_path, start, proxy, fault):
+def test_each_fault_before_us_is_found(tmp_path, start):
     gateway = start(Tidegate(tmp_path))
-    between = proxy(gateway.http, fault, spoil_line)
-    code, report = run("otlp", "--signal", "logs", "--transport", "http", "--endpoint", between.url, "--rate", 1000,
-                       "--batch", 20, "--streams", 2, "--verify", "--loki", gateway.loki_url(), *SHORT)
-    found = faults(report)
-    assert report["acked"] == report["sent"] == report["verify"]["checked"] > 0, report
-    assert {name for name, count in found.items() if count} == ({FOUND[fault]} if fault else set()), report
-    assert code == (1 if fault in ("drop", "corrupt") else 0)
+    stores = ["--verify", "--loki", gateway.loki_url(), "--prometheus", gateway.prometheus_url()]
+    check_faults(gateway.http, spoil_line, lambda url: ["otlp", "--signal", "logs", "--transport", "http", "--endpoint", url,
+                                                        "--streams", 2, *stores], FOUND_IN_STORE)
+    check_faults(gateway.http, spoil_point, lambda url: ["otlp", "--transport", "http", "--endpoint", url, "--series", 200,
+                                                         *stores], FOUND_IN_STORE)
 
 
-@pytest.mark.parametrize("fault", [None, "drop", "corrupt", "delay", "double"])
-@pytest.mark.parametrize("signal", ["logs", "metrics"])
-def test_a_pipeline_without_a_store_is_verified_by_what_comes_out(proxy, signal, fault):
-    sink = free_port()
-
-    between = proxy(sink, fault, spoil_line if signal == "logs" else spoil_point)
-    code, report = run("otlp", "--signal", signal, "--transport", "http", "--endpoint", between.url, "--rate", 1000,
-                       "--batch", 20, "--streams", 2, "--series", 200, "--verify-sink", f"127.0.0.1:{sink}",
-                       "--late-after", "2s", *SHORT)
-    found = faults(report)
-    assert report["acked"] == report["sent"] == report["verify"]["checked"] > 0, report
-    assert {name for name, count in found.items() if count} == ({FOUND[fault]} if fault else set()), report
-    assert code == (1 if fault in ("drop", "corrupt", "double") else 0)
-
-
-def test_it_drives_a_real_prometheus(tmp_path, start, proxy):
+def test_each_fault_before_a_real_prometheus_is_found(tmp_path, start):
     prometheus = start(Prometheus(tmp_path))
-    for version in (1, 2):
-        code, report = run("remote-write", "--protocol", version, "--endpoint", prometheus.url("/api/v1/write"), "--rate",
-                           4000, "--series", 500, "--histogram-every", 10, "--reset-every", 5, "--churn-every", 7,
-                           "--verify", "--prometheus", prometheus.url(""), *SHORT)
-        assert code == 0 and report["verify"]["checked"] == report["acked"] > 0, report
-    for fault in ("drop", "corrupt"):
-        between = proxy(prometheus.port, fault, spoil_value)
-        code, report = run("remote-write", "--endpoint", between.url + "/api/v1/write", "--rate", 1000, "--batch", 20,
-                           "--series", 200, "--verify", "--prometheus", prometheus.url(""), *SHORT, "--grace", "1s")
-        assert code == 1 and report["verify"][FOUND[fault]] > 0, report
-    code, report = run("promql", "--endpoint", prometheus.url(""), "--rate", 20, *SHORT)
-    assert code == 0 and report["acked"] == report["sent"] > 0, report
+    check_faults(prometheus.port, spoil_value, lambda url: ["remote-write", "--endpoint", url, "--series", 200, "--verify",
+                                                            "--prometheus", prometheus.url("")], FOUND_IN_STORE)
 
 
-def test_it_drives_a_real_victoria_metrics(tmp_path, start):
-    port = free_port()
-    server = start(Process("victoria-metrics", [
-        peer("victoria-metrics"), f"-storageDataPath={tmp_path / 'data'}", f"-httpListenAddr=127.0.0.1:{port}",
-        "-loggerLevel=ERROR"], tmp_path))
-    server.wait_ready(f"http://127.0.0.1:{port}/health")
-    url = f"http://127.0.0.1:{port}"
+class VictoriaMetrics(Process):
+    def __init__(self, folder):
+        self.port = free_port()
+        super().__init__("victoria-metrics", [peer("victoria-metrics"), f"-storageDataPath={folder / 'data'}",
+                                              f"-httpListenAddr=127.0.0.1:{self.port}", "-loggerLevel=ERROR"], folder)
+
+    def start(self):
+        super().start()
+        return self.wait_ready(f"http://127.0.0.1:{self.port}/health")
+
+
+def test_it_drives_a_real_victoria_metrics_and_finds_each_fault_before_it(tmp_path, start):
+    server = start(VictoriaMetrics(tmp_path))
+    url = f"http://127.0.0.1:{server.port}"
     code, report = run("remote-write", "--endpoint", f"{url}/api/v1/write", "--rate", 4000, "--series", 500, "--verify",
                        "--prometheus", url, *SHORT)
     assert code == 0 and report["verify"]["checked"] == report["acked"] > 0, report
     code, report = run("promql", "--endpoint", url, "--rate", 20, *SHORT)
     assert code == 0 and report["acked"] == report["sent"] > 0, report
+    check_faults(server.port, spoil_value, lambda to: ["remote-write", "--endpoint", to, "--series", 200, "--verify",
+                                                       "--prometheus", url], FOUND)
 
 
-def test_it_drives_a_real_loki(tmp_path, start):
+def test_it_drives_a_real_loki_and_finds_each_fault_before_it(tmp_path, start):
     from compare_logs import Loki
 
     loki = start(Loki(tmp_path))
@@ -200,56 +104,135 @@ def test_it_drives_a_real_loki(tmp_path, start):
         assert code == 0 and report["verify"]["checked"] > report["acked"] > 0, report
     code, report = run("logql", "--endpoint", loki.loki_url(), "--rate", 10, *SHORT)
     assert code == 0 and report["acked"] == report["sent"] > 0, report
+    check_faults(loki.http, spoil_snappy_line, lambda url: ["loki-push", "--endpoint", url, "--streams", 2, "--verify",
+                                                            "--loki", loki.loki_url()], FOUND_IN_STORE)
 
 
-@pytest.mark.parametrize("signal", ["logs", "metrics"])
-def test_it_drives_a_real_collector(tmp_path, start, signal):
-    from test_otelcol import Collector
+SPOIL = {"logs": spoil_line, "metrics": spoil_point, "traces": spoil_span}
 
+
+class Collector(Process):
+    """otelcol that forwards over OTLP/HTTP to a port; with TLS if `tls` has its certificate and key."""
+
+    def __init__(self, folder, to, tls="", name="otelcol"):
+        self.grpc, self.http, self.health = free_port(), free_port(), free_port()
+        config = folder / f"{name}.yaml"
+        pipeline = "{receivers: [otlp], exporters: [otlphttp]}"
+        config.write_text(
+            f"""receivers:
+  otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{self.grpc}", {tls}}}, http: {{endpoint: "127.0.0.1:{self.http}", {tls}}}}}}}
+exporters: {{otlphttp: {{endpoint: "http://127.0.0.1:{to}", compression: none}}}}
+extensions: {{health_check: {{endpoint: "127.0.0.1:{self.health}"}}}}
+service:
+  extensions: [health_check]
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines: {{metrics: {pipeline}, logs: {pipeline}, traces: {pipeline}}}
+"""
+        )
+        super().__init__(name, [peer("otelcol"), "--config", config], folder)
+
+    def start(self):
+        super().start()
+        return self.wait_ready(f"http://127.0.0.1:{self.health}/")
+
+
+@pytest.mark.parametrize("signal", ["logs", "metrics", "traces"])
+def test_it_drives_a_real_collector_and_finds_each_fault_behind_it(tmp_path, start, signal):
+    """The proxy is between the Collector and the sink; a store's query API is not needed."""
+
+    def one(fault):
+        sink = free_port()
+        proxy = Proxy(sink, fault, SPOIL[signal])
+        collector = start(Collector(tmp_path, proxy.server.server_address[1], name=f"otelcol-{fault}"))
+        try:
+            return fault, run("otlp", "--signal", signal, "--endpoint", f"http://127.0.0.1:{collector.grpc}", "--rate", 1000,
+                              "--batch", 20, "--streams", 2, "--series", 200, "--verify-sink", f"127.0.0.1:{sink}",
+                              "--late-after", "2s", "--grace", f"{DELAY_SECONDS + 2}s" if fault == "delay" else "3s", *SHORT)
+        finally:
+            proxy.close()
+
+    with concurrent.futures.ThreadPoolExecutor(len(FAULTS)) as pool:
+        results = list(pool.map(one, FAULTS))
+    for fault, (code, report) in results:
+        found = {name for name in ("lost", "duplicated", "wrong", "late") if report["verify"][name]}
+        assert report["acked"] == report["sent"] == report["verify"]["checked"] > 0, (fault, report)
+        assert found == FOUND[fault], (fault, report)
+        assert code == (1 if found - {"late"} else 0), (fault, report)
+
+
+def test_it_drives_a_real_prometheus(tmp_path, start):
+    prometheus = start(Prometheus(tmp_path))
+    for version in (1, 2):
+        code, report = run("remote-write", "--protocol", version, "--endpoint", prometheus.url("/api/v1/write"), "--rate",
+                           4000, "--series", 500, "--histogram-every", 10, "--reset-every", 5, "--churn-every", 7,
+                           "--verify", "--prometheus", prometheus.url(""), *SHORT)
+        assert code == 0 and report["verify"]["checked"] == report["acked"] > 0, report
+    code, report = run("promql", "--endpoint", prometheus.url(""), "--rate", 20, *SHORT)
+    assert code == 0 and report["acked"] == report["sent"] > 0, report
+
+
+def test_https_to_a_real_collector_is_believed_by_its_authority(tmp_path, start):
+    openssl(tmp_path, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ours.key", "-out", "ours.pem", "-days", "2",
+            "-subj", "/CN=ours")
+    issue(tmp_path, "ours", "server")
     sink = free_port()
-    collector = start(Collector(tmp_path, f"  otlphttp: {{endpoint: \"http://127.0.0.1:{sink}\"}}", ["otlphttp"]))
-    code, report = run("otlp", "--signal", signal, "--endpoint", f"http://127.0.0.1:{collector.grpc}", "--rate", 4000,
-                       "--histogram-every", 10, "--series", 400, "--verify-sink", f"127.0.0.1:{sink}", *SHORT)
-    assert code == 0 and report["verify"]["checked"] == report["acked"] > 0, report
+    tls = f"tls: {{cert_file: {tmp_path / 'server.pem'}, key_file: {tmp_path / 'server.key'}}}"
+    collector = start(Collector(tmp_path, sink, tls))
+    believed = ["--ca", tmp_path / "ours.pem"]
+    for transport, port, trust, expected in (("grpc", collector.grpc, believed, 0), ("http", collector.http, believed, 0),
+                                             ("grpc", collector.grpc, ["--insecure-skip-verify"], 0),
+                                             ("grpc", collector.grpc, [], 1)):
+        code, report = run("otlp", "--transport", transport, "--endpoint", f"https://127.0.0.1:{port}", *trust, "--rate", 500,
+                           "--verify-sink", f"127.0.0.1:{sink}", "--header", "x-team: blue", "--grace", "3s", "--duration",
+                           "1s", "--output", "json", "-q")
+        assert code == expected, (transport, trust, report)
+        assert report["verify"]["checked"] == report["acked"] and (report["acked"] > 0) == (expected == 0), report
+    assert "certificate" in report["example_failure"], report
 
 
 def test_it_drives_us_over_every_protocol(tmp_path, start):
     gateway = start(Tidegate(tmp_path))
     stores = ["--prometheus", gateway.prometheus_url(), "--loki", gateway.loki_url(), "--verify"]
+    short = ["--duration", "500ms", "--output", "json", "-q"]
     for transport, port in (("grpc", gateway.grpc), ("http", gateway.http), ("http-json", gateway.http)):
-        for signal in ("metrics", "logs"):
-            for compression in ("none", "gzip", "zstd"):
-                code, report = run("otlp", "--signal", signal, "--transport", transport, "--compression", compression,
-                                   "--endpoint", f"http://127.0.0.1:{port}", "--rate", 2000, "--series", 200,
-                                   "--histogram-every", 10, *stores, "--duration", "500ms", "--output", "json", "-q")
+        codecs = ("none", "gzip", "zstd") + (("zlib", "snappy", "lz4") if transport == "http" else ())
+        endpoint = ["--transport", transport, "--endpoint", f"http://127.0.0.1:{port}", "--rate", 2000]
+        for compression in codecs:
+            for signal in ("metrics", "logs"):
+                code, report = run("otlp", "--signal", signal, *endpoint, "--compression", compression, "--series", 200,
+                                   "--histogram-every", 10, *stores, *short)
                 assert code == 0 and report["verify"]["checked"] > 0, (transport, signal, compression, report)
+        code, report = run("otlp", "--signal", "traces", *endpoint, "--compression", "gzip", *short)
+        assert code == 0 and report["acked"] == report["sent"] > 0, (transport, report)
     code, report = run("loki-push", "--endpoint", gateway.loki_url("/loki/api/v1/push"), "--rate", 2000, "--loki",
                        gateway.loki_url(), "--verify", *SHORT)
     assert code == 0 and report["verify"]["checked"] == report["acked"] > 0, report
 
 
-@pytest.mark.parametrize("stall", [None, 20])
-def test_rates_and_percentiles_agree_with_the_proxy(proxy, stall):
-    between = Proxy(0, stall=stall)
-    between.handle = lambda number, path, body, headers: (time.sleep(0.4), (200, b""))[1]
-    try:
-        _, report = run("otlp", "--transport", "http", "--endpoint", between.url, "--rate", 80, "--batch", 10, "--duration",
-                        "10s", "--connections", 4, "--output", "json", "-q")
-    finally:
-        between.close()
-    connections = sorted(between.times.values())
-    assert report["requests"] == sum(map(len, connections)) == 80
-    if stall is None:
-        came = sorted(came for times in connections for came, _ in times)
-        assert abs(79 / (came[-1] - came[0]) / 8 - 1) < 0.02, came
-    # Each connection takes its turn every 0.5 s. The run began when the request that was least late was due.
-    due = lambda number, turn: (turn * 4 + number) / 8
-    numbered = [(due(number, turn), *seen) for number, times in enumerate(connections) for turn, seen in enumerate(times)]
-    began = min(came - due for due, came, _ in numbered)
-    latencies = [(came + took - began - due) * 1000 for due, came, took in numbered]
-    latencies.sort()
-    for name, share in (("p50", 0.5), ("p75", 0.75), ("p90", 0.9)):
-        expected, got = latencies[math.ceil(80 * share) - 1], report["latency_ms"][name]
-        assert abs(got - expected) <= expected * 0.02 + SLACK_MS, (name, got, expected)
-    if stall:
-        assert report["latency_ms"]["p90"] > 600 > report["service_ms"]["p90"], report
+def test_a_terminal_shows_how_it_goes_and_a_pipe_gets_plain_lines(tmp_path, start):
+    gateway = start(Tidegate(tmp_path))
+    command = [TARGET / "tidegate-loadtest", "otlp", "--endpoint", f"http://127.0.0.1:{gateway.grpc}", "--rate", "1000",
+               "--pid", gateway.child.pid]
+    terminal, theirs = pty.openpty()
+    child = subprocess.Popen([str(part) for part in [*command, "--duration", "3s"]], stdout=subprocess.PIPE, stderr=theirs,
+                             text=True)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(terminal)
+    text, code = child.stdout.read(), child.wait(30)
+    assert code == 0 and re.search(r"acked +3000", text) and "\x1b" not in text, text
+    assert b"\x1b[" in shown and re.search(rb"acked \d+/s of 1000  p50 [\d.]+ p99 [\d.]+ max [\d.]+ ms", shown), shown
+    assert re.search(rb"target [\d.]+ cores \d+ MiB", shown), shown
+    began = time.monotonic()
+    done = subprocess.run([str(part) for part in [*command, "--duration", "6s"]], capture_output=True, text=True, timeout=60)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 0 and 1 <= len(lines) <= 2 and all(line.startswith("otlp: ") for line in lines), done.stderr
+    assert 6 <= time.monotonic() - began < 20

@@ -1,34 +1,45 @@
 //! The command line. A scenario's YAML has the same names: each of its loads is read as if it had been typed.
 
+mod choices;
+mod load;
 mod outcome;
 pub(crate) mod parse;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::choices::{
+    Compression, Output, PushForm, Rate, Shape, Signal, Stages, Transport, WriteVersion,
+};
 pub(crate) use self::outcome::Outcome;
 use self::parse::{parse_duration, parse_header, parse_rate, parse_stages, parse_url};
-use crate::schedule::Stage;
 use crate::threshold::Threshold;
 
-/// Items a second that data is sent with when nothing is said.
-const DATA_RATE_DEFAULT: f64 = 10_000.0;
-/// Queries a second when nothing is said.
-const QUERY_RATE_DEFAULT: f64 = 10.0;
 /// Items in a request when nothing is said.
 pub(crate) const BATCH_DEFAULT: u32 = 1000;
+
+/// What a newcomer looks for.
+const EXAMPLES: &str = "\
+Examples:
+  The highest rate that an endpoint takes:
+    tidegate-loadtest find-max otlp --endpoint http://localhost:4317
+    tidegate-loadtest find-max remote-write --endpoint http://localhost:9090/api/v1/write
+    tidegate-loadtest find-max promql --endpoint http://localhost:9090 --query up
+  A minute of logs at 5000 lines a second, then proof that every acknowledged line can be read:
+    tidegate-loadtest loki-push --rate 5000 --duration 1m --verify
+  A page with plots, and exit code 99 if it is too slow:
+    tidegate-loadtest otlp --rate 50000 --html page.html --threshold 'p(99)<200ms'
+";
 
 /// Load tests for OTLP, Prometheus remote write, Loki, PromQL and LogQL endpoints, with proof that nothing acknowledged
 /// was lost.
 ///
-/// The highest rate of an endpoint in one command: tidegate-loadtest find-max otlp --endpoint http://localhost:4317
-///
 /// Exit codes: 0 passed; 1 data was lost, duplicated or wrong, or nothing was acknowledged; 2 the test could not run;
 /// 99 a threshold was missed, find-max found no rate, or compare found something worse.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate-loadtest", version)]
+#[command(name = "tidegate-loadtest", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -86,7 +97,7 @@ pub(crate) struct OtlpArgs {
     /// appended for http.
     #[arg(long, value_parser = parse_url)]
     pub(crate) endpoint: Option<String>,
-    /// Compression of requests.
+    /// Compression of requests; gRPC has none, gzip and zstd.
     #[arg(long, value_enum, default_value_t = Compression::None)]
     pub(crate) compression: Compression,
     #[command(flatten)]
@@ -94,11 +105,7 @@ pub(crate) struct OtlpArgs {
     #[command(flatten)]
     pub(crate) logs: LogsArgs,
     #[command(flatten)]
-    pub(crate) data: DataArgs,
-    #[command(flatten)]
-    pub(crate) pace: Pace,
-    #[command(flatten)]
-    pub(crate) proof: Proof,
+    pub(crate) sending: Sending,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -112,11 +119,7 @@ pub(crate) struct RemoteWriteArgs {
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
-    pub(crate) data: DataArgs,
-    #[command(flatten)]
-    pub(crate) pace: Pace,
-    #[command(flatten)]
-    pub(crate) proof: Proof,
+    pub(crate) sending: Sending,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -129,6 +132,13 @@ pub(crate) struct LokiPushArgs {
     pub(crate) endpoint: String,
     #[command(flatten)]
     pub(crate) logs: LogsArgs,
+    #[command(flatten)]
+    pub(crate) sending: Sending,
+}
+
+/// What everything that sends data has.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Sending {
     #[command(flatten)]
     pub(crate) data: DataArgs,
     #[command(flatten)]
@@ -166,6 +176,7 @@ pub(crate) struct QueryArgs {
 
 /// How metrics look.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Metrics")]
 pub(crate) struct MetricsArgs {
     /// Distinct metric data streams over all connections.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
@@ -183,6 +194,7 @@ pub(crate) struct MetricsArgs {
 
 /// How logs look.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Logs")]
 pub(crate) struct LogsArgs {
     /// Distinct log streams over all connections.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -200,6 +212,7 @@ pub(crate) struct LogsArgs {
 
 /// How data is made.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Data")]
 pub(crate) struct DataArgs {
     /// Items in a request [default: 1000, or fewer so that there are ten requests a second].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -208,12 +221,13 @@ pub(crate) struct DataArgs {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Send requests that were made before the start, times included, again and again: the least work for this side.
-    #[arg(long, conflicts_with = "verify")]
+    #[arg(long, conflicts_with_all = ["verify", "verify_sink"])]
     pub(crate) prebuilt: bool,
 }
 
 /// How fast, how long, over what.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Pace and connections")]
 pub(crate) struct Pace {
     /// Items (queries) a second over all connections, whatever the answers do, or `max` for a closed loop: as fast as
     /// answers come back [default: 10000 items or 10 queries a second].
@@ -241,6 +255,8 @@ pub(crate) struct Pace {
     /// A further header of requests, `name: value`.
     #[arg(long = "header", value_parser = parse_header)]
     pub(crate) headers: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
     /// What must hold in the end, else the exit code is 99; may be given several times: `p(99)<200ms`, `rate>5000`,
     /// `errors<0.01`, `lost==0`. Names: p(N), min, mean, max, rate, errors, rejected, refused, unanswered, unsent,
     /// lost, duplicated, wrong, late.
@@ -248,10 +264,22 @@ pub(crate) struct Pace {
     pub(crate) thresholds: Vec<Threshold>,
 }
 
+/// Whom to believe behind an https address: of the endpoint and of the APIs that `--verify` asks.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Trust {
+    /// PEM file with the authorities to trust instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Believe every certificate.
+    #[arg(long, conflicts_with = "ca")]
+    pub(crate) insecure_skip_verify: bool,
+}
+
 /// Reading back.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Proof")]
 pub(crate) struct Proof {
-    /// Read everything back through the query APIs and count what is lost, duplicated, wrong or late.
+    /// Read metrics or logs back through the query APIs and count what is lost, duplicated, wrong or late.
     #[arg(long)]
     pub(crate) verify: bool,
     /// Prometheus API that `--verify` asks for metrics.
@@ -300,172 +328,3 @@ pub(crate) struct CompareArgs {
     #[arg(long, default_value_t = 10.0)]
     pub(crate) noise: f64,
 }
-
-impl Load {
-    /// Name of the subcommand.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::Otlp(_) => "otlp",
-            Self::RemoteWrite(_) => "remote-write",
-            Self::LokiPush(_) => "loki-push",
-            Self::Promql(_) => "promql",
-            Self::Logql(_) => "logql",
-        }
-    }
-
-    pub(crate) fn pace(&self) -> &Pace {
-        match self {
-            Self::Otlp(args) => &args.pace,
-            Self::RemoteWrite(args) => &args.pace,
-            Self::LokiPush(args) => &args.pace,
-            Self::Promql(args) | Self::Logql(args) => &args.pace,
-        }
-    }
-
-    pub(crate) fn pace_mut(&mut self) -> &mut Pace {
-        match self {
-            Self::Otlp(args) => &mut args.pace,
-            Self::RemoteWrite(args) => &mut args.pace,
-            Self::LokiPush(args) => &mut args.pace,
-            Self::Promql(args) | Self::Logql(args) => &mut args.pace,
-        }
-    }
-
-    /// How data is made; `None` for queries.
-    pub(crate) fn data(&self) -> Option<&DataArgs> {
-        match self {
-            Self::Otlp(args) => Some(&args.data),
-            Self::RemoteWrite(args) => Some(&args.data),
-            Self::LokiPush(args) => Some(&args.data),
-            Self::Promql(_) | Self::Logql(_) => None,
-        }
-    }
-
-    pub(crate) fn proof(&self) -> Option<&Proof> {
-        match self {
-            Self::Otlp(args) => Some(&args.proof),
-            Self::RemoteWrite(args) => Some(&args.proof),
-            Self::LokiPush(args) => Some(&args.proof),
-            Self::Promql(_) | Self::Logql(_) => None,
-        }
-    }
-
-    /// What is sent.
-    pub(crate) fn signal(&self) -> Signal {
-        match self {
-            Self::Otlp(args) => args.signal,
-            Self::RemoteWrite(_) => Signal::Metrics,
-            Self::LokiPush(_) => Signal::Logs,
-            Self::Promql(_) | Self::Logql(_) => Signal::Queries,
-        }
-    }
-
-    /// The rate over all connections when nothing else is said.
-    pub(crate) fn rate(&self) -> Rate {
-        let pace = self.pace();
-        match (pace.rate, pace.rate_per_connection) {
-            (Some(rate), _) => rate,
-            (None, Some(Rate::Items(each))) => Rate::Items(each * f64::from(pace.connections)),
-            (None, Some(Rate::Max)) => Rate::Max,
-            (None, None) if pace.stages.is_some() => Rate::Items(0.0),
-            (None, None) if self.data().is_some() => Rate::Items(DATA_RATE_DEFAULT),
-            (None, None) => Rate::Items(QUERY_RATE_DEFAULT),
-        }
-    }
-
-    /// Where requests go.
-    pub(crate) fn endpoint(&self) -> &str {
-        match self {
-            Self::Otlp(args) => args.endpoint.as_deref().unwrap_or(match args.transport {
-                Transport::Grpc => "http://localhost:4317",
-                Transport::Http | Transport::HttpJson => "http://localhost:4318",
-            }),
-            Self::RemoteWrite(args) => &args.endpoint,
-            Self::LokiPush(args) => &args.endpoint,
-            Self::Promql(args) => args.endpoint.as_deref().unwrap_or("http://localhost:9090"),
-            Self::Logql(args) => args.endpoint.as_deref().unwrap_or("http://localhost:3100"),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Signal {
-    Metrics,
-    Logs,
-    Traces,
-    /// What `promql` and `logql` send.
-    #[value(skip)]
-    Queries,
-}
-
-impl Signal {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Metrics => "metrics",
-            Self::Logs => "logs",
-            Self::Traces => "traces",
-            Self::Queries => "queries",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Transport {
-    Grpc,
-    Http,
-    HttpJson,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WriteVersion {
-    #[value(name = "1")]
-    V1,
-    #[value(name = "2")]
-    V2,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PushForm {
-    /// Protobuf with snappy, as Loki's clients push.
-    Protobuf,
-    Json,
-}
-
-/// Shape of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Shape {
-    Access,
-    Json,
-    Logfmt,
-    Trace,
-}
-
-impl Shape {
-    const ALL: [Self; 4] = [Self::Access, Self::Json, Self::Logfmt, Self::Trace];
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    Text,
-    Json,
-}
-
-/// How fast to send.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Rate {
-    /// Closed loop: the next request goes out when the last one is answered.
-    Max,
-    /// Open loop: this many items a second, whatever the answers do.
-    Items(f64),
-}
-
-/// Rates over time.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Stages(pub(crate) Vec<Stage>);

@@ -56,8 +56,12 @@ impl Live {
     pub(crate) fn show(&mut self, load: usize, moment: &Moment, total: &Figures) {
         let wanted = moment.wanted_per_second.map(|wanted| format!(" of {wanted:.0}")).unwrap_or_default();
         let counts = &total.counts;
+        let target = match (moment.target_cores, moment.target_rss_mib) {
+            (Some(cores), Some(mib)) => format!("  target {cores:.2} cores {mib:.0} MiB"),
+            _ => String::new(),
+        };
         let text = format!(
-            "{:.0} s  acked {:.0}/s{wanted}  p50 {:.1} p99 {:.1} max {:.1} ms  acked {} rejected {} failed requests {}",
+            "{:.0} s  acked {:.0}/s{wanted}  p50 {:.1} p99 {:.1} max {:.1} ms  acked {} rejected {} failed requests {}{target}",
             moment.at_seconds,
             moment.acked_per_second,
             moment.p50_ms,

@@ -25,7 +25,7 @@ impl Template {
         match self {
             Self::Metrics(template) => template.render(round, time_ns),
             Self::Logs(template) => template.render(round, time_ns),
-            Self::Traces(template) => template.render(time_ns),
+            Self::Traces(template) => template.render(round, time_ns),
         }
     }
 

@@ -19,12 +19,22 @@ pub(crate) struct Usage {
     pub(crate) rss_peak_mib: f64,
 }
 
+/// What a process used between two looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// Cores that were busy since the look before.
+    pub(crate) cores: f64,
+    /// Resident size, MiB.
+    pub(crate) rss_mib: f64,
+}
+
 /// A process that is looked at from time to time.
 pub(crate) struct Watch {
     path: String,
     began: Instant,
     cpu_at_start: Duration,
     cpu: Duration,
+    looked: Instant,
     rss_peak_kib: u64,
 }
 
@@ -43,13 +53,20 @@ impl Watch {
 
     fn at(path: String) -> Self {
         let cpu = read_cpu(&path).unwrap_or_default();
-        Self { path, began: Instant::now(), cpu_at_start: cpu, cpu, rss_peak_kib: 0 }
+        let began = Instant::now();
+        Self { path, began, cpu_at_start: cpu, cpu, looked: began, rss_peak_kib: 0 }
     }
 
     /// Reads again; a process that is gone keeps its last figures, one that began anew counts from there.
-    pub(crate) fn look(&mut self) {
+    pub(crate) fn look(&mut self) -> Now {
+        let (before, looked) = (self.cpu, self.looked);
         self.cpu = read_cpu(&self.path).unwrap_or(self.cpu);
-        self.rss_peak_kib = self.rss_peak_kib.max(read_rss_kib(&self.path).unwrap_or(0));
+        self.looked = Instant::now();
+        let rss_kib = read_rss_kib(&self.path).unwrap_or(0);
+        self.rss_peak_kib = self.rss_peak_kib.max(rss_kib);
+        let seconds = (self.looked - looked).as_secs_f64().max(1e-6);
+        let cores = self.cpu.saturating_sub(before).as_secs_f64() / seconds;
+        Now { cores, rss_mib: rss_kib as f64 / 1024.0 }
     }
 
     /// What it used since the start.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::cli::{Outcome, Output, Rate};
 use crate::figures::{Figures, quantile_ms};
-use crate::process::Usage;
+use crate::process::{Now, Usage};
 use crate::run::Finished;
 use crate::threshold::{Checked, Metric, Threshold};
 use crate::verify::Verdict;
@@ -122,10 +122,21 @@ pub(crate) struct Moment {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
+    /// With `--pid`: cores that the target was busy with, and its resident size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target_cores: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target_rss_mib: Option<f64>,
 }
 
 impl Moment {
-    pub(crate) fn new(at: Duration, length: Duration, wanted: Option<f64>, figures: &Figures) -> Self {
+    pub(crate) fn new(
+        at: Duration,
+        length: Duration,
+        wanted: Option<f64>,
+        figures: &Figures,
+        target: Option<Now>,
+    ) -> Self {
         let seconds = length.as_secs_f64().max(1e-6);
         let ms = |quantile| quantile_ms(&figures.latency_us, quantile);
         Self {
@@ -137,6 +148,8 @@ impl Moment {
             p50_ms: ms(0.5),
             p99_ms: ms(0.99),
             max_ms: ms(1.0),
+            target_cores: target.map(|now| now.cores),
+            target_rss_mib: target.map(|now| now.rss_mib),
         }
     }
 }

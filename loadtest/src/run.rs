@@ -67,7 +67,7 @@ pub(crate) async fn prepare(name: &str, load: &Load, run_id: &str) -> anyhow::Re
     let pace = load.pace();
     if load.proof().is_some_and(|proof| proof.verify) && load.signal() == Signal::Traces {
         bail!(
-            "--verify reads data back through the Prometheus or Loki API; it takes metrics or logs, not traces"
+            "--verify reads data back through the Prometheus or Loki API, which have no traces; want --verify-sink"
         );
     }
     let schedule = match (load.rate(), &pace.stages) {
@@ -212,9 +212,7 @@ pub(crate) async fn run(
 
 /// Adds what was counted since the last look to the totals and the timelines.
 fn look(running: &mut [Running], at: Duration, live: &mut Live, target: &mut Option<Watch>) {
-    if let Some(target) = target {
-        target.look();
-    }
+    let target = target.as_mut().map(Watch::look);
     for (index, load) in running.iter_mut().enumerate() {
         let mut interval = Figures::default();
         for shard in &load.prepared.shards {
@@ -230,7 +228,7 @@ fn look(running: &mut [Running], at: Duration, live: &mut Live, target: &mut Opt
             continue;
         }
         let wanted = load.prepared.schedule.as_ref().map(|schedule| schedule.rate_at((since + at) / 2));
-        let moment = Moment::new(at, at.saturating_sub(since), wanted, &interval);
+        let moment = Moment::new(at, at.saturating_sub(since), wanted, &interval, target);
         live.show(index, &moment, &load.total);
         load.timeline.push(moment);
     }

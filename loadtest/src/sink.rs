@@ -16,8 +16,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, metric, number_data_point};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -32,11 +34,11 @@ const REQUEST_BYTES_MAX: usize = 256 << 20;
 /// An item that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Arrived {
-    /// Hash of the stream's instance, or the number of the series.
+    /// Hash of the stream's instance, the number of the series, or the span's id.
     pub(crate) key: u64,
     /// Its own time.
     pub(crate) time_ns: i64,
-    /// Hash of the line, bits of the value.
+    /// Hash of the line or of the whole span, bits of the value.
     pub(crate) content: u64,
     /// When it came.
     pub(crate) arrived_ns: i64,
@@ -54,8 +56,8 @@ pub(crate) struct Sink {
 impl Sink {
     /// Listens.
     pub(crate) async fn start(address: SocketAddr, signal: Signal) -> anyhow::Result<Self> {
-        if !matches!(signal, Signal::Logs | Signal::Metrics) {
-            bail!("--verify-sink takes metrics or logs, not {}", signal.name());
+        if signal == Signal::Queries {
+            bail!("--verify-sink takes metrics, logs or traces, not {}", signal.name());
         }
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
         let received = Received::default();
@@ -120,7 +122,8 @@ async fn take(request: Request<Incoming>, received: &Received) -> anyhow::Result
     let items = match head.uri.path() {
         "/v1/logs" => logs(&ExportLogsServiceRequest::decode(body)?, arrived_ns),
         "/v1/metrics" => metrics(&ExportMetricsServiceRequest::decode(body)?, arrived_ns),
-        path => bail!("{path} is not a path of this sink; want /v1/logs or /v1/metrics"),
+        "/v1/traces" => spans(&ExportTraceServiceRequest::decode(body)?, arrived_ns),
+        path => bail!("{path} is not a path of this sink; want /v1/logs, /v1/metrics or /v1/traces"),
     };
     lock(received).extend(items);
     Ok(())
@@ -174,6 +177,19 @@ fn metrics(request: &ExportMetricsServiceRequest, arrived_ns: i64) -> Vec<Arrive
         }
     }
     items
+}
+
+/// The spans of a request.
+pub(crate) fn spans(request: &ExportTraceServiceRequest, arrived_ns: i64) -> Vec<Arrived> {
+    let scopes = request.resource_spans.iter().flat_map(|group| &group.scope_spans);
+    let item = |span: &Span| Arrived {
+        key: hash(&span.span_id),
+        time_ns: i64::try_from(span.start_time_unix_nano).unwrap_or(i64::MAX),
+        // Decoded and encoded again, so that the order of fields on the wire does not count.
+        content: hash(&span.encode_to_vec()),
+        arrived_ns,
+    };
+    scopes.flat_map(|scope| &scope.spans).map(item).collect()
 }
 
 fn text<'a>(attributes: &'a [KeyValue], key: &str) -> &'a str {

@@ -3,12 +3,15 @@
 mod answers;
 mod grpc;
 pub(crate) mod http;
+pub(crate) mod tls;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bytes::Bytes;
+use rustls::ClientConfig;
 use wire::compression::Encoding;
 use wire::otlp::json::from_protobuf;
 
@@ -58,6 +61,8 @@ pub(crate) struct Target {
     pub(crate) timeout: Duration,
     /// The tenant's and the user's own.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// With an https endpoint.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     is_grpc: bool,
 }
 
@@ -82,7 +87,14 @@ impl Target {
             headers.push((name.parse().context("header")?, value.parse().context("header")?));
         }
         let endpoint = load.endpoint().to_owned();
-        Ok(Self { protocol, endpoint, compression, timeout: pace.timeout, headers, is_grpc })
+        let tls = match tls::is_https(&endpoint) {
+            true => Some(Arc::new(tls::client_config(&pace.trust)?)),
+            false => None,
+        };
+        if is_grpc && !matches!(compression, Compression::None | Compression::Gzip | Compression::Zstd) {
+            bail!("--compression {}: gRPC takes none, gzip or zstd", compression.encoding().name());
+        }
+        Ok(Self { protocol, endpoint, compression, timeout: pace.timeout, headers, tls, is_grpc })
     }
 
     /// What goes over the wire for a rendered request; gRPC compresses by itself.
@@ -108,11 +120,19 @@ impl Target {
     }
 
     fn encoding(&self) -> Encoding {
-        match self.compression {
-            _ if self.is_grpc => Encoding::Identity,
-            Compression::None => Encoding::Identity,
-            Compression::Gzip => Encoding::Gzip,
-            Compression::Zstd => Encoding::Zstd,
+        if self.is_grpc { Encoding::Identity } else { self.compression.encoding() }
+    }
+}
+
+impl Compression {
+    fn encoding(self) -> Encoding {
+        match self {
+            Self::None => Encoding::Identity,
+            Self::Gzip => Encoding::Gzip,
+            Self::Zstd => Encoding::Zstd,
+            Self::Zlib => Encoding::Zlib,
+            Self::Snappy => Encoding::Snappy,
+            Self::Lz4 => Encoding::Lz4,
         }
     }
 }

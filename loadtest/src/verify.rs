@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::cli::{Load, Proof};
 use crate::ledger::Sent;
 use crate::run::WorkerResult;
+use crate::transport::tls;
 
 /// A query without an answer after this long fails the verification.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -78,7 +79,11 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(load: &'a Load, proof: &'a Proof, started_ns: i64) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder().timeout(QUERY_TIMEOUT).build().context("an HTTP client")?;
+        let mut client = reqwest::Client::builder().timeout(QUERY_TIMEOUT);
+        if tls::is_https(&proof.prometheus) || tls::is_https(&proof.loki) {
+            client = client.tls_backend_preconfigured(tls::client_config(&load.pace().trust)?);
+        }
+        let client = client.build().context("an HTTP client")?;
         Ok(Self { client, load, proof, started_ns, grace_until: Instant::now() + proof.grace })
     }
 

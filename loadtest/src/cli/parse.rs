@@ -58,11 +58,8 @@ pub(crate) fn parse_stages(text: &str) -> Result<Stages, String> {
 pub(crate) fn parse_url(text: &str) -> Result<String, String> {
     let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     match full.parse::<http::Uri>() {
-        Ok(uri) if uri.host().is_some() && uri.scheme_str() == Some("http") => Ok(full),
-        Ok(uri) if uri.scheme_str() == Some("https") => {
-            Err(format!("{text:?}: https is not supported, only http"))
-        }
-        _ => Err(format!("{text:?} is not an address; want http://host:port")),
+        Ok(uri) if uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https")) => Ok(full),
+        _ => Err(format!("{text:?} is not an address; want http://host:port or https://host:port")),
     }
 }
 

@@ -114,8 +114,8 @@ impl LogsTemplate {
 /// Templates of each connection: the streams are dealt out in turn.
 pub(crate) fn templates(load: &Load, batch: u32, run_id: &str) -> Vec<Vec<Template>> {
     let (args, seed, push) = match load {
-        Load::Otlp(args) => (&args.logs, args.data.seed, None),
-        Load::LokiPush(args) => (&args.logs, args.data.seed, Some(args.form)),
+        Load::Otlp(args) => (&args.logs, args.sending.data.seed, None),
+        Load::LokiPush(args) => (&args.logs, args.sending.data.seed, Some(args.form)),
         _ => return Vec::new(),
     };
     let workers = load.pace().connections.min(args.streams);

@@ -200,8 +200,8 @@ pub(crate) fn pod(generation: u64) -> String {
 /// Templates of each connection: the series are cut into slices of a request each, dealt out in turn.
 pub(crate) fn templates(load: &Load, batch: u32, requests: Option<u32>, run_id: &str) -> Vec<Vec<Template>> {
     let (args, seed, version) = match load {
-        Load::Otlp(args) => (&args.metrics, args.data.seed, None),
-        Load::RemoteWrite(args) => (&args.metrics, args.data.seed, Some(args.protocol)),
+        Load::Otlp(args) => (&args.metrics, args.sending.data.seed, None),
+        Load::RemoteWrite(args) => (&args.metrics, args.sending.data.seed, Some(args.protocol)),
         _ => return Vec::new(),
     };
     let connections = load.pace().connections;

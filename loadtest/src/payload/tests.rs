@@ -1,6 +1,8 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use clap::Parser;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
 use wire::loki_push;
 use wire::remote_write::{Request, Series, Version};
 
@@ -133,4 +135,27 @@ fn equal_seeds_send_equal_data() {
         assert_eq!(body("--seed=3"), body("--seed=3"), "{kind:?}");
         assert_ne!(body("--seed=3"), body("--seed=4"), "{kind:?}");
     }
+}
+
+#[test]
+fn spans_have_ids_of_their_own_in_every_round_and_parents_in_their_trace() {
+    let template = first(&["otlp", "--signal=traces", "--batch=20", "--connections=1"]);
+    let (mut ids, mut traces) = (HashSet::new(), HashSet::new());
+    for round in 0..3 {
+        let request =
+            ExportTraceServiceRequest::decode(template.render(round, TIME_NS)).expect("well-formed");
+        let spans = &request.resource_spans[0].scope_spans[0].spans;
+        assert_eq!(spans.len(), 20);
+        for (index, span) in spans.iter().enumerate() {
+            let root = &spans[index / 5 * 5];
+            assert!(ids.insert(span.span_id.clone()), "round {round}, span {index}");
+            assert_eq!((span.span_id.len(), &span.trace_id), (8, &root.trace_id));
+            let parent = if index % 5 == 0 { Vec::new() } else { root.span_id.clone() };
+            assert_eq!(span.parent_span_id, parent, "round {round}, span {index}");
+            assert_eq!(span.start_time_unix_nano, TIME_NS as u64);
+            assert!(span.end_time_unix_nano > span.start_time_unix_nano);
+            traces.insert(span.trace_id.clone());
+        }
+    }
+    assert_eq!(traces.len(), 12);
 }

@@ -13,29 +13,61 @@ use crate::cli::{DataArgs, Load};
 
 /// How many different requests each connection cycles through.
 const TEMPLATES_PER_CONNECTION: u32 = 8;
+/// Spans of a trace.
+const SPANS_PER_TRACE: u64 = 5;
+/// The first half of every trace id; the second is different in each trace.
+const TRACE_ID_FRONT: u64 = 0x1d8e_77c2_90ab_4f63;
 /// How long each span lasts.
 const SPAN_NS: i64 = 25_000_000;
 
 /// A request of spans.
 pub(crate) struct TracesTemplate {
     bytes: Vec<u8>,
-    /// Offsets of each span's start and end.
-    times: Vec<usize>,
+    /// Offsets of what differs from round to round.
+    places: Vec<(usize, Field)>,
+    spans: u64,
+    /// Where this template's ids begin.
+    first_id: u64,
+}
+
+/// What is written at a place.
+#[derive(Clone, Copy)]
+enum Field {
+    Start,
+    End,
+    /// The id of this span of the request.
+    Span(u64),
+    /// The second half of the id of the trace that this span belongs to.
+    Trace(u64),
 }
 
 impl TracesTemplate {
-    /// The request with every span from `time_ns` on.
-    pub(crate) fn render(&self, time_ns: i64) -> Bytes {
+    /// The request for `round` with every span from `time_ns` on; no id comes twice.
+    pub(crate) fn render(&self, round: u64, time_ns: i64) -> Bytes {
         let mut bytes = self.bytes.clone();
-        for pair in self.times.chunks_exact(2) {
-            bytes[pair[0]..pair[0] + 8].copy_from_slice(&time_ns.to_le_bytes());
-            bytes[pair[1]..pair[1] + 8].copy_from_slice(&(time_ns + SPAN_NS).to_le_bytes());
+        let first = round.wrapping_mul(self.spans);
+        for (at, field) in &self.places {
+            let word = match field {
+                Field::Start => time_ns.cast_unsigned(),
+                Field::End => (time_ns + SPAN_NS).cast_unsigned(),
+                Field::Span(index) => self.id(first + index),
+                Field::Trace(index) => !self.id(first + index / SPANS_PER_TRACE * SPANS_PER_TRACE),
+            };
+            bytes[*at..at + 8].copy_from_slice(&word.to_le_bytes());
         }
         Bytes::from(bytes)
     }
 
     pub(crate) fn items(&self) -> u64 {
-        self.times.len() as u64 / 2
+        self.spans
+    }
+
+    /// Different for each number: every step can be undone (splitmix64).
+    fn id(&self, number: u64) -> u64 {
+        let mut id = self.first_id.wrapping_add(number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        id = (id ^ (id >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        id = (id ^ (id >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        id ^ (id >> 31)
     }
 }
 
@@ -50,8 +82,9 @@ pub(crate) fn templates(load: &Load, batch: u32, run_id: &str) -> Vec<Vec<Templa
 
 fn template(seed: u64, batch: u32, run_id: &str, number: u32) -> TracesTemplate {
     let mut rng = SmallRng::seed_from_u64(seed.wrapping_mul(7_368_787) ^ u64::from(number));
-    let spans: Vec<Span> = (0..batch as usize).map(|index| span(&mut rng, index)).collect();
-    let count = spans.len() * 2;
+    let mut fields = Vec::new();
+    let spans: Vec<Span> =
+        (0..u64::from(batch)).map(|index| span(&mut rng, index, &mut Blanks(&mut fields))).collect();
     let request = ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
             resource: Some(resource(&format!("{run_id}-{number}"))),
@@ -60,20 +93,42 @@ fn template(seed: u64, batch: u32, run_id: &str, number: u32) -> TracesTemplate 
         }],
     };
     let bytes = request.encode_to_vec();
-    let times = find_placeholders(&bytes, count);
-    TracesTemplate { bytes, times }
+    let places = find_placeholders(&bytes, fields.len()).into_iter().zip(fields).collect();
+    // Equal seeds send equal ids; templates are far apart.
+    let first_id = (seed << 48) ^ (u64::from(number) << 32);
+    TracesTemplate { bytes, places, spans: u64::from(batch), first_id }
 }
 
-fn span(rng: &mut SmallRng, index: usize) -> Span {
-    let trace_id = rng.random::<[u8; 16]>().to_vec();
+/// The fields that differ from round to round, each with a placeholder of its own.
+struct Blanks<'a>(&'a mut Vec<Field>);
+
+impl Blanks<'_> {
+    fn next(&mut self, field: Field) -> u64 {
+        self.0.push(field);
+        placeholder(self.0.len() - 1)
+    }
+
+    fn id(&mut self, field: Field) -> Vec<u8> {
+        self.next(field).to_le_bytes().to_vec()
+    }
+}
+
+fn span(rng: &mut SmallRng, index: u64, blanks: &mut Blanks<'_>) -> Span {
+    // The spans of a trace follow each other, the root first.
+    let root = index / SPANS_PER_TRACE * SPANS_PER_TRACE;
+    let trace_id = |blanks: &mut Blanks<'_>| {
+        let mut id = TRACE_ID_FRONT.to_le_bytes().to_vec();
+        id.extend(blanks.id(Field::Trace(index)));
+        id
+    };
     Span {
-        trace_id: trace_id.clone(),
-        span_id: rng.random::<[u8; 8]>().to_vec(),
-        parent_span_id: if index.is_multiple_of(5) { Vec::new() } else { rng.random::<[u8; 8]>().to_vec() },
-        name: ["GET /api/cart", "SELECT product", "reserve", "render"][index % 4].to_owned(),
+        trace_id: trace_id(blanks),
+        span_id: blanks.id(Field::Span(index)),
+        parent_span_id: if index == root { Vec::new() } else { blanks.id(Field::Span(root)) },
+        name: ["GET /api/cart", "SELECT product", "reserve", "render"][index as usize % 4].to_owned(),
         kind: (index % 5 + 1) as i32,
-        start_time_unix_nano: placeholder(2 * index),
-        end_time_unix_nano: placeholder(2 * index + 1),
+        start_time_unix_nano: blanks.next(Field::Start),
+        end_time_unix_nano: blanks.next(Field::End),
         attributes: vec![
             string("http.request.method", "GET"),
             string("http.route", "/api/cart"),
@@ -88,7 +143,11 @@ fn span(rng: &mut SmallRng, index: usize) -> Span {
             ..Default::default()
         }],
         links: if index.is_multiple_of(10) {
-            vec![span::Link { trace_id, span_id: rng.random::<[u8; 8]>().to_vec(), ..Default::default() }]
+            vec![span::Link {
+                trace_id: trace_id(blanks),
+                span_id: rng.random::<[u8; 8]>().to_vec(),
+                ..Default::default()
+            }]
         } else {
             Vec::new()
         },

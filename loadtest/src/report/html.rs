@@ -84,6 +84,18 @@ fn load(page: &mut String, report: &Report) {
     let points = report.distribution.iter().map(|(quantile, ms)| (nines(*quantile), *ms)).collect();
     let line = Line { name: "latency, ms", colour: "var(--a)", points };
     plot(page, "Distribution of latency, ms", "nines", &[line], true);
+    if report.target.is_some() {
+        let points = series(|m| m.target_cores.unwrap_or(0.0));
+        plot(page, "Cores of the target", "s", &[Line { name: "cores", colour: "var(--b)", points }], false);
+        let points = series(|m| m.target_rss_mib.unwrap_or(0.0));
+        plot(
+            page,
+            "Memory of the target, MiB",
+            "s",
+            &[Line { name: "resident", colour: "var(--c)", points }],
+            false,
+        );
+    }
     if report.timeline.iter().any(|moment| moment.failed_requests > 0) {
         let points = series(|m| m.failed_requests as f64);
         let line = Line { name: "failed requests", colour: "var(--bad)", points };
@@ -95,9 +107,9 @@ fn cards(page: &mut String, report: &Report) {
     let mut cards = vec![
         ("acknowledged a second", grouped(report.acked_per_second)),
         ("acknowledged", grouped(report.acked as f64)),
-        ("p50", format!("{:.2} ms", report.latency_ms.p50)),
-        ("p99", format!("{:.2} ms", report.latency_ms.p99)),
-        ("p99.9", format!("{:.2} ms", report.latency_ms.p999)),
+        ("p50", time_text(report.latency_ms.p50)),
+        ("p99", time_text(report.latency_ms.p99)),
+        ("p99.9", time_text(report.latency_ms.p999)),
         ("failed requests", grouped((report.refused_requests + report.unanswered_requests) as f64)),
         ("generator", format!("{:.2} cores", report.generator.usage.cores)),
     ];
@@ -158,8 +170,8 @@ fn plot(page: &mut String, title: &str, unit: &str, lines: &[Line<'_>], is_log: 
     let all = || lines.iter().flat_map(|line| &line.points);
     let (x_min, x_max) = if unit == "s" { (0.0, all().map(|p| p.0).fold(1.0, f64::max)) } else { (0.0, 4.0) };
     let top = all().map(|point| point.1).fold(0.0, f64::max).max(1e-3);
-    let low = if is_log { all().map(|p| p.1).filter(|y| *y > 0.0).fold(top, f64::min) / 1.5 } else { 0.0 };
-    let top = if is_log { top * 1.3 } else { top * 1.08 };
+    let low = all().map(|p| p.1).filter(|y| *y > 0.0).fold(top, f64::min);
+    let (low, top, ticks) = if is_log { log_scale(low, top) } else { linear_scale(top) };
     let x = |value: f64| LEFT + (value - x_min) / (x_max - x_min) * WIDTH;
     let y = |value: f64| {
         let share = if is_log { (value.max(low) / low).ln() / (top / low).ln() } else { value / top };
@@ -174,20 +186,20 @@ fn plot(page: &mut String, title: &str, unit: &str, lines: &[Line<'_>], is_log: 
     }
     let (w, h) = (LEFT + WIDTH + 40.0, HEIGHT + BOTTOM);
     page.push_str(&format!("</h3>\n<svg viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"{title}\">"));
-    for step in 0..=4 {
-        let share = f64::from(step) / 4.0;
-        let value = if is_log { low * (top / low).powf(share) } else { top * share };
+    for value in ticks {
         let at = y(value);
         page.push_str(&format!(
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.0}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             LEFT + WIDTH, LEFT - 8.0, at + 4.0, short(value)
         ));
-        let value = x_min + (x_max - x_min) * share;
-        let label = if unit == "s" {
-            format!("{value:.*} s", usize::from(x_max < 40.0))
-        } else {
-            nines_label(step).to_owned()
-        };
+    }
+    let labels: Vec<(f64, String)> = match unit {
+        "s" => {
+            linear_scale(x_max).2.into_iter().map(|value| (value, format!("{} s", short(value)))).collect()
+        }
+        _ => NINES.iter().enumerate().map(|(nines, label)| (nines as f64, (*label).to_owned())).collect(),
+    };
+    for (value, label) in labels.into_iter().filter(|(value, _)| *value <= x_max) {
         page.push_str(&format!(
             "<text x=\"{:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{label}</text>",
             x(value),
@@ -207,8 +219,34 @@ fn plot(page: &mut String, title: &str, unit: &str, lines: &[Line<'_>], is_log: 
     page.push_str("</svg>\n");
 }
 
-fn nines_label(step: i32) -> &'static str {
-    ["min", "90 %", "99 %", "99.9 %", "99.99 %"][step as usize]
+/// Labels of the shares, by the number of nines.
+const NINES: [&str; 5] = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"];
+
+/// An axis from zero to above `top`, with its round values.
+fn linear_scale(top: f64) -> (f64, f64, Vec<f64>) {
+    let rough = top / 4.0;
+    let unit = 10_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|factor| factor * unit).into_iter().find(|step| *step >= rough);
+    let step = step.unwrap_or(rough);
+    let count = (top / step).ceil();
+    (0.0, step * count, (0..=count as u32).map(|tick| step * f64::from(tick)).collect())
+}
+
+/// A logarithmic axis around `low` and `top`, with its round values: ones, twos and fives, or ones where those are many.
+fn log_scale(low: f64, top: f64) -> (f64, f64, Vec<f64>) {
+    let factors: &[f64] = if top / low > 1e3 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    let decades = low.log10().floor() as i32..=top.log10().ceil() as i32;
+    let values: Vec<f64> =
+        decades.flat_map(|ten| factors.iter().map(move |f| f * 10_f64.powi(ten))).collect();
+    let first = values.iter().rposition(|value| *value <= low * 1.000_001).unwrap_or(0);
+    let last = values.iter().position(|value| *value >= top).unwrap_or(values.len() - 1).max(first + 1);
+    let ticks = values[first..=last.min(values.len() - 1)].to_vec();
+    (ticks[0], ticks[ticks.len() - 1], ticks)
+}
+
+/// A time of milliseconds with a fitting unit.
+fn time_text(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.2} ms") } else { format!("{:.2} s", ms / 1000.0) }
 }
 
 /// 12345.6 as `12,346`.
@@ -226,11 +264,26 @@ fn grouped(value: f64) -> String {
 
 /// An axis label: three digits, with k and M.
 fn short(value: f64) -> String {
-    match value {
-        v if v >= 1e6 => format!("{:.3}M", v / 1e6),
-        v if v >= 1e4 => format!("{:.1}k", v / 1e3),
-        v if v >= 100.0 => format!("{v:.0}"),
-        v if v >= 1.0 => format!("{v:.1}"),
-        v => format!("{v:.3}"),
-    }
+    let (scaled, unit) = match value {
+        v if v >= 1e6 => (v / 1e6, "M"),
+        v if v >= 1e4 => (v / 1e3, "k"),
+        v => (v, ""),
+    };
+    // Three digits say it all; what rounding left behind does not count.
+    let text = format!(
+        "{:.*}",
+        if scaled >= 100.0 {
+            0
+        } else if scaled >= 1.0 {
+            2
+        } else {
+            4
+        },
+        scaled
+    );
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{unit}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,9 +16,9 @@ loads:
     };
     assert_eq!((ask.as_str(), ingest.as_str()), ("ask", "ingest"));
     assert_eq!(queries.query, ["up", "sum(up)"]);
-    assert_eq!((queries.pace.duration.as_secs(), otlp.pace.duration.as_secs()), (4, 3));
+    assert_eq!((queries.pace.duration.as_secs(), otlp.sending.pace.duration.as_secs()), (4, 3));
     assert_eq!(
-        (otlp.pace.rate, otlp.pace.thresholds.len(), otlp.proof.verify),
+        (otlp.sending.pace.rate, otlp.sending.pace.thresholds.len(), otlp.sending.proof.verify),
         (Some(Rate::Items(500.0)), 2, true)
     );
 }
@@ -42,7 +42,7 @@ fn mistakes_name_the_load_and_the_key() {
         ("{loads: {a: {kind: otlp, weight: 1}}}", ["weights", "set rate"]),
         ("{loads: {}}", ["loads", "at least one"]),
         ("{load: {}}", ["load", "unknown"]),
-        ("{loads: {a: {kind: otlp, endpoint: 'https://a'}}}", ["loads.a", "https"]),
+        ("{loads: {a: {kind: otlp, endpoint: 'ftp://a'}}}", ["loads.a", "https"]),
     ] {
         let error = format!("{:#}", parse(text).expect_err(text));
         for part in parts {

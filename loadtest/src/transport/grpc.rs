@@ -1,18 +1,23 @@
 //! OTLP/gRPC.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
 use bytes::Bytes;
-use http::HeaderMap;
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, Uri};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use wire::grpc::RawCodec;
 
-use super::{Answer, Protocol, Target, answers, wire_signal};
+use super::{Answer, Protocol, Target, answers, tls, wire_signal};
 use crate::cli::{Compression, Signal};
 
 /// Key of the binary `google.rpc.Status` in trailers, where RetryInfo travels.
@@ -31,15 +36,11 @@ pub(crate) struct GrpcConnection {
 
 impl GrpcConnection {
     pub(super) fn new(target: &Target) -> anyhow::Result<Self> {
-        let channel = Endpoint::from_shared(target.endpoint.clone())?
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .tcp_nodelay(true)
-            .connect_timeout(target.timeout)
-            .connect_lazy();
+        let channel = channel(target)?;
         let mut grpc = Grpc::new(channel).max_decoding_message_size(4 << 20);
         match target.compression {
-            Compression::None => {}
+            // Others are refused before.
+            Compression::None | Compression::Zlib | Compression::Snappy | Compression::Lz4 => {}
             // Servers may compress their answers as requests are; grpc-go does.
             Compression::Gzip => {
                 let encoding = CompressionEncoding::Gzip;
@@ -78,6 +79,32 @@ impl GrpcConnection {
         *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
         self.grpc.unary(request, self.path.clone(), RawCodec).await
     }
+}
+
+fn channel(target: &Target) -> anyhow::Result<Channel> {
+    let uri: Uri = target.endpoint.parse()?;
+    let Some(config) = target.tls.clone() else { return Ok(endpoint(uri, target.timeout).connect_lazy()) };
+    let mut plain = uri.clone().into_parts();
+    // The connector brings TLS by itself; tonic would want its own for this scheme. Requests name the real one.
+    plain.scheme = Some(Scheme::HTTP);
+    let endpoint = endpoint(Uri::from_parts(plain)?, target.timeout).origin(uri.clone());
+    let connector = tower::service_fn(move |_: Uri| secured(uri.clone(), Arc::clone(&config)));
+    Ok(endpoint.connect_with_connector_lazy(connector))
+}
+
+fn endpoint(uri: Uri, timeout: Duration) -> Endpoint {
+    Endpoint::from(uri)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .tcp_nodelay(true)
+        .connect_timeout(timeout)
+}
+
+async fn secured(uri: Uri, config: Arc<ClientConfig>) -> anyhow::Result<TokioIo<TlsStream<TcpStream>>> {
+    let stream = TcpStream::connect(tls::authority(&uri)?).await?;
+    stream.set_nodelay(true)?;
+    let host = uri.host().unwrap_or_default();
+    Ok(TokioIo::new(tls::connect(stream, host, &config, b"h2").await?))
 }
 
 fn refused(status: &tonic::Status) -> Answer {

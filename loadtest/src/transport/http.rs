@@ -1,5 +1,6 @@
 //! Requests over HTTP/1.1 with keep-alive, one at a time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,12 +10,14 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use wire::compression::Encoding;
 use wire::remote_write::{MEDIA_TYPE, Version};
 
-use super::{Answer, Protocol, Request, Target, answers};
+use super::{Answer, Protocol, Request, Target, answers, tls};
 use crate::cli::{PushForm, WriteVersion};
 
 /// The largest answer to pushed data; the OTLP specification lets clients cap it at 4 MiB.
@@ -23,7 +26,10 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 const QUERY_ANSWER_BYTES_MAX: usize = 1 << 30;
 
 pub(crate) struct HttpConnection {
+    /// Host and port, with which it is connected.
     authority: String,
+    host: String,
+    tls: Option<Arc<ClientConfig>>,
     /// Path of pushes; queries append theirs.
     path: String,
     protocol: Protocol,
@@ -49,7 +55,9 @@ impl HttpConnection {
         let mut headers = target.headers.clone();
         headers.extend(content_headers(target));
         Ok(Self {
-            authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
+            authority: tls::authority(&uri)?,
+            host: host.to_owned(),
+            tls: target.tls.clone(),
             path,
             protocol: target.protocol,
             timeout: target.timeout,
@@ -94,17 +102,32 @@ impl HttpConnection {
         if self.sender.as_ref().is_none_or(SendRequest::is_closed) {
             let stream = TcpStream::connect(&self.authority).await.context("connecting")?;
             stream.set_nodelay(true)?;
-            let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-            self.driver.spawn(async move {
-                // Its end shows in the next send.
-                let _ended = connection.await;
-            });
+            let sender = match &self.tls {
+                None => drive(&mut self.driver, stream).await?,
+                Some(config) => {
+                    let stream = tls::connect(stream, &self.host, config, b"http/1.1").await?;
+                    drive(&mut self.driver, stream).await?
+                }
+            };
             self.sender = Some(sender);
         }
         let sender = self.sender.as_mut().context("not connected")?;
         sender.ready().await?;
         Ok(sender)
     }
+}
+
+/// Begins to speak HTTP/1.1 on a stream.
+async fn drive(
+    driver: &mut JoinSet<()>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    driver.spawn(async move {
+        // Its end shows in the next send.
+        let _ended = connection.await;
+    });
+    Ok(sender)
 }
 
 /// What says how a body is to be read.

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+
 use super::{AGAIN, Verdict};
 use crate::cli::Proof;
 use crate::ledger::Outcome;
@@ -10,7 +13,9 @@ use crate::live::Live;
 use crate::payload::Template;
 use crate::payload::metrics::Kind;
 use crate::run::WorkerResult;
-use crate::sink::{Arrived, Sink, content_of_histogram, content_of_line, content_of_number, key_of_instance};
+use crate::sink::{
+    Arrived, Sink, content_of_histogram, content_of_line, content_of_number, key_of_instance, spans,
+};
 
 /// What is expected under a key and a time: content, whether it was acknowledged, how often it was found.
 type Expected = HashMap<(u64, i64), (u64, Outcome, u32)>;
@@ -71,7 +76,14 @@ fn expected(results: &[WorkerResult]) -> Expected {
                         expected.insert((u64::from(series), sent.time_ns), (content, sent.outcome, 0));
                     }
                 }
-                Template::Traces(_) => {}
+                Template::Traces(template) => {
+                    let request =
+                        ExportTraceServiceRequest::decode(template.render(sent.round, sent.time_ns))
+                            .expect("our own templates are well-formed");
+                    for span in spans(&request, 0) {
+                        expected.insert((span.key, span.time_ns), (span.content, sent.outcome, 0));
+                    }
+                }
             }
         }
     }
