@@ -1,7 +1,7 @@
 //! `json a="x.y[0]"` and `unpack`: single members of a line.
 
 use super::entry_labels::{CLASH_SUFFIX, EntryLabels, StageError};
-use super::json::{JsonKind, JsonStop, Members, skip_blanks, string_value, unescape, value_at};
+use super::json::{JsonKind, JsonStop, Members, skip_blanks, string_end, string_value, unescape, value_at};
 use super::names::push_sanitized;
 
 /// One step of a path.
@@ -55,57 +55,58 @@ impl JsonPath {
         Ok(Self(steps))
     }
 
-    /// The value at the path; `None` when it is missing or the line is damaged before it.
-    fn find<'a>(&self, line: &'a str) -> Option<(JsonKind, &'a str)> {
-        let mut found = value_at(line).map(|(kind, value, _)| (kind, value)).ok();
-        if found.is_none() {
-            // An unclosed object is searched as far as it goes.
-            found = Some((JsonKind::Object, line));
-        }
+    /// The value at the path; `None` when it is missing or the line is damaged before it. An error when the line is
+    /// damaged inside of it.
+    fn find<'a>(&self, line: &'a str) -> Found<'a> {
+        // An unclosed object is searched as far as it goes.
+        let mut found = value_at(line).map_or((JsonKind::Object, line), |(kind, value, _)| (kind, value));
         for (number, step) in self.0.iter().enumerate() {
-            let (_, value) = found?;
-            found = match step {
-                Step::Key(key) => member(value, key, number + 1 == self.0.len()),
-                Step::Index(index) => element(value, *index),
+            let next = match step {
+                Step::Key(key) => member(found.1, key, number + 1 == self.0.len())?,
+                Step::Index(index) => element(found.1, *index),
             };
+            let Some(next) = next else { return Ok(None) };
+            found = next;
         }
-        found
-    }
-
-    /// The member that it ends in.
-    fn last_key(&self) -> Option<&str> {
-        match self.0.last()? {
-            Step::Key(key) => Some(key),
-            Step::Index(_) => None,
-        }
+        Ok(Some(found))
     }
 }
 
-/// The key that a line was cut off behind, before its value: Loki reports such lines, and no other cuts.
-fn cut_key(line: &str) -> Option<&str> {
-    let quoted = line.trim_ascii_end().strip_suffix(':')?.trim_ascii_end().strip_suffix('"')?;
-    quoted.rsplit_once('"').map(|(_, key)| key)
-}
+/// A value, `None` where there is none, or what is wrong with it.
+type Found<'a> = Result<Option<(JsonKind, &'a str)>, JsonStop>;
 
-fn member<'a>(object: &'a str, wanted: &str, is_last: bool) -> Option<(JsonKind, &'a str)> {
-    let mut members = Members::new(object).ok()?;
+fn member<'a>(object: &'a str, wanted: &str, is_last: bool) -> Found<'a> {
+    let Ok(mut members) = Members::new(object) else { return Ok(None) };
     let mut buffer = String::new();
     loop {
         match members.next() {
-            Ok(Some((key, kind, value))) => {
-                if unescape(key, &mut buffer)? == wanted {
-                    return Some((kind, value));
-                }
-            }
-            Ok(None) => return None,
+            Ok(Some((key, kind, value))) => match unescape(key, &mut buffer) {
+                Some(key) if key == wanted => return Ok(Some((kind, value))),
+                Some(_) => {}
+                None => return Ok(None),
+            },
+            Ok(None) => return Ok(None),
             // The line ends inside of an object: what it has of it is searched too.
             Err(_) => {
-                let (key, rest) = members.unfinished()?;
-                let goes_on = !is_last && rest.starts_with('{') && unescape(key, &mut buffer)? == wanted;
-                return goes_on.then_some((JsonKind::Object, rest));
+                let Some((key, rest)) = members.unfinished() else { return Ok(None) };
+                if unescape(key, &mut buffer) != Some(wanted) {
+                    return Ok(None);
+                }
+                return match rest.as_bytes().first() {
+                    _ if is_last => value_at(rest).map(|(kind, value, _)| Some((kind, value))),
+                    Some(b'{') => Ok(Some((JsonKind::Object, rest))),
+                    Some(b'[') => Ok(Some((JsonKind::Array, rest))),
+                    _ => Ok(None),
+                };
             }
         }
     }
+}
+
+/// Whether a line that is no object begins with a member.
+fn is_bare_member(line: &str) -> bool {
+    let after = line.strip_prefix('"').and_then(|rest| Some(&rest[string_end(rest)? + 1..]));
+    after.is_some_and(|after| skip_blanks(after).starts_with(':'))
 }
 
 fn element(array: &str, wanted: usize) -> Option<(JsonKind, &str)> {
@@ -144,11 +145,18 @@ impl JsonExpressions {
             labels.set_parser_error(StageError::Json, "");
             return;
         }
+        if is_bare_member(line) {
+            labels.set_parser_error(StageError::Json, "Malformed JSON error");
+        }
         for (label, path) in &self.paths {
-            let Some((kind, value)) = path.find(line) else {
-                if path.last_key().is_some() && path.last_key() == cut_key(line) {
-                    labels.set_parser_error(StageError::Json, "Malformed JSON error");
-                } else if labels.get(label).is_none() {
+            let found = path.find(line).unwrap_or_else(|stop| {
+                if let JsonStop::Malformed(reason) = stop {
+                    labels.set_parser_error(StageError::Json, reason);
+                }
+                None
+            });
+            let Some((kind, value)) = found else {
+                if labels.get(label).is_none() {
                     labels.set_parsed(label, "");
                 }
                 continue;

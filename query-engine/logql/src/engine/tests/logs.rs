@@ -123,6 +123,35 @@ async fn the_three_kinds_of_labels_stay_apart() {
 }
 
 #[tokio::test]
+async fn json_expressions_tell_what_is_cut_off_inside_of_them() {
+    let object = "Value looks like object, but can't find closing '}' symbol";
+    let string = "Value is string, but can't find closing '\"' symbol";
+    let array = "Value is array, but can't find closing ']' symbol";
+    // Details and labels are those of a Loki 3.7.8.
+    for (line, expression, details, label) in [
+        (r#"{"a":"x","user":{"id":1"#, r#"u="user""#, object, ""),
+        (r#"{"a":"x","user":{"id":1"#, r#"u="user.id""#, "", "1"),
+        (r#"{"a":"x","user":{"id":"u"#, r#"u="user.id""#, string, ""),
+        (r#"{"a":"x","user":{"id":[1,{"k":2"#, r#"u="user.id""#, array, ""),
+        (r#"{"a":"x","user":[1,2"#, r#"u="user[1]""#, "", "2"),
+        (r#"{"a":"x","user":12"#, r#"u="user""#, "", "12"),
+        (r#"{"a":"x","user":tr"#, r#"u="user""#, "Unknown value type", ""),
+        (r#"{"a":"x","user":"#, r#"u="user""#, "Malformed JSON error", ""),
+        (r#"{"a":"x","user""#, r#"u="user""#, "", ""),
+        (r#""user":1"#, r#"u="user""#, "Malformed JSON error", ""),
+        (r#"["user""#, r#"u="user""#, "", ""),
+    ] {
+        let store = Store::new().stream("app=x", &[(1, line)]).done();
+        let query = format!(r#"{{app="x"}} | json {expression} | drop app, __error__"#);
+        let output = range(&store, &query, whole()).await.expect("runs");
+        let QueryResult::Streams(streams) = output.result else { panic!("a log query") };
+        let labels = streams.entries[0].all_labels();
+        let got = (labels.get("__error_details__").unwrap_or(""), labels.get("u").unwrap_or(""));
+        assert_eq!(got, (details, label), "{line} {expression}");
+    }
+}
+
+#[tokio::test]
 async fn stages_change_lines_and_labels_as_in_loki() {
     let json = r#"{"status":500,"dur":"1.5s","size":"2KB","ok":true,"none":null,"list":[1],"a b":"c","n":{"9x":"y"}}"#;
     let logfmt = r#"status=404 dur=20ms msg="a \"b\" c" empty= bare novalue=x=y"#;
