@@ -4,6 +4,7 @@ mod compact;
 mod counts;
 mod rewrite;
 mod tenants;
+mod torn;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
