@@ -1,18 +1,35 @@
 """kill -9 under load: nothing acknowledged is lost, doubled or wrong."""
 
 import os
+import pathlib
 import random
 import threading
 import time
 
 import pytest
-from conftest import Tidegate, loadtest
+import requests
+from conftest import Tidegate, loadtest, wait_until
 
 ROUNDS = int(os.environ.get("INTEROP_KILL_ROUNDS", "6"))
 
 
 # Blocks so short that flush, checkpoint and compaction run all the time.
 SHORT_BLOCKS = "  metrics: {block_duration: 1s, out_of_order_window: 30m}"
+
+
+def metric(gateway, name):
+    """Sum of a metric's values."""
+    rows = requests.get(gateway.prometheus_url("/metrics"), timeout=10).text.splitlines()
+    return sum(float(row.split()[-1]) for row in rows if row.split("{")[0].split(" ")[0] == name)
+
+
+def flush_all_the_time(gateway, done):
+    """Makes the log store write a file every few milliseconds, so many that it merges them, too."""
+    while not done.wait(0.02):
+        try:
+            requests.post(gateway.loki_url("/flush"), timeout=5)
+        except requests.RequestException:
+            pass
 
 
 @pytest.mark.parametrize(("signal", "storage"), [("metrics", ""), ("metrics", SHORT_BLOCKS), ("logs", "")])
@@ -22,6 +39,10 @@ def test_acked_data_survives_kill_9(tmp_path, signal, storage):
     rng = random.Random(seed)
     gateway = Tidegate(tmp_path, storage=storage)
     gateway.start()
+    done, merged = threading.Event(), 0
+    flusher = threading.Thread(target=flush_all_the_time, args=(gateway, done))
+    if signal == "logs":
+        flusher.start()
     try:
         for number in range(ROUNDS):
             reports = []
@@ -36,6 +57,7 @@ def test_acked_data_survives_kill_9(tmp_path, signal, storage):
             )
             sender.start()
             time.sleep(rng.uniform(0.3, 2.5))
+            merged += signal == "logs" and metric(gateway, "tidegate_log_store_compactions_total") > 0
             gateway.kill()
             gateway.start()
             sender.join()
@@ -48,8 +70,69 @@ def test_acked_data_survives_kill_9(tmp_path, signal, storage):
             folder = tmp_path / "tidegate-data" / "metrics" / "default"
             blocks = [entry for entry in folder.iterdir() if len(entry.name) == 26]
             assert blocks, list(folder.iterdir())
+        assert signal != "logs" or merged > ROUNDS / 4, f"files were merged in {merged} rounds only"
     finally:
+        done.set()
         gateway.kill()
+
+
+class OnSmallDisk(Tidegate):
+    """A gateway whose data folder is a file system of its own of this many MiB."""
+
+    def __init__(self, folder, mib, **options):
+        super().__init__(folder, **options)
+        data = folder / f"{self.name}-data"
+        data.mkdir()
+        script = 'mount -t tmpfs -o size="$0m" tidegate "$1" && shift && exec "$@"'
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        self.command = ["unshare", *user, "--mount", "sh", "-c", script, mib, data, *self.command]
+        self.data = data
+
+    def inside(self, name):
+        """A path in the data folder as this process sees it."""
+        return pathlib.Path(f"/proc/{self.child.pid}/root{self.data}/{name}")
+
+
+def test_a_full_disk_refuses_lines_until_there_is_room_and_loses_none(tmp_path, start):
+    storage = "  free_bytes_min: 8MB"
+    gateway = start(OnSmallDisk(tmp_path, 96, storage=storage))
+    ballast = gateway.inside("ballast")
+    ballast.write_bytes(bytes(56 << 20))
+    acked, base = 0, time.time_ns()
+
+    def body():
+        # Lines that do not compress, so that the disk fills up.
+        values = [[str(base + acked + n), os.urandom(500).hex()] for n in range(500)]
+        return {"streams": [{"stream": {"app": "full"}, "values": values}]}
+
+    def push(streams):
+        answer = requests.post(gateway.loki_url("/loki/api/v1/push"), json=streams, timeout=60)
+        if answer.status_code != 204:
+            assert answer.status_code in (429, 503) and int(answer.headers["retry-after"]) >= 1, (answer.status_code, answer.text)
+        return answer.status_code == 204
+
+    def count():
+        answer = requests.get(gateway.loki_url("/loki/api/v1/query"), timeout=60,
+                              params={"query": 'sum(count_over_time({app="full"}[1h]))', "time": base + 60 * 10**9})
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["data"]["result"][0]["value"][1])
+
+    deadline = time.monotonic() + 60
+    while push(waiting := body()):
+        acked += 500
+        assert time.monotonic() < deadline, "the disk does not fill up"
+    assert acked > 0 and not push(waiting) and not push(waiting)
+    # What was refused may be stored all the same: its sender comes again.
+    assert acked <= count() <= acked + 500, "what was acknowledged is answered while the disk is full"
+    ballast.unlink()
+    wait_until(lambda: push(waiting), "lines are taken by itself once there is room", 20)
+    acked += 500
+    for _ in range(10):
+        assert push(body())
+        acked += 500
+    requests.post(gateway.loki_url("/flush"), timeout=60).raise_for_status()
+    assert count() == acked
+    assert gateway.stop(60) == 0
 
 
 def test_a_million_points_replay_in_under_a_second(tmp_path):

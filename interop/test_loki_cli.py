@@ -2,8 +2,10 @@
 
 import json
 import subprocess
+import time
 
-from conftest import TARGET, wait_until
+import requests
+from conftest import TARGET, Tidegate, wait_until
 
 
 def logs(gateway, *arguments, text=None, check=True):
@@ -24,13 +26,29 @@ def test_imported_lines_come_back_in_pages(gateway):
     assert done.stdout.splitlines() == lines[:-4:-1]
 
 
-def test_json_output_imports_again(gateway):
-    logs(gateway, "import", "-", "--label", "job=first", text="a\nb\n")
-    rows = logs(gateway, "query", '{job="first"}', "--output", "json").stdout
-    moved = "\n".join(json.dumps(json.loads(row) | {"labels": {"job": "second"}}) for row in rows.splitlines())
-    logs(gateway, "import", "-", "--format", "ndjson", text=moved)
-    first, second = (gateway.lines(f'{{job="{job}"}}') for job in ("first", "second"))
-    assert [entry[1:] for entry in first] == [entry[1:] for entry in second] and len(first) == 2
+def test_what_json_output_printed_imports_as_the_same_streams_and_metadata(gateway, tmp_path, start):
+    now = time.time_ns()
+    streams = [
+        {"stream": {"app": "shop", "env": env},
+         "values": [[str(now + n), f'{{"n": {n}, "é": "<b>"}}', {"trace_id": f"{n:04}", "app_id": env} if n % 2 else {}] for n in range(20)]}
+        for env in ("a", "b")
+    ]
+    answer = requests.post(gateway.loki_url("/loki/api/v1/push"), json={"streams": streams}, timeout=30)
+    assert answer.status_code == 204, answer.text
+    other = start(Tidegate(tmp_path, name="other"))
+    rows = logs(gateway, "query", '{app="shop"} | json', "--limit", 0, "--batch", 7, "--output", "json").stdout
+    assert json.loads(logs(other, "import", "-", "--format", "ndjson", text=rows).stdout) == {"entries": 40}
+
+    def everything(server):
+        flags = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
+        answer = requests.get(server.loki_url("/loki/api/v1/query_range"), headers=flags, timeout=30,
+                              params={"query": '{app="shop"}', "start": now - 10**9, "end": now + 10**9, "limit": 1000})
+        return sorted((sorted(stream["stream"].items()), stream["values"]) for stream in answer.json()["data"]["result"])
+
+    first, second = everything(gateway), everything(other)
+    assert first == second and sum(len(values) for _, values in first) == 40
+    assert {"trace_id": "0001", "app_id": "a"}.items() <= next(
+        value[2]["structuredMetadata"] for labels, values in first for value in values if value[0] == str(now + 1)).items()
 
 
 def test_labels_series_stats_and_metric_queries(gateway):

@@ -16,6 +16,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
+/// Header by which Loki is asked for another form of an answer.
+const ENCODING_FLAGS: &str = "x-loki-response-encoding-flags";
+
 /// A server and what it is to be told about us.
 pub(super) struct LokiClient {
     http: reqwest::Client,
@@ -30,7 +33,9 @@ impl LokiClient {
 
     /// A GET of a path below `/loki/api/v1`, with the headers that every request has.
     pub(super) fn request(&self, path: &str, parameters: &[(&'static str, String)]) -> RequestBuilder {
-        self.with_headers(self.http.get(self.url(path)).query(parameters))
+        // Without it structured metadata comes among the labels, and nobody could tell which it was.
+        let request = self.http.get(self.url(path)).header(ENCODING_FLAGS, "categorize-labels");
+        self.with_headers(request.query(parameters))
     }
 
     fn url(&self, path: &str) -> String {

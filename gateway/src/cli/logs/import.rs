@@ -7,9 +7,10 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use chrono::DateTime;
 use clap::ValueEnum;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::client::{LokiClient, now_ns};
+use super::output::METADATA;
 
 /// Entries and bytes of one push.
 const BATCH_ENTRIES: usize = 5000;
@@ -20,10 +21,19 @@ const BATCH_BYTES: usize = 1 << 20;
 pub(super) enum FileFormat {
     /// A line of text for each entry; its time is now.
     Plain,
-    /// A JSON object for each entry: `line`, `timestamp` (RFC 3339 or nanoseconds) and `labels`, as `--output json`
-    /// prints them.
+    /// A JSON object for each entry: `line`, `timestamp` (RFC 3339 or nanoseconds), `labels` and `structuredMetadata`, as
+    /// `--output json` prints them. Labels that the query made (`parsed`) are left out.
     #[value(alias = "json", alias = "jsonl")]
     Ndjson,
+}
+
+/// An entry to push.
+#[derive(Debug)]
+struct Entry {
+    labels: Map<String, Value>,
+    metadata: Map<String, Value>,
+    at_ns: i64,
+    line: String,
 }
 
 /// Entries by their labels.
@@ -41,7 +51,7 @@ pub(super) async fn run(
     labels: &[String],
     format: FileFormat,
 ) -> anyhow::Result<u64> {
-    let mut own = serde_json::Map::new();
+    let mut own = Map::new();
     for label in labels {
         let (name, value) =
             label.split_once('=').with_context(|| format!("label {label:?}: want NAME=VALUE"))?;
@@ -61,7 +71,7 @@ pub(super) async fn run(
 async fn push_all(
     client: &LokiClient,
     mut reader: impl BufRead,
-    own: &serde_json::Map<String, Value>,
+    own: &Map<String, Value>,
     format: FileFormat,
 ) -> anyhow::Result<u64> {
     let (mut batch, mut pushed, mut number) = (Batch::default(), 0, 0u64);
@@ -79,11 +89,13 @@ async fn push_all(
         }
         // Times rise from line to line, so that the file's order is kept.
         last_ns = now_ns().max(last_ns + 1);
-        let (labels, at_ns, line) = match format {
-            FileFormat::Plain => (own.clone(), last_ns, text),
+        let entry = match format {
+            FileFormat::Plain => {
+                Entry { labels: own.clone(), metadata: Map::new(), at_ns: last_ns, line: text }
+            }
             FileFormat::Ndjson => entry_of(&text, own, last_ns).with_context(|| format!("line {number}"))?,
         };
-        batch.add(labels, at_ns, line);
+        batch.add(entry);
         if batch.entries >= BATCH_ENTRIES || batch.bytes >= BATCH_BYTES {
             pushed += std::mem::take(&mut batch).push(client).await?;
         }
@@ -91,18 +103,19 @@ async fn push_all(
     Ok(pushed + batch.push(client).await?)
 }
 
-/// Labels, time and line of a JSON row.
-fn entry_of(
-    text: &str,
-    own: &serde_json::Map<String, Value>,
-    default_ns: i64,
-) -> anyhow::Result<(serde_json::Map<String, Value>, i64, String)> {
+/// The entry of a JSON row.
+fn entry_of(text: &str, own: &Map<String, Value>, default_ns: i64) -> anyhow::Result<Entry> {
     let row: Value = serde_json::from_str(text).context("not a JSON object")?;
     let mut labels = row["labels"].as_object().cloned().unwrap_or_default();
     labels.extend(own.clone());
     if labels.is_empty() {
         bail!("no labels: give some with --label NAME=VALUE");
     }
+    let metadata = match &row[METADATA] {
+        Value::Null => Map::new(),
+        Value::Object(pairs) if pairs.values().all(Value::is_string) => pairs.clone(),
+        _ => bail!("{METADATA:?} is no object of texts"),
+    };
     let line = row["line"].as_str().context("no text named \"line\"")?.to_owned();
     let at_ns = match &row["timestamp"] {
         Value::Null => default_ns,
@@ -119,16 +132,19 @@ fn entry_of(
         },
         _ => bail!("\"timestamp\" is neither a text nor a number"),
     };
-    Ok((labels, at_ns, line))
+    Ok(Entry { labels, metadata, at_ns, line })
 }
 
 impl Batch {
-    fn add(&mut self, labels: serde_json::Map<String, Value>, at_ns: i64, line: String) {
+    fn add(&mut self, Entry { labels, metadata, at_ns, line }: Entry) {
         self.entries += 1;
         self.bytes += line.len();
         let labels = Value::Object(labels);
         let (_, values) = self.streams.entry(labels.to_string()).or_insert_with(|| (labels, Vec::new()));
-        values.push(json!([at_ns.to_string(), line]));
+        values.push(match metadata.is_empty() {
+            true => json!([at_ns.to_string(), line]),
+            false => json!([at_ns.to_string(), line, metadata]),
+        });
     }
 
     async fn push(self, client: &LokiClient) -> anyhow::Result<u64> {
@@ -154,22 +170,28 @@ mod tests {
         for (row, want) in [
             (
                 json!({"labels": {"app": "x"}, "line": "a", "timestamp": "1970-01-01T00:00:01.5Z"}),
-                Ok((json!({"app": "x", "job": "import"}), 1_500_000_000, "a")),
+                Ok((json!({"app": "x", "job": "import"}), json!({}), 1_500_000_000)),
             ),
-            (json!({"line": "a", "timestamp": "7"}), Ok((json!({"job": "import"}), 7, "a"))),
-            (json!({"line": "a", "timestamp": 8}), Ok((json!({"job": "import"}), 8, "a"))),
-            (json!({"line": "a"}), Ok((json!({"job": "import"}), 9, "a"))),
+            (json!({"line": "a", "timestamp": "7"}), Ok((json!({"job": "import"}), json!({}), 7))),
+            (json!({"line": "a", "timestamp": 8}), Ok((json!({"job": "import"}), json!({}), 8))),
+            (
+                json!({"line": "a", "structuredMetadata": {"trace_id": "ab"}, "parsed": {"x": "y"}}),
+                Ok((json!({"job": "import"}), json!({"trace_id": "ab"}), 9)),
+            ),
             (json!({"line": 5}), Err("no text named \"line\"")),
+            (
+                json!({"line": "a", "structuredMetadata": {"a": 1}}),
+                Err("\"structuredMetadata\" is no object of texts"),
+            ),
             (
                 json!({"line": "a", "timestamp": "soon"}),
                 Err("\"timestamp\" is neither RFC 3339 nor nanoseconds"),
             ),
         ] {
-            let got = entry_of(&row.to_string(), &own, 9);
-            let got = got.map(|(labels, at, line)| (Value::Object(labels), at, line));
-            match (got, want) {
-                (Ok((labels, at, line)), Ok((want_labels, want_at, want_line))) => {
-                    assert_eq!((labels, at, line.as_str()), (want_labels, want_at, want_line));
+            match (entry_of(&row.to_string(), &own, 9), want) {
+                (Ok(entry), Ok((labels, metadata, at_ns))) => {
+                    let got = (Value::Object(entry.labels), Value::Object(entry.metadata), entry.at_ns);
+                    assert_eq!((got, entry.line.as_str()), ((labels, metadata, at_ns), "a"));
                 }
                 (Err(error), Err(want)) => assert_eq!(error.to_string(), want),
                 (got, want) => panic!("{got:?} and not {want:?}"),

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::OutputFormat;
 
@@ -12,9 +12,36 @@ use super::OutputFormat;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) timestamp_ns: i64,
-    pub(super) labels: Value,
+    /// Those of the stream; of a server that does not tell them apart, all.
+    pub(super) labels: Map<String, Value>,
+    /// Structured metadata.
+    pub(super) metadata: Map<String, Value>,
+    /// Labels that the query made.
+    pub(super) parsed: Map<String, Value>,
     pub(super) line: String,
 }
+
+impl Entry {
+    /// All that has a name, as a query sees it.
+    fn all_labels(&self) -> Value {
+        let all = self.labels.iter().chain(&self.metadata).chain(&self.parsed);
+        Value::Object(all.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    /// The entry as a row of `--output json`, which `import` takes.
+    fn row(&self, time: &str) -> Value {
+        let mut row = json!({"labels": self.labels, "line": self.line, "timestamp": time});
+        for (name, pairs) in [(METADATA, &self.metadata), ("parsed", &self.parsed)] {
+            if !pairs.is_empty() {
+                row[name] = Value::Object(pairs.clone());
+            }
+        }
+        row
+    }
+}
+
+/// Name of an entry's structured metadata, in the answers of Loki and in our rows.
+pub(super) const METADATA: &str = "structuredMetadata";
 
 /// The entries of streams in JSON.
 pub(super) fn entries(streams: &Value) -> anyhow::Result<Vec<Entry>> {
@@ -22,9 +49,12 @@ pub(super) fn entries(streams: &Value) -> anyhow::Result<Vec<Entry>> {
     for stream in streams.as_array().context("the answer has no list of streams")? {
         for value in stream["values"].as_array().into_iter().flatten() {
             let time = value[0].as_str().and_then(|text| text.parse().ok());
+            let pairs = |of: &Value| of.as_object().cloned().unwrap_or_default();
             found.push(Entry {
                 timestamp_ns: time.context("an entry of the answer has no time")?,
-                labels: stream["stream"].clone(),
+                labels: pairs(&stream["stream"]),
+                metadata: pairs(&value[2][METADATA]),
+                parsed: pairs(&value[2]["parsed"]),
                 line: value[1].as_str().context("an entry of the answer has no line")?.to_owned(),
             });
         }
@@ -50,12 +80,9 @@ impl Printer {
             match self.format {
                 OutputFormat::Raw => text.push_str(entry.line.trim_end_matches('\n')),
                 OutputFormat::Default => {
-                    text.push_str(&format!("{time} {} {}", labels_text(&entry.labels), entry.line));
+                    text.push_str(&format!("{time} {} {}", labels_text(&entry.all_labels()), entry.line));
                 }
-                OutputFormat::Json => {
-                    let row = json!({"labels": entry.labels, "line": entry.line, "timestamp": time});
-                    text.push_str(&row.to_string());
-                }
+                OutputFormat::Json => text.push_str(&entry.row(&time).to_string()),
             }
             text.push('\n');
         }
