@@ -8,7 +8,8 @@ use axum::Router;
 use http::StatusCode;
 use runtime::{Clock, Tasks};
 use thanos::{
-    EndpointSet, Fanout, FanoutSettings, LocalSettings, LocalStore, StoreApiServer, StoreWriter, WriteTarget,
+    BucketStoreHandle, EndpointSet, Fanout, FanoutSettings, LocalSettings, LocalStore, Sources,
+    StoreApiServer, StoreWriter, WriteTarget,
 };
 use tokio::sync::Semaphore;
 use tower_http::CompressionLevel;
@@ -30,6 +31,7 @@ use crate::stores::OpenStores;
 pub(crate) fn prometheus(
     config: &Config,
     stores: Option<&OpenStores>,
+    bucket: &Option<BucketStoreHandle>,
     tasks: &Tasks,
     clock: &Arc<dyn Clock>,
     process: &Arc<ProcessInfo>,
@@ -38,7 +40,7 @@ pub(crate) fn prometheus(
     let api = PrometheusApi {
         engine: promql::Engine::new(query.engine(), tasks.clone()),
         querier: stores.map_or_else(OpenStores::no_metrics, OpenStores::metrics_querier),
-        fanout: fanout(config, stores, tasks, clock)?.map(Arc::new),
+        fanout: fanout(config, stores, bucket.clone(), tasks, clock)?.map(Arc::new),
         clock: Arc::clone(clock),
         slots: Arc::new(Semaphore::new(query.max_concurrency)),
         tasks: tasks.clone(),
@@ -52,15 +54,16 @@ pub(crate) fn prometheus(
     Ok(with_edges(routes, process))
 }
 
-/// The stores of others with the one of this process; none when the config names none.
+/// The stores of others and the bucket with the store of this process; none when the config names neither.
 fn fanout(
     config: &Config,
     stores: Option<&OpenStores>,
+    bucket: Option<BucketStoreHandle>,
     tasks: &Tasks,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Option<Fanout>> {
     let section = &config.query.store_apis;
-    if section.endpoints.is_empty() {
+    if section.endpoints.is_empty() && bucket.is_none() {
         return Ok(None);
     }
     let endpoints = section.endpoints.iter().map(EndpointConfig::settings);
@@ -75,7 +78,7 @@ fn fanout(
         tenant_label: config.storage.tenant_label.clone(),
     };
     let local = stores.map(|stores| local_store(&config.storage, "receive", stores));
-    Ok(Some(Fanout::new(local, endpoints, settings, tasks.clone())))
+    Ok(Some(Fanout::new(Sources { local, bucket }, endpoints, settings, tasks.clone())))
 }
 
 /// What `server.loki` serves without stores: what it is asked about the process.
@@ -114,13 +117,29 @@ pub(crate) fn loki(
     with_edges(loki::router(Arc::new(api)).merge(process::loki_routes(Arc::clone(process))), process)
 }
 
-/// What `server.store_api` serves.
-pub(crate) fn store_api(config: &Config, stores: &OpenStores, tasks: &Tasks) -> StoreApiServer {
-    let store = local_store(&config.storage, config.server.store_api.component.name(), stores);
-    let appender = stores.for_exporters().metrics;
-    let writer = appender.map(|appender| StoreWriter::new(appender, tasks.clone()));
-    let writer = writer.map(|writer| Arc::new(writer) as Arc<dyn WriteTarget>);
-    StoreApiServer::new(store, stores.metrics_admin(), writer, tasks.clone())
+/// What `server.store_api` serves; none without anything to show.
+pub(crate) fn store_api(
+    config: &Config,
+    stores: Option<&OpenStores>,
+    bucket: Option<BucketStoreHandle>,
+    router: Option<Arc<thanos::Router>>,
+    tasks: &Tasks,
+) -> Option<StoreApiServer> {
+    if stores.is_none() && bucket.is_none() && router.is_none() {
+        return None;
+    }
+    let component = config.server.store_api.component.name();
+    let local = stores.map(|stores| local_store(&config.storage, component, stores));
+    let routed = router.map(|router| router as Arc<dyn WriteTarget>);
+    let writer = routed.or_else(|| stores.and_then(|stores| writer(stores, tasks)));
+    let admin = stores.and_then(OpenStores::metrics_admin);
+    Some(StoreApiServer::new(Sources { local, bucket }, admin, writer, tasks.clone()))
+}
+
+/// What takes writes of Thanos' routers into the metrics store.
+pub(crate) fn writer(stores: &OpenStores, tasks: &Tasks) -> Option<Arc<dyn WriteTarget>> {
+    let appender = stores.for_exporters().metrics?;
+    Some(Arc::new(StoreWriter::new(appender, tasks.clone())))
 }
 
 /// The metrics store as Thanos sees it.

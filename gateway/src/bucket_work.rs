@@ -14,6 +14,7 @@ use bucket::{Bucket, Lease, Shipper, ShipperState};
 use compactor::{Compactor, CompactorResult, Done, Watch};
 use model::{Labels, TenantId};
 use runtime::{Clock, Disk, LocalDisk, Tasks};
+use thanos::BucketStoreHandle;
 use tokio::runtime::Handle;
 use tsdb::UploadGate;
 
@@ -84,6 +85,22 @@ pub(crate) fn start(
         tasks.spawn("bucket-compactor", rounds.run());
     }
     Ok(())
+}
+
+/// The bucket as a store for queries, if the config says so.
+pub(crate) fn serve(
+    config: &Config,
+    tasks: &Tasks,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Option<BucketStoreHandle>> {
+    if !config.store_gateway.enabled {
+        return Ok(None);
+    }
+    let bucket = open(&config.storage, &Handle::current())?;
+    let settings = config.store_gateway.settings(&config.storage.directory);
+    let start =
+        |bucket| BucketStoreHandle::start(bucket, Arc::new(LocalDisk), settings, Arc::clone(clock), tasks);
+    Ok(bucket.map(start))
 }
 
 async fn ship(bucket: Bucket, storage: StorageConfig, tasks: Tasks, clock: Arc<dyn Clock>) {

@@ -1,5 +1,5 @@
-//! The config: an OpenTelemetry Collector config plus our own sections `server`, `storage`, `query` and
-//! `compactor`.
+//! The config: an OpenTelemetry Collector config plus our own sections `server`, `storage`, `query`, `compactor`,
+//! `store_gateway` and `receive`.
 //!
 //! `load` reads, merges and expands; [`Config`] types it. Every fault names its path, file and line. Nothing here opens
 //! a port or a data file.
@@ -21,7 +21,10 @@ use serde_json::Value;
 use error::ConfigFault;
 use load::LoadedConfig;
 use node::Node;
-use types::{CompactorConfig, QueryConfig, ServerConfig, ServiceConfig, StorageConfig};
+use types::{
+    CompactorConfig, QueryConfig, ReceiveConfig, ServerConfig, ServiceConfig, StorageConfig,
+    StoreGatewayConfig,
+};
 
 /// What runs when no config is given: everything that exists, bound to localhost. Traces are in no pipeline, because
 /// nothing stores them and an acknowledgement would be a lie. There is no `batch`: the stores
@@ -29,7 +32,7 @@ use types::{CompactorConfig, QueryConfig, ServerConfig, ServiceConfig, StorageCo
 pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");
 
 /// The sections at the top of a config.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 12] = [
     "receivers",
     "processors",
     "exporters",
@@ -40,6 +43,8 @@ const SECTIONS: [&str; 10] = [
     "storage",
     "query",
     "compactor",
+    "store_gateway",
+    "receive",
 ];
 
 /// Keys that later versions have. Naming them in a config is an error that says so.
@@ -66,6 +71,10 @@ pub struct Config {
     pub query: QueryConfig,
     /// `compactor`.
     pub compactor: CompactorConfig,
+    /// `store_gateway`.
+    pub store_gateway: StoreGatewayConfig,
+    /// `receive`.
+    pub receive: ReceiveConfig,
 }
 
 impl Config {
@@ -90,6 +99,8 @@ impl Config {
             storage: StorageConfig::default(),
             query: QueryConfig::default(),
             compactor: CompactorConfig::default(),
+            store_gateway: StoreGatewayConfig::default(),
+            receive: ReceiveConfig::default(),
         };
         config.service = config.section("service", &mut faults);
         config.server = config.section("server", &mut faults);
@@ -97,9 +108,28 @@ impl Config {
         config.query = config.section("query", &mut faults);
         config.compactor = config.section("compactor", &mut faults);
         faults.extend(config.server.validate().err().map(|error| config.fault(error)));
-        faults.extend(config.storage.validate().err().map(|error| config.fault(error)));
+        config.store_gateway = config.section("store_gateway", &mut faults);
+        config.receive = config.section("receive", &mut faults);
+        let has_metrics = config.has_exporter(&["metrics_store"]);
+        faults.extend(config.receive.validate(has_metrics).err().map(|error| config.fault(error)));
+        let storage = config.storage.validate(has_metrics);
+        faults.extend(storage.err().map(|error| config.fault(error)));
+        let store_gateway = config.store_gateway.validate(config.storage.bucket.is_some());
+        faults.extend(store_gateway.err().map(|error| config.fault(error)));
         faults.extend(config.compactor.validate().err().map(|error| config.fault(error)));
         (config, faults)
+    }
+
+    /// Whether a pipeline leads to an exporter of one of these types.
+    pub fn has_exporter(&self, kinds: &[&str]) -> bool {
+        let pipelines = self.value.pointer("/service/pipelines").and_then(Value::as_object);
+        let mut exporters = pipelines
+            .into_iter()
+            .flat_map(|pipelines| pipelines.values())
+            .filter_map(|pipeline| pipeline.get("exporters")?.as_array())
+            .flatten()
+            .filter_map(|id| id.as_str()?.split('/').next());
+        exporters.any(|kind| kinds.contains(&kind.trim()))
     }
 
     /// The config as JSON.

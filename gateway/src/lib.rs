@@ -10,6 +10,7 @@ pub mod config;
 mod data_lock;
 pub mod duration;
 pub mod extensions;
+mod receive_work;
 pub mod receivers;
 pub mod server;
 mod stores;

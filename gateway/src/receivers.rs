@@ -3,7 +3,7 @@
 //! A receiver is a description: listeners of its own and routes on the API servers. Making one opens nothing, so that
 //! `validate` can make them all; `wiring` binds and serves.
 
-mod decoding;
+pub(crate) mod decoding;
 pub mod kafka;
 pub mod loki;
 pub mod otlp;

@@ -24,7 +24,6 @@ use futures_util::future::join_all;
 use model::Signal;
 use pipelines::{Graph, GraphContext};
 use runtime::{Clock, MemoryBudget, SystemClock, Tasks};
-use serde_json::Value;
 use thanos::StoreApiServer;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -37,7 +36,7 @@ use crate::config::types::MetricsLevel;
 use crate::receivers::Worker;
 use crate::server::listen::BoundAddress;
 use crate::stores::OpenStores;
-use crate::{apis, bucket_work, telemetry};
+use crate::{apis, bucket_work, receive_work, telemetry};
 pub use build::check;
 use generation::Generation;
 use listeners::{Open, Stage};
@@ -83,8 +82,10 @@ pub struct Gateway {
 struct ApiRoutes {
     prometheus: Router,
     loki: Router,
-    /// None without stores.
+    /// None without stores and without a bucket that is served.
     store_api: Option<Arc<StoreApiServer>>,
+    /// None without a hash ring.
+    receive: Option<Router>,
     metrics: OwnMetrics,
 }
 
@@ -132,17 +133,38 @@ impl Gateway {
             },
         };
         let open_stores = stores.as_ref();
+        let parts = bucket_work::serve(&config, &tasks, &clock)
+            .and_then(|bucket_store| Ok((bucket_store, receive_work::start(&config, open_stores, &tasks)?)));
+        let (bucket_store, router) = match parts {
+            Ok(parts) => parts,
+            Err(error) => {
+                if let Some(stores) = &stores {
+                    end("stores", stores.shutdown(timeout).await);
+                }
+                end("tasks", tasks.shutdown(timeout).await);
+                return Err(error);
+            }
+        };
         let loki = match open_stores {
             Some(stores) => apis::loki(&config, stores, &tasks, &clock, &process),
             None => apis::loki_without_stores(&process),
         };
-        let apis =
-            apis::prometheus(&config, open_stores, &tasks, &clock, &process).map(|prometheus| ApiRoutes {
+        let apis = apis::prometheus(&config, open_stores, &bucket_store, &tasks, &clock, &process).map(
+            |prometheus| ApiRoutes {
                 prometheus,
                 loki,
-                store_api: open_stores.map(|stores| Arc::new(apis::store_api(&config, stores, &tasks))),
+                store_api: apis::store_api(
+                    &config,
+                    open_stores,
+                    bucket_store.clone(),
+                    router.clone(),
+                    &tasks,
+                )
+                .map(Arc::new),
+                receive: router.map(|router| receive_work::routes(router, &budget, &tasks)),
                 metrics: OwnMetrics(Arc::clone(&process)),
-            });
+            },
+        );
         let extensions = pipelines::Extensions::default();
         if let Err(error) = bucket_work::start(&config, &tasks, &clock, open_stores.is_some()) {
             if let Some(stores) = &stores {
@@ -201,7 +223,7 @@ impl Gateway {
         }
         let generation = Arc::new(Generation::default());
         let workers = parts.take_workers();
-        let wanted = wanted(config, &mut parts, apis, stores.is_some())?;
+        let wanted = wanted(config, &mut parts, apis, stores.is_some() || config.store_gateway.enabled)?;
         let prepared = listeners::prepare(wanted, &[], &generation).await?;
         let graph = parts.graph;
         let timeout = config.server.shutdown_timeout;
@@ -217,6 +239,11 @@ impl Gateway {
         let bound = prepared.bound(&open);
         prepared.commit(&mut open);
         Ok(Front { graph, generation, workers, open, bound })
+    }
+
+    /// Whether it has data of its own or in a bucket, so that its APIs are worth listening.
+    fn has_data(&self) -> bool {
+        self.stores.is_some() || self.config.store_gateway.enabled
     }
 
     /// Whether it keeps data itself.
@@ -304,15 +331,7 @@ async fn stop_workers(workers: &[Arc<dyn Worker>], timeout: Duration) -> Option<
 
 /// Whether a pipeline leads to a store of this process.
 fn needs_stores(config: &Config) -> bool {
-    let root = config.value();
-    let pipelines = root.pointer("/service/pipelines").and_then(Value::as_object);
-    let mut exporters = pipelines
-        .into_iter()
-        .flat_map(|pipelines| pipelines.values())
-        .filter_map(|pipeline| pipeline.get("exporters")?.as_array())
-        .flatten()
-        .filter_map(|id| id.as_str()?.split('/').next());
-    exporters.any(|kind| matches!(kind.trim(), "metrics_store" | "log_store"))
+    config.has_exporter(&["metrics_store", "log_store"])
 }
 
 /// What exporters get. Those that no pipeline names are made all the same, in front of stores that take nothing.

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logstore", &["model", "runtime", "storage-api", "format", "wal"]),
     ("promql", &["model", "runtime", "storage-api"]),
     ("logql", &["model", "runtime", "storage-api"]),
-    ("thanos", &["model", "runtime", "wire", "format", "storage-api", "promql"]),
+    ("thanos", &["model", "runtime", "wire", "format", "storage-api", "tsdb", "bucket", "promql"]),
     ("ottl", &["model", "wire"]),
     ("pipelines", &["model", "ottl", "runtime", "wire", "wal"]),
     ("exporters", &["model", "runtime", "wire", "storage-api", "bucket", "pipelines"]),

@@ -1,4 +1,6 @@
-//! Thanos' APIs: the StoreAPI over gRPC (`server.store_api`).
+//! Thanos' APIs: the StoreAPI over gRPC (`server.store_api`), and writes for a hash ring over HTTP (`receive`).
+
+pub mod receive;
 
 use std::sync::Arc;
 

@@ -31,7 +31,7 @@ fn faults_name_file_line_path_and_what_is_allowed() {
     for (yaml, want) in [
         (
             "recievers: {}",
-            "yaml::1:1: unknown section \"recievers\", have receivers, processors, exporters, connectors, extensions, service, server, storage, query, compactor",
+            "yaml::1:1: unknown section \"recievers\", have receivers, processors, exporters, connectors, extensions, service, server, storage, query, compactor, store_gateway, receive",
         ),
         (
             "service:\n  telemetri: {}",

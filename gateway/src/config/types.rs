@@ -18,18 +18,22 @@ mod log_limits;
 mod log_store;
 mod metrics_store;
 mod query_feature;
+mod receive;
 mod server;
 mod store_api;
 mod store_apis;
+mod store_gateway;
 mod telemetry;
 
 pub use self::compactor::{CompactorConfig, DeduplicationConfig, MergingConfig, RetentionConfig};
 pub use log_store::LogStoreConfig;
 pub use metrics_store::MetricsStoreConfig;
 pub use query_feature::QueryFeature;
+pub use receive::ReceiveConfig;
 pub use server::{LokiApiConfig, PrometheusApiConfig, ServerConfig};
 pub use store_api::{StoreApiConfig, StoreComponent};
 pub use store_apis::{Deduplication, EndpointConfig, EndpointTls, StoreApisConfig};
+pub use store_gateway::StoreGatewayConfig;
 pub use telemetry::{
     LogEncoding, LogLevel, LogsConfig, MetricsConfig, MetricsLevel, PrometheusReader, TelemetryConfig,
 };
@@ -88,10 +92,10 @@ impl Default for StorageConfig {
 }
 
 impl StorageConfig {
-    /// Refuses what cannot work.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    /// Refuses what cannot work; `has_metrics` is whether there are blocks to upload.
+    pub fn validate(&self, has_metrics: bool) -> Result<(), ConfigError> {
         let Some(bucket) = &self.bucket else { return Ok(()) };
-        if self.external_labels.is_empty() {
+        if has_metrics && self.external_labels.is_empty() {
             let message =
                 "storage.bucket needs labels that tell this process' blocks apart from those of others";
             return Err(ConfigError::at("storage.external_labels", message));

@@ -11,7 +11,7 @@ use wire::compression::{CompressionError, Encoding};
 
 /// Why a body was not decompressed.
 #[derive(Debug)]
-pub(super) enum DecodeError {
+pub(crate) enum DecodeError {
     /// The budget has no room now; carries a retry hint.
     NoMemory(PipelineError),
     /// The body is not what its encoding says, or larger than the cap.
@@ -30,7 +30,7 @@ const ROOM_STEP: usize = 4;
 const LZ4_BLOCK_BYTES_MAX: usize = 4 << 20;
 
 /// Decodes `body` to at most `cap` bytes. `reservation` covers the body before, the result afterwards.
-pub(super) fn decode(
+pub(crate) fn decode(
     encoding: Encoding,
     body: &Bytes,
     cap: usize,

@@ -69,9 +69,22 @@ pub(super) fn make(
     let extensions = extensions::make(value, &ExtensionContext { process: Arc::clone(process) })?;
     let context = GraphContext { extensions: extensions.offers.clone(), ..context.clone() };
     let registries = Registries { processors: PROCESSORS, exporters: EXPORTERS, stores };
-    let graph = Graph::build_beside(&PipelinesConfig::parse(value)?, &registries, &context, running)?;
+    let graph = Graph::build_beside(&pipelines(value)?, &registries, &context, running)?;
     let receivers = receivers(value, &graph, &context, &extensions)?;
     Ok(Parts { extensions, graph, receivers })
+}
+
+/// The pipelines. A process that only serves or compacts a bucket or routes writes has none, which the collector would refuse.
+fn pipelines(value: &Value) -> Result<PipelinesConfig, ConfigError> {
+    let is_on = |section: &str| value.pointer(section).and_then(Value::as_bool).unwrap_or_default();
+    let has_none = ["receivers", "exporters", "connectors"].iter().all(|key| value.get(key).is_none())
+        && value.pointer("/service/pipelines").is_none();
+    let is_router =
+        value.pointer("/receive/endpoint").and_then(Value::as_str).is_some_and(|at| !at.is_empty());
+    if has_none && (is_on("/store_gateway/enabled") || is_on("/compactor/enabled") || is_router) {
+        return Ok(PipelinesConfig::default());
+    }
+    PipelinesConfig::parse(value)
 }
 
 fn receivers(

@@ -29,9 +29,11 @@ use crate::receivers::Worker;
 
 /// Sections of which a change needs a restart: open stores and query engines depend on them, and the log of the process
 /// and what names it are set once.
-const FIXED: [&str; 7] = [
+const FIXED: [&str; 9] = [
     "/server",
     "/compactor",
+    "/store_gateway",
+    "/receive",
     "/storage",
     "/query",
     "/service/telemetry/logs",
@@ -141,7 +143,7 @@ impl Gateway {
         }
         let generation = Arc::new(Generation::default());
         let workers = parts.take_workers();
-        let wanted = wanted(&config, &mut parts, &self.apis, self.stores.is_some())?;
+        let wanted = wanted(&config, &mut parts, &self.apis, self.has_data())?;
         let listeners = listeners::prepare(wanted, &self.open, &generation).await?;
         let mut graph = parts.graph;
         // Limiters of the new pipelines ask for their limits when they start.

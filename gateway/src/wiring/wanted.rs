@@ -33,7 +33,7 @@ pub(super) fn wanted(
     has_stores: bool,
 ) -> Result<Vec<(Stage, Listener)>, ConfigFault> {
     let mut intake = Vec::new();
-    let ApiRoutes { mut prometheus, mut loki, store_api, metrics } = apis.clone();
+    let ApiRoutes { mut prometheus, mut loki, store_api, receive, metrics } = apis.clone();
     let mut is_needed = [
         has_stores || config.server.prometheus.endpoint.is_some(),
         has_stores || config.server.loki.endpoint.is_some(),
@@ -62,6 +62,17 @@ pub(super) fn wanted(
     let endpoint = if is_needed[ApiServer::Loki as usize] { config.server.loki.endpoint() } else { "" };
     let listener = edge.listener("Loki API", endpoint, loki);
     intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "loki"])))?);
+    if let Some(routes) = receive {
+        let section = &config.receive;
+        let edge = Edge {
+            tls: section.tls.as_ref(),
+            auth: section.auth.as_ref(),
+            cors: None,
+            auths: &parts.extensions.auths,
+        };
+        let listener = edge.listener("Thanos receive", &section.endpoint, routes);
+        intake.extend(listener.map_err(|error| config.fault(error.under(&["receive"])))?);
+    }
     if let Some(server) = store_api {
         let listener = store_api_listener(&config.server.store_api, server, &parts.extensions.auths);
         intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "store_api"])))?);

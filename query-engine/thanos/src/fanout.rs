@@ -16,6 +16,7 @@ use storage_api::{
     StorageResult,
 };
 
+use crate::bucket_store::{BUCKET_ADDRESS, BucketStoreHandle};
 use crate::chunk_columns::Wanted;
 use crate::dedup::DedupFunction;
 use crate::endpoints::{Endpoint, EndpointSet, Seen};
@@ -26,9 +27,10 @@ use crate::proto::{
     STRATEGY_WARN, SeriesRequest,
 };
 use crate::replicas::ReplicaChunks;
-use crate::select::{StoreSelect, shown, to_messages};
+use crate::select::{StoreSelect, aggregates, shown, to_messages};
 use crate::series_frame::StoreSeries;
-use crate::stream::{SeriesStream, describe};
+use crate::server::Sources;
+use crate::stream::{LOCAL_ADDRESS, SeriesStream, describe};
 
 /// Series of one message, as Thanos' querier asks.
 const BATCH: i64 = 64;
@@ -36,8 +38,6 @@ const BATCH: i64 = 64;
 const SELECT_BYTES_MAX: usize = 1 << 30;
 /// What Thanos calls the tenant of requests that name none.
 const DEFAULT_TENANT: &str = "default-tenant";
-/// The address of this process' own store, for `storeMatch[]`.
-const LOCAL_ADDRESS: &str = "local";
 
 /// How a querier asks and merges.
 #[derive(Clone, Debug)]
@@ -71,21 +71,16 @@ pub struct FanoutOptions {
 
 /// The stores.
 pub struct Fanout {
-    local: Option<LocalStore>,
+    sources: Sources,
     endpoints: EndpointSet,
     settings: FanoutSettings,
     tasks: Tasks,
 }
 
 impl Fanout {
-    /// The store of this process, if it has one, and those of others.
-    pub fn new(
-        local: Option<LocalStore>,
-        endpoints: EndpointSet,
-        settings: FanoutSettings,
-        tasks: Tasks,
-    ) -> Self {
-        Self { local, endpoints, settings, tasks }
+    /// What this process has itself, if anything, and the stores of others.
+    pub fn new(sources: Sources, endpoints: EndpointSet, settings: FanoutSettings, tasks: Tasks) -> Self {
+        Self { sources, endpoints, settings, tasks }
     }
 
     /// What a request asks for that says nothing.
@@ -178,8 +173,12 @@ impl FanoutQuerier {
     }
 
     fn local(&self, tenant: &TenantId) -> Option<LocalStore> {
-        let local = self.fanout.local.as_ref().filter(|_| self.is_asked(LOCAL_ADDRESS))?;
+        let local = self.fanout.sources.local.as_ref().filter(|_| self.is_asked(LOCAL_ADDRESS))?;
         Some(local.of_tenant(tenant))
+    }
+
+    fn bucket(&self) -> Option<&BucketStoreHandle> {
+        self.fanout.sources.bucket.as_ref().filter(|_| self.is_asked(BUCKET_ADDRESS))
     }
 
     /// Whether the request wants a store of this address.
@@ -193,36 +192,34 @@ impl FanoutQuerier {
     async fn series(&self, ask: &Ask<'_>, request: &SeriesRequest) -> StorageResult<Vec<StoreSeries>> {
         let stores = self.stores(ask).await;
         let asked = join_all(stores.iter().map(|(endpoint, seen)| self.open(endpoint, seen, ask, request)));
+        let select = StoreSelect {
+            range: ask.range,
+            matchers: ask.matchers.clone(),
+            without: ask.without.clone(),
+            shard: None,
+            skip_chunks: request.skip_chunks,
+            limit: 0,
+            resolution_ms: request.max_resolution_window,
+            aggregates: aggregates(&request.aggregates),
+        };
         let local = async {
             let store = self.local(ask.tenant)?;
-            let select = StoreSelect {
-                range: ask.range,
-                matchers: ask.matchers.clone(),
-                without: ask.without.clone(),
-                shard: None,
-                skip_chunks: request.skip_chunks,
-                limit: 0,
-            };
             Some(store.select(&select).await)
         };
-        let (asked, local) = tokio::join!(asked, local);
+        let bucket = async { Some(self.bucket()?.known().await.select(&select).await) };
+        let (asked, local, bucket) = tokio::join!(asked, local, bucket);
         let mut streams = Vec::with_capacity(asked.len() + 1);
         match local {
             None => {}
-            Some(Ok(found)) if request.skip_chunks => {
-                let series = |found: crate::local::FoundSeries| StoreSeries {
-                    labels: found.labels,
-                    chunks: Vec::new(),
-                };
-                let series = found.into_iter().map(series).collect();
-                streams.push(SeriesStream::ready(LOCAL_ADDRESS.to_owned(), series));
-            }
             Some(Ok(found)) => {
-                streams.push(SeriesStream::local(found, ask.range, self.fanout.tasks.clone()));
+                streams.push(SeriesStream::local(found, &select, self.fanout.tasks.clone()));
             }
-            Some(Err(error)) => {
-                self.failed(Failed { source: LOCAL_ADDRESS.to_owned(), message: error.to_string() })?;
-            }
+            Some(Err(error)) => self.failed(Failed::own(LOCAL_ADDRESS, &error))?,
+        }
+        match bucket {
+            None => {}
+            Some(Ok(mut found)) => streams.append(&mut found),
+            Some(Err(error)) => self.failed(Failed::own(BUCKET_ADDRESS, &error))?,
         }
         for stream in asked {
             match stream {
@@ -328,26 +325,28 @@ impl FanoutQuerier {
     }
 
     /// Sorted texts that every store is asked for.
-    async fn texts<F, L>(
+    async fn texts<F, L, B>(
         &self,
         ask: &Ask<'_>,
         remote: impl Fn(Arc<Endpoint>) -> F,
         local: L,
+        bucket: B,
     ) -> StorageResult<Vec<String>>
     where
         F: Future<Output = Result<(Vec<String>, Vec<String>), tonic::Status>>,
         L: Future<Output = Option<crate::ThanosResult<Vec<String>>>>,
+        B: Future<Output = Option<crate::ThanosResult<Vec<String>>>>,
     {
         let stores = self.stores(ask).await;
         let answers = join_all(stores.iter().map(|(endpoint, _)| remote(Arc::clone(endpoint))));
-        let (answers, local) = tokio::join!(answers, local);
+        let (answers, local, bucket) = tokio::join!(answers, local, bucket);
         let mut all = Vec::new();
-        match local {
-            Some(Ok(found)) => all.extend(found),
-            Some(Err(error)) => {
-                self.failed(Failed { source: LOCAL_ADDRESS.to_owned(), message: error.to_string() })?;
+        for (source, found) in [(LOCAL_ADDRESS, local), (BUCKET_ADDRESS, bucket)] {
+            match found {
+                Some(Ok(found)) => all.extend(found),
+                Some(Err(error)) => self.failed(Failed::own(source, &error))?,
+                None => {}
             }
-            None => {}
         }
         for ((endpoint, _), answer) in stores.iter().zip(answers) {
             let source = || endpoint.address.clone();
@@ -442,7 +441,9 @@ impl MetricsQuerier for FanoutQuerier {
                 let store = self.local(ask.tenant)?;
                 Some(store.label_names(ask.range, &ask.matchers, &[]).await)
             };
-            self.texts(&ask, remote, local).await
+            let bucket =
+                async { Some(self.bucket()?.known().await.label_names(ask.range, &ask.matchers).await) };
+            self.texts(&ask, remote, local, bucket).await
         })
     }
 
@@ -471,7 +472,11 @@ impl MetricsQuerier for FanoutQuerier {
                 let store = self.local(ask.tenant)?;
                 Some(store.label_values(name, ask.range, &ask.matchers, &[]).await)
             };
-            self.texts(&ask, remote, local).await
+            let bucket = async {
+                let store = self.bucket()?.known().await;
+                Some(store.label_values(name, ask.range, &ask.matchers).await)
+            };
+            self.texts(&ask, remote, local, bucket).await
         })
     }
 
@@ -484,7 +489,7 @@ impl MetricsQuerier for FanoutQuerier {
         tenant: &'a TenantId,
         metric: Option<&'a str>,
     ) -> BoxFuture<'a, StorageResult<Vec<(String, MetricMetadata)>>> {
-        match &self.fanout.local {
+        match &self.fanout.sources.local {
             Some(local) => local.querier().metadata(tenant, metric),
             None => Box::pin(async { Ok(Vec::new()) }),
         }
@@ -496,7 +501,7 @@ impl MetricsQuerier for FanoutQuerier {
         selectors: &'a [Vec<Matcher>],
         range: TimeRange,
     ) -> BoxFuture<'a, StorageResult<Vec<SeriesExemplars>>> {
-        match &self.fanout.local {
+        match &self.fanout.sources.local {
             Some(local) => local.querier().exemplars(tenant, selectors, range),
             None => Box::pin(async { Ok(Vec::new()) }),
         }

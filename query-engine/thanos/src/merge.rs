@@ -5,11 +5,13 @@
 //! replicated data has many of, are kept once.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 
+use futures_util::future::join_all;
 use model::Labels;
 use xxhash_rust::xxh64::xxh64;
 
+use crate::error::ThanosError;
 use crate::series_frame::{AggrChunk, RawChunk, StoreSeries};
 use crate::stream::SeriesStream;
 
@@ -53,61 +55,101 @@ pub(crate) struct Failed {
     pub(crate) message: String,
 }
 
+impl Failed {
+    /// A source of this process.
+    pub(crate) fn own(source: &str, error: &ThanosError) -> Self {
+        Self { source: source.to_owned(), message: error.to_string() }
+    }
+}
+
+/// Series of many sources, read as far as the caller goes.
+pub(crate) struct Merged {
+    sources: Vec<SeriesStream>,
+    heap: BinaryHeap<Reverse<Head>>,
+    /// Failures that the caller was not told of yet.
+    failures: VecDeque<Failed>,
+    has_begun: bool,
+}
+
+impl Merged {
+    /// Merges these.
+    pub(crate) fn new(sources: Vec<SeriesStream>) -> Self {
+        let heap = BinaryHeap::with_capacity(sources.len());
+        Self { sources, heap, failures: VecDeque::new(), has_begun: false }
+    }
+
+    /// The next series, put together from all sources that have it; `None` after the last. After an error, which is that
+    /// of one source, the others go on.
+    pub(crate) async fn next(&mut self) -> Result<Option<StoreSeries>, Failed> {
+        if !self.has_begun {
+            self.has_begun = true;
+            // All are asked at once; each answers in its own time.
+            let firsts = join_all(self.sources.iter_mut().map(SeriesStream::next)).await;
+            for (source, first) in firsts.into_iter().enumerate() {
+                self.take(source, first).await;
+            }
+        }
+        if let Some(failed) = self.failures.pop_front() {
+            return Err(failed);
+        }
+        let Some(Reverse(Head { mut series, source })) = self.heap.pop() else { return Ok(None) };
+        self.advance(source).await;
+        let mut is_joined = false;
+        while self.heap.peek().is_some_and(|Reverse(next)| next.series.labels == series.labels) {
+            let Some(Reverse(next)) = self.heap.pop() else { break };
+            series.chunks.extend(next.series.chunks);
+            is_joined = true;
+            self.advance(next.source).await;
+        }
+        if is_joined {
+            sort_chunks(&mut series.chunks);
+        }
+        Ok(Some(series))
+    }
+
+    async fn advance(&mut self, source: usize) {
+        let next = self.sources[source].next().await;
+        self.take(source, next).await;
+    }
+
+    /// Takes the next series of a source in, past what it warns of.
+    async fn take(&mut self, source: usize, mut next: Result<Option<StoreSeries>, String>) {
+        loop {
+            match next {
+                Ok(Some(series)) => return self.heap.push(Reverse(Head { series, source })),
+                Ok(None) => return,
+                Err(message) => {
+                    let source = self.sources[source].name().to_owned();
+                    self.failures.push_back(Failed { source, message });
+                }
+            }
+            next = self.sources[source].next().await;
+        }
+    }
+}
+
 /// All series of all sources, in order. `failed` is told of each source that fails or warns, and decides whether to go on;
 /// `took` is told the bytes of each series, and decides whether that is too much.
 pub(crate) async fn merge<E>(
-    mut sources: Vec<SeriesStream>,
+    sources: Vec<SeriesStream>,
     mut failed: impl FnMut(Failed) -> Result<(), E>,
     mut took: impl FnMut(usize) -> Result<(), E>,
 ) -> Result<Vec<StoreSeries>, E> {
+    let mut sources = Merged::new(sources);
     let mut merged: Vec<StoreSeries> = Vec::new();
-    let mut heap = BinaryHeap::with_capacity(sources.len());
-    let firsts = futures_util::future::join_all(sources.iter_mut().map(SeriesStream::next)).await;
-    for (source, first) in firsts.into_iter().enumerate() {
-        advance(first, source, &mut sources, &mut heap, &mut failed).await?;
-    }
-    let mut is_joined = false;
     let mut is_sorted = true;
-    while let Some(Reverse(Head { series, source })) = heap.pop() {
-        took(series.bytes())?;
-        match merged.last_mut() {
-            Some(last) if last.labels == series.labels => {
-                last.chunks.extend(series.chunks);
-                is_joined = true;
-            }
-            last => {
-                is_sorted &= last.is_none_or(|last| last.labels < series.labels);
-                finish(&mut merged, is_joined);
-                is_joined = false;
+    loop {
+        match sources.next().await {
+            Ok(Some(series)) => {
+                took(series.bytes())?;
+                is_sorted &= merged.last().is_none_or(|last| last.labels < series.labels);
                 merged.push(series);
             }
+            Ok(None) => break,
+            Err(one) => failed(one)?,
         }
-        let next = sources[source].next().await;
-        advance(next, source, &mut sources, &mut heap, &mut failed).await?;
     }
-    finish(&mut merged, is_joined);
     Ok(if is_sorted { merged } else { sort(merged) })
-}
-
-/// Takes the next series of a source into the heap, past what it warns of.
-async fn advance<E>(
-    mut next: Result<Option<StoreSeries>, String>,
-    source: usize,
-    sources: &mut [SeriesStream],
-    heap: &mut BinaryHeap<Reverse<Head>>,
-    failed: &mut impl FnMut(Failed) -> Result<(), E>,
-) -> Result<(), E> {
-    loop {
-        match next {
-            Ok(Some(series)) => {
-                heap.push(Reverse(Head { series, source }));
-                return Ok(());
-            }
-            Ok(None) => return Ok(()),
-            Err(message) => failed(Failed { source: sources[source].name().to_owned(), message })?,
-        }
-        next = sources[source].next().await;
-    }
 }
 
 /// What a merge of sources that were not in order has to be brought into.
@@ -124,13 +166,6 @@ fn sort(mut series: Vec<StoreSeries>) -> Vec<StoreSeries> {
         }
     }
     sorted
-}
-
-/// Brings the last series into order if it was put together.
-fn finish(merged: &mut [StoreSeries], is_joined: bool) {
-    if let Some(last) = merged.last_mut().filter(|_| is_joined) {
-        sort_chunks(&mut last.chunks);
-    }
 }
 
 /// Chunks in Thanos' order, each once: one stays that has a part which no chunk before it has.

@@ -2,7 +2,12 @@
 //!
 //! A request carries the series of one tenant in the fields 1 and 2, as every released version sends it, or those of
 //! several in field 4, as later ones do; both are taken, and both in one request. The answer is a conflict when a sample
-//! is refused for what is stored already, and the rest of the request is stored all the same.
+//! is refused for what is stored already, and the rest of the request is stored all the same. `router` is the other side:
+//! which members of a ring get which series.
+
+mod hashring;
+mod quorum;
+mod router;
 
 use std::sync::Arc;
 
@@ -14,6 +19,9 @@ use wire::protobuf::{Fields, Value};
 use wire::remote_write::{Request, Series, Version, read_histogram};
 
 use crate::error::{ThanosError, ThanosResult};
+
+pub use hashring::Hashrings;
+pub use router::{Router, RouterSettings};
 
 /// What Thanos calls the tenant of writes that name none.
 const DEFAULT_TENANT: &str = "default-tenant";

@@ -6,6 +6,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use crate::error::{ThanosError, ThanosResult};
 use crate::proto::{self, LabelMatcher};
+use crate::series_frame::Aggregate;
 
 /// What a `Series` request asks for.
 #[derive(Clone, Debug)]
@@ -22,6 +23,10 @@ pub(crate) struct StoreSelect {
     pub(crate) skip_chunks: bool,
     /// Most series; 0 is all.
     pub(crate) limit: usize,
+    /// Coarsest resolution of downsampled data, ms; 0 is raw data only.
+    pub(crate) resolution_ms: i64,
+    /// What is wanted of downsampled data.
+    pub(crate) aggregates: Vec<Aggregate>,
 }
 
 impl StoreSelect {
@@ -34,8 +39,15 @@ impl StoreSelect {
             shard: request.shard_info.as_ref().and_then(Shard::new),
             skip_chunks: request.skip_chunks,
             limit: usize::try_from(request.limit).unwrap_or(0),
+            resolution_ms: request.max_resolution_window,
+            aggregates: aggregates(&request.aggregates),
         })
     }
+}
+
+/// The aggregates of these numbers.
+pub(crate) fn aggregates(numbers: &[i32]) -> Vec<Aggregate> {
+    numbers.iter().copied().filter_map(Aggregate::from_number).collect()
 }
 
 /// Checks matchers; patterns are Go's.

@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use model::{Labels, TimeRange};
-use storage_api::EncodedChunk;
 use wire::protobuf::{Fields, Value, begin_message, put_bytes_field, put_message, put_varint_field};
 use xxhash_rust::xxh64::xxh64;
 
@@ -41,6 +40,26 @@ pub(crate) enum Aggregate {
     Max = 4,
     /// The counter with its resets taken out.
     Counter = 5,
+}
+
+impl Aggregate {
+    /// By the number that requests have.
+    pub(crate) fn from_number(number: i32) -> Option<Self> {
+        use Aggregate::{Count, Counter, Max, Min, Raw, Sum};
+        [Raw, Count, Sum, Min, Max, Counter].into_iter().find(|aggregate| *aggregate as i32 == number)
+    }
+
+    /// The aggregate in a file; `None` for samples.
+    pub(crate) fn of_file(self) -> Option<format::Aggregate> {
+        Some(match self {
+            Self::Raw => return None,
+            Self::Count => format::Aggregate::Count,
+            Self::Sum => format::Aggregate::Sum,
+            Self::Min => format::Aggregate::Min,
+            Self::Max => format::Aggregate::Max,
+            Self::Counter => format::Aggregate::Counter,
+        })
+    }
 }
 
 /// A chunk of samples, or of aggregates of them.
@@ -96,8 +115,8 @@ pub(crate) enum Received {
     Warning(String),
 }
 
-/// Appends a series with raw chunks as field `number`: [`SERIES`] of a response, or an element of a batch.
-pub(crate) fn put_series(out: &mut Vec<u8>, number: u32, labels: &Labels, chunks: &[EncodedChunk]) {
+/// Appends a series as field `number`: [`SERIES`] of a response, or an element of a batch.
+pub(crate) fn put_series(out: &mut Vec<u8>, number: u32, labels: &Labels, chunks: &[AggrChunk]) {
     let series = begin_message(out, number);
     for (name, value) in labels.iter() {
         put_message(out, 1, |out| {
@@ -109,17 +128,25 @@ pub(crate) fn put_series(out: &mut Vec<u8>, number: u32, labels: &Labels, chunks
         let aggregated = begin_message(out, 2);
         put_varint_field(out, 1, chunk.range.min.cast_unsigned());
         put_varint_field(out, 2, chunk.range.max.cast_unsigned());
-        let raw = begin_message(out, 3);
-        let kind = u64::from(chunk.encoding.number() - 1);
-        if kind > 0 {
-            put_varint_field(out, 1, kind);
+        let aggregates = chunk.aggregates.iter().flat_map(|parts| (4..).zip(parts.iter()));
+        let raw = chunk.raw.iter().map(|part| (3, part));
+        for (field, part) in raw.chain(aggregates.filter_map(|(field, part)| Some((field, part.as_ref()?)))) {
+            put_chunk(out, field, part);
         }
-        put_bytes_field(out, 2, &chunk.data);
-        put_varint_field(out, 3, xxh64(&chunk.data, 0));
-        raw.end(out);
         aggregated.end(out);
     }
     series.end(out);
+}
+
+fn put_chunk(out: &mut Vec<u8>, field: u32, part: &RawChunk) {
+    let chunk = begin_message(out, field);
+    let kind = u64::from(part.encoding - 1);
+    if kind > 0 {
+        put_varint_field(out, 1, kind);
+    }
+    put_bytes_field(out, 2, &part.data);
+    put_varint_field(out, 3, xxh64(&part.data, 0));
+    chunk.end(out);
 }
 
 /// Appends the field `batch` of a response around series that `content` appends as elements.

@@ -1,9 +1,11 @@
 //! The gRPC server: which path is which method, how its request is read and its answer written.
 //!
-//! It answers for one [`LocalStore`]. `Series` is made while it is sent (`series`): nothing but label sets and handles of
-//! chunks is held for a whole answer. It sends no warnings: they would fail every request of a ruler.
+//! It answers for the store of this process, for a bucket, or for both. `Series` is made while it is sent (`series`):
+//! nothing but label sets and places of chunks is held for a whole answer. It sends no warnings: they would fail every
+//! request of a ruler.
 
 mod exemplars;
+mod info;
 mod series;
 mod status;
 
@@ -19,6 +21,7 @@ use storage_api::MetricsAdmin;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
+use crate::bucket_store::BucketStoreHandle;
 use crate::error::{ThanosError, ThanosResult};
 use crate::grpc::Compression;
 use crate::grpc::server::{self, AnswerBody, Pieces};
@@ -34,9 +37,18 @@ const WRITE_BYTES_MAX: usize = 128 << 20;
 /// `Series` calls that select at the same time; others wait (`--store.grpc.series-max-concurrency`).
 const SERIES_CONCURRENCY_MAX: usize = 20;
 
+/// What a server answers from: at least one of them.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// The store of this process.
+    pub local: Option<LocalStore>,
+    /// The blocks of a bucket.
+    pub bucket: Option<BucketStoreHandle>,
+}
+
 /// What serves the StoreAPI.
 pub struct StoreApiServer {
-    store: LocalStore,
+    sources: Sources,
     admin: Option<Arc<dyn MetricsAdmin>>,
     write: Option<Arc<dyn WriteTarget>>,
     tasks: Tasks,
@@ -66,14 +78,14 @@ const METHODS: [(&str, Method); 7] = [
 ];
 
 impl StoreApiServer {
-    /// A server for `store`, with figures from `admin` and a place for what is written.
+    /// A server for `sources`, with figures from `admin` and a place for what is written.
     pub fn new(
-        store: LocalStore,
+        sources: Sources,
         admin: Option<Arc<dyn MetricsAdmin>>,
         write: Option<Arc<dyn WriteTarget>>,
         tasks: Tasks,
     ) -> Self {
-        Self { store, admin, write, tasks, slots: Arc::new(Semaphore::new(SERIES_CONCURRENCY_MAX)) }
+        Self { sources, admin, write, tasks, slots: Arc::new(Semaphore::new(SERIES_CONCURRENCY_MAX)) }
     }
 
     /// Answers a call.
@@ -105,7 +117,10 @@ impl StoreApiServer {
 
     async fn call(&self, method: Method, message: Bytes, compression: Compression) -> Result<Pieces, Status> {
         let answer = match method {
-            Method::Info => return server::single(&self.store.info(), compression),
+            Method::Info => match self.info().await {
+                Ok(info) => return server::single(&info, compression),
+                Err(error) => Err(error),
+            },
             Method::Series => return self.series(decode(&message)?, compression).await,
             Method::LabelNames => match self.label_names(decode(&message)?).await {
                 Ok(names) => return server::single(&names, compression),
@@ -135,7 +150,17 @@ impl StoreApiServer {
     ) -> ThanosResult<proto::LabelNamesResponse> {
         let range = TimeRange::new(request.start, request.end);
         let matchers = select::matchers(&request.matchers)?;
-        let mut names = self.store.label_names(range, &matchers, &request.without_replica_labels).await?;
+        let without = &request.without_replica_labels;
+        let mut names = match &self.sources.local {
+            Some(local) => local.label_names(range, &matchers, without).await?,
+            None => Vec::new(),
+        };
+        if let Some(bucket) = &self.sources.bucket {
+            let more = bucket.known().await.label_names(range, &matchers).await?;
+            names.extend(more.into_iter().filter(|name| !without.contains(name)));
+            names.sort_unstable();
+            names.dedup();
+        }
         truncate(&mut names, request.limit);
         Ok(proto::LabelNamesResponse { names, warnings: Vec::new() })
     }
@@ -150,7 +175,15 @@ impl StoreApiServer {
         let range = TimeRange::new(request.start, request.end);
         let matchers = select::matchers(&request.matchers)?;
         let without = &request.without_replica_labels;
-        let mut values = self.store.label_values(&request.label, range, &matchers, without).await?;
+        let mut values = match &self.sources.local {
+            Some(local) => local.label_values(&request.label, range, &matchers, without).await?,
+            None => Vec::new(),
+        };
+        if let Some(bucket) = self.sources.bucket.as_ref().filter(|_| !without.contains(&request.label)) {
+            values.extend(bucket.known().await.label_values(&request.label, range, &matchers).await?);
+            values.sort_unstable();
+            values.dedup();
+        }
         truncate(&mut values, request.limit);
         Ok(proto::LabelValuesResponse { values, warnings: Vec::new() })
     }

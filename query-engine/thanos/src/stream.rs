@@ -6,14 +6,22 @@ use std::time::Duration;
 
 use model::TimeRange;
 use runtime::Tasks;
+use storage_api::StorageResult;
+use tokio::task::JoinHandle;
 use tonic::Status;
 
+use crate::bucket_store::{BUCKET_ADDRESS, BlockSeries};
 use crate::grpc::client::Messages;
 use crate::local::{FoundSeries, chunks};
+use crate::select::StoreSelect;
 use crate::series_frame::{AggrChunk, RawChunk, Received, StoreSeries, read};
 
-/// Series of this process whose chunks are read at a time.
+/// The name of this process' own store in errors, and its address for `storeMatch[]`.
+pub(crate) const LOCAL_ADDRESS: &str = "local";
+
+/// Series of this process whose chunks are read at a time, and bytes after which no further one is.
 const LOCAL_SERIES: usize = 512;
+const LOCAL_BYTES: usize = 1 << 20;
 
 /// A store's series, in the order of their labels.
 pub(crate) struct SeriesStream {
@@ -25,8 +33,21 @@ pub(crate) struct SeriesStream {
 }
 
 enum Source {
-    Remote { messages: Box<Messages>, timeout: Option<Duration> },
-    Local { found: std::vec::IntoIter<FoundSeries>, range: TimeRange, tasks: Tasks },
+    Remote {
+        messages: Box<Messages>,
+        timeout: Option<Duration>,
+    },
+    Local {
+        found: std::vec::IntoIter<FoundSeries>,
+        range: TimeRange,
+        tasks: Tasks,
+    },
+    /// The next batch of a block is read while the last one is taken.
+    Block {
+        reading: JoinHandle<Batch>,
+        bytes: u64,
+        tasks: Tasks,
+    },
     Ended,
 }
 
@@ -36,9 +57,20 @@ impl SeriesStream {
         Self::new(name, Source::Remote { messages: Box::new(messages), timeout })
     }
 
-    /// What was found in this process; its chunks are read as they are asked for.
-    pub(crate) fn local(found: Vec<FoundSeries>, range: TimeRange, tasks: Tasks) -> Self {
-        Self::new("local".to_owned(), Source::Local { found: found.into_iter(), range, tasks })
+    /// What was found in this process; its chunks, if they are asked for, are read as they are taken.
+    pub(crate) fn local(found: Vec<FoundSeries>, select: &StoreSelect, tasks: Tasks) -> Self {
+        if select.skip_chunks {
+            let series = |found: FoundSeries| StoreSeries { labels: found.labels, chunks: Vec::new() };
+            return Self::ready(LOCAL_ADDRESS.to_owned(), found.into_iter().map(series).collect());
+        }
+        let source = Source::Local { found: found.into_iter(), range: select.range, tasks };
+        Self::new(LOCAL_ADDRESS.to_owned(), source)
+    }
+
+    /// Series of a block whose chunks are read ahead, about `bytes` at a time.
+    pub(crate) fn block(found: BlockSeries, bytes: u64, tasks: &Tasks) -> Self {
+        let source = Source::Block { reading: read_block(found, bytes, tasks), bytes, tasks: tasks.clone() };
+        Self::new(BUCKET_ADDRESS.to_owned(), source)
     }
 
     /// Series that are there already.
@@ -101,17 +133,26 @@ impl SeriesStream {
                 Ok(true)
             }
             Source::Local { found, range, tasks } => {
-                let batch: Vec<FoundSeries> = found.by_ref().take(LOCAL_SERIES).collect();
+                let range = *range;
+                let mut rest = std::mem::take(found);
+                let read = tasks.spawn_blocking("store-select-chunks", move || {
+                    let batch = read_some(&mut rest, range);
+                    (rest, batch)
+                });
+                let (rest, batch) = read.await.map_err(|error| error.to_string())?;
+                *found = rest;
+                let Some(batch) = batch.map_err(|error| error.to_string())? else { return Ok(false) };
+                self.ready.extend(batch);
+                Ok(true)
+            }
+            Source::Block { reading, bytes, tasks } => {
+                let (found, batch) = (&mut *reading).await.map_err(|error| error.to_string())?;
+                let batch = batch.map_err(|error| error.to_string())?;
                 if batch.is_empty() {
                     return Ok(false);
                 }
-                let range = *range;
-                let read = tasks.spawn_blocking("store-select-chunks", move || {
-                    batch.into_iter().map(|series| read_local(series, range)).collect::<Result<Vec<_>, _>>()
-                });
-                let read = read.await.map_err(|error| error.to_string())?;
-                self.ready.extend(read.map_err(|error: storage_api::StorageError| error.to_string())?);
-                self.ready.retain(|series| !series.chunks.is_empty());
+                *reading = read_block(found, *bytes, tasks);
+                self.ready.extend(batch);
                 Ok(true)
             }
         }
@@ -123,7 +164,35 @@ pub(crate) fn describe(status: &Status) -> String {
     format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
 }
 
-fn read_local(series: FoundSeries, range: TimeRange) -> storage_api::StorageResult<StoreSeries> {
+/// The next batch of a block, with the block for the one after.
+type Batch = (BlockSeries, StorageResult<Vec<StoreSeries>>);
+
+fn read_block(mut found: BlockSeries, bytes: u64, tasks: &Tasks) -> JoinHandle<Batch> {
+    tasks.spawn_blocking("store-gateway-chunks", move || {
+        let batch = found.batch(bytes);
+        (found, batch)
+    })
+}
+
+/// The next series that have chunks; `None` after the last.
+fn read_some(
+    found: &mut std::vec::IntoIter<FoundSeries>,
+    range: TimeRange,
+) -> StorageResult<Option<Vec<StoreSeries>>> {
+    let (mut batch, mut bytes, mut count) = (Vec::new(), 0, 0);
+    while bytes < LOCAL_BYTES && count < LOCAL_SERIES {
+        let Some(series) = found.next() else { break };
+        let series = read_local(series, range)?;
+        count += 1;
+        if !series.chunks.is_empty() {
+            bytes += series.bytes();
+            batch.push(series);
+        }
+    }
+    Ok((count > 0).then_some(batch))
+}
+
+fn read_local(series: FoundSeries, range: TimeRange) -> StorageResult<StoreSeries> {
     let handle = series.chunks.as_ref().map(Arc::clone);
     let encoded = handle.map_or(Ok(Vec::new()), |handle| chunks(handle.as_ref(), range))?;
     let chunk = |chunk: storage_api::EncodedChunk| AggrChunk {

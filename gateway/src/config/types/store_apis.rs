@@ -131,7 +131,8 @@ impl EndpointConfig {
 }
 
 impl EndpointTls {
-    fn load(&self) -> Result<ClientTls, ConfigError> {
+    /// Reads the files.
+    pub(super) fn load(&self) -> Result<ClientTls, ConfigError> {
         let read = |key: &str, path: &str| {
             let text = std::fs::read_to_string(path);
             text.map_err(|error| {

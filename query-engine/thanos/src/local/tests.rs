@@ -24,6 +24,8 @@ fn select(matchers: &[(&str, MatchOp, &str)]) -> StoreSelect {
         shard: None,
         skip_chunks: false,
         limit: 0,
+        resolution_ms: 0,
+        aggregates: Vec::new(),
     }
 }
 

@@ -1,9 +1,8 @@
 use bytes::Bytes;
 use model::{Labels, TimeRange};
 use prost::Message;
-use storage_api::{ChunkEncoding, EncodedChunk};
 
-use super::{Aggregate, BATCH_SERIES, Received, SERIES, put_batch, put_series, read};
+use super::{AggrChunk, Aggregate, BATCH_SERIES, RawChunk, Received, SERIES, put_batch, put_series, read};
 
 /// The messages as pkg/store/storepb/types.proto has them, for an independent view.
 mod upstream {
@@ -62,13 +61,14 @@ fn labels() -> Labels {
     Labels::from_pairs([("__name__", "up"), ("job", "a")])
 }
 
-fn chunk(encoding: ChunkEncoding, data: &'static [u8]) -> EncodedChunk {
-    EncodedChunk { range: TimeRange::new(-5, 1_700_000_000_000), encoding, data: Bytes::from_static(data) }
+fn chunk(encoding: u8, data: &'static [u8]) -> AggrChunk {
+    let raw = Some(RawChunk { encoding, data: Bytes::from_static(data) });
+    AggrChunk { range: TimeRange::new(-5, 1_700_000_000_000), raw, aggregates: None }
 }
 
 #[test]
 fn written_series_are_what_the_proto_files_say() {
-    let chunks = [chunk(ChunkEncoding::Xor, b"xor"), chunk(ChunkEncoding::FloatHistogram, b"")];
+    let chunks = [chunk(1, b"xor"), chunk(3, b"")];
     let mut message = Vec::new();
     put_series(&mut message, SERIES, &labels(), &chunks);
     let response = upstream::Response::decode(&message[..]).expect("a message");

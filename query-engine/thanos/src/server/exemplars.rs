@@ -23,13 +23,16 @@ impl StoreApiServer {
         let selectors: Vec<Vec<Matcher>> = expr.selectors().iter().map(|one| one.matchers.clone()).collect();
         let range = TimeRange::new(request.start, request.end);
         let mut out = Vec::new();
-        for (tenant, external) in self.store.tenants() {
+        let local = self.sources.local.iter();
+        for (local, (tenant, external)) in
+            local.flat_map(|local| local.tenants().into_iter().map(move |of| (local, of)))
+        {
             let inside: Vec<Vec<Matcher>> =
                 selectors.iter().filter_map(|set| without_external(set, &external)).collect();
             if inside.is_empty() {
                 continue;
             }
-            for series in self.store.querier().exemplars(&tenant, &inside, range).await? {
+            for series in local.querier().exemplars(&tenant, &inside, range).await? {
                 let message = ExemplarsResponse {
                     result: Some(ExemplarsResult::Data(data(
                         &series,

@@ -1,16 +1,13 @@
 //! `Series`: labels first, chunks while they are sent.
 //!
-//! A piece of the answer is made on a thread that may block, when the connection asks for the next one: a slow reader
-//! holds handles of chunks and one piece, not the answer.
-
-use std::sync::Arc;
+//! A piece of the answer is made when the connection asks for the next one, on a thread that may block: a slow reader
+//! holds places of chunks, one batch of each source and one piece, not the answer.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use model::{ErrorKind, TimeRange};
+use model::ErrorKind;
 use runtime::Tasks;
-use storage_api::EncodedChunk;
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
@@ -18,10 +15,11 @@ use super::StoreApiServer;
 use crate::error::{ThanosError, ThanosResult};
 use crate::grpc::server::Pieces;
 use crate::grpc::{Compression, put_message};
-use crate::local::{FoundSeries, chunks};
+use crate::merge::Merged;
 use crate::proto::SeriesRequest;
 use crate::select::StoreSelect;
-use crate::series_frame::{BATCH_SERIES, SERIES, put_batch, put_series};
+use crate::series_frame::{AggrChunk, BATCH_SERIES, SERIES, StoreSeries, put_batch, put_series};
+use crate::stream::SeriesStream;
 
 /// Bytes of chunks of one series that go into one message (`RemoteReadFrameLimit` in pkg/store/tsdb.go).
 const SERIES_BYTES_MAX: usize = 1 << 20;
@@ -39,113 +37,156 @@ impl StoreApiServer {
         compression: Compression,
     ) -> Result<Pieces, Status> {
         let select = StoreSelect::from_request(&request).map_err(|error| error.to_status())?;
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = std::sync::Arc::clone(&self.slots).acquire_owned().await;
         let slot = slot.map_err(|_| Status::unavailable("the server is shutting down"))?;
-        let found = self.store.select(&select).await.map_err(|error| error.to_status())?;
-        let writer = SeriesWriter {
-            found: found.into_iter(),
-            rest: None,
-            range: select.range,
-            batch: usize::try_from(request.response_batch_size).unwrap_or(0).min(BATCH_SERIES_MAX),
-            compression,
-            message: Vec::new(),
-            series: Vec::new(),
+        let streams = self.streams(&select).await.map_err(|error| error.to_status())?;
+        let batch = usize::try_from(request.response_batch_size).unwrap_or(0).clamp(1, BATCH_SERIES_MAX);
+        let answer = Answer {
+            merged: Merged::new(streams),
+            left: if select.limit > 0 { select.limit } else { usize::MAX },
+            writer: Some(SeriesWriter { batch, compression, ..SeriesWriter::default() }),
+            tasks: self.tasks.clone(),
             _slot: slot,
         };
-        Ok(pieces(writer, self.tasks.clone()))
+        let pieces = stream::unfold(Some(answer), |answer| async move {
+            let mut answer = answer?;
+            match answer.piece().await {
+                Ok(None) => None,
+                Ok(Some(piece)) => Some((Ok(piece), Some(answer))),
+                Err(error) => Some((Err(error.to_status()), None)),
+            }
+        });
+        Ok(pieces.boxed())
+    }
+
+    /// What each source has.
+    async fn streams(&self, select: &StoreSelect) -> ThanosResult<Vec<SeriesStream>> {
+        let mut streams = Vec::new();
+        if let Some(local) = &self.sources.local {
+            let found = local.select(select).await?;
+            streams.push(SeriesStream::local(found, select, self.tasks.clone()));
+        }
+        if let Some(bucket) = &self.sources.bucket {
+            streams.append(&mut bucket.known().await.select(select).await?);
+        }
+        Ok(streams)
     }
 }
 
-/// The answer, piece by piece.
-fn pieces(writer: SeriesWriter, tasks: Tasks) -> Pieces {
-    stream::unfold(Some(writer), move |writer| {
-        let tasks = tasks.clone();
-        async move {
-            let mut writer = writer?;
-            let made = tasks.spawn_blocking("store-api-series", move || {
-                let piece = writer.piece();
-                (piece, writer)
-            });
-            match made.await {
-                Ok((Ok(None), _)) => None,
-                Ok((Ok(Some(piece)), writer)) => Some((Ok(piece), Some(writer))),
-                Ok((Err(error), _)) => Some((Err(error.to_status()), None)),
-                Err(error) => Some((Err(Status::internal(error.to_string())), None)),
-            }
-        }
-    })
-    .boxed()
-}
-
-/// Writes the messages of an answer.
-struct SeriesWriter {
-    found: std::vec::IntoIter<FoundSeries>,
-    /// A series that did not fit into the last message: its labels' owner and the chunks that are left.
-    rest: Option<(FoundSeries, Vec<EncodedChunk>)>,
-    range: TimeRange,
-    batch: usize,
-    compression: Compression,
-    /// Reused: one message.
-    message: Vec<u8>,
-    /// Reused: the series of a batch.
-    series: Vec<u8>,
+/// An answer on its way.
+struct Answer {
+    merged: Merged,
+    /// Series that may still come.
+    left: usize,
+    /// `None` at the end, and while a piece is written elsewhere.
+    writer: Option<SeriesWriter>,
+    tasks: Tasks,
     _slot: OwnedSemaphorePermit,
 }
 
-impl SeriesWriter {
+impl Answer {
     /// The next messages, some hundred KiB of them; `None` after the last.
-    fn piece(&mut self) -> ThanosResult<Option<Bytes>> {
+    async fn piece(&mut self) -> ThanosResult<Option<Bytes>> {
+        let Some(mut writer) = self.writer.take() else { return Ok(None) };
+        loop {
+            let (mut series, mut bytes) = (Vec::new(), 0);
+            while bytes < PIECE_BYTES && self.left > 0 {
+                let next = self.merged.next().await;
+                let next = next.map_err(|failed| ThanosError::new(ErrorKind::Unavailable, failed.message))?;
+                let Some(next) = next else {
+                    self.left = 0;
+                    break;
+                };
+                bytes += next.bytes();
+                self.left -= 1;
+                series.push(next);
+            }
+            let is_last = self.left == 0;
+            let written = self.tasks.spawn_blocking("store-api-series", move || {
+                let piece = writer.write(series, is_last);
+                (piece, writer)
+            });
+            let (piece, back) =
+                written.await.map_err(|error| ThanosError::new(ErrorKind::Internal, error.to_string()))?;
+            let piece = piece?;
+            if is_last {
+                return Ok((!piece.is_empty()).then_some(piece));
+            }
+            if !piece.is_empty() {
+                self.writer = Some(back);
+                return Ok(Some(piece));
+            }
+            writer = back;
+        }
+    }
+}
+
+/// Writes the messages of an answer.
+#[derive(Default)]
+struct SeriesWriter {
+    /// Series of a message; 1 is one without a batch around it.
+    batch: usize,
+    compression: Compression,
+    /// Series of the message that is filled up, and their number.
+    series: Vec<u8>,
+    count: usize,
+    /// Reused: one message.
+    message: Vec<u8>,
+}
+
+impl SeriesWriter {
+    /// The messages that these series fill; with `is_last` the one that is not full as well.
+    fn write(&mut self, series: Vec<StoreSeries>, is_last: bool) -> ThanosResult<Bytes> {
         let mut piece = Vec::new();
-        while piece.len() < PIECE_BYTES && self.message()? {
-            put_message(&mut piece, &self.message, self.compression)
-                .map_err(|status| ThanosError::new(ErrorKind::Internal, status.message()))?;
+        for series in &series {
+            for chunks in parts(&series.chunks) {
+                if self.batch == 1 {
+                    self.message.clear();
+                    put_series(&mut self.message, SERIES, &series.labels, chunks);
+                    self.put(&mut piece)?;
+                    continue;
+                }
+                put_series(&mut self.series, BATCH_SERIES, &series.labels, chunks);
+                self.count += 1;
+                if self.count == self.batch || self.series.len() >= BATCH_BYTES_MAX {
+                    self.finish_batch(&mut piece)?;
+                }
+            }
         }
-        Ok((!piece.is_empty()).then(|| Bytes::from(piece)))
+        if is_last {
+            self.finish_batch(&mut piece)?;
+        }
+        Ok(piece.into())
     }
 
-    /// Writes the next message into `message`; false after the last.
-    fn message(&mut self) -> ThanosResult<bool> {
+    fn finish_batch(&mut self, piece: &mut Vec<u8>) -> ThanosResult<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
         self.message.clear();
-        if self.batch <= 1 {
-            let Some((series, chunks)) = self.next_series()? else { return Ok(false) };
-            put_series(&mut self.message, SERIES, &series.labels, &chunks);
-            return Ok(true);
-        }
+        put_batch(&mut self.message, &self.series);
         self.series.clear();
-        let mut count = 0;
-        while count < self.batch && self.series.len() < BATCH_BYTES_MAX {
-            let Some((series, chunks)) = self.next_series()? else { break };
-            put_series(&mut self.series, BATCH_SERIES, &series.labels, &chunks);
-            count += 1;
-        }
-        if count > 0 {
-            put_batch(&mut self.message, &self.series);
-        }
-        Ok(count > 0)
+        self.count = 0;
+        self.put(piece)
     }
 
-    /// The next series, or the next part of one with many chunks. Series without a chunk in the range are left out.
-    fn next_series(&mut self) -> ThanosResult<Option<(FoundSeries, Vec<EncodedChunk>)>> {
-        let (series, mut chunks) = loop {
-            if let Some(rest) = self.rest.take() {
-                break rest;
-            }
-            let Some(series) = self.found.next() else { return Ok(None) };
-            let Some(handle) = &series.chunks else { return Ok(Some((series, Vec::new()))) };
-            let chunks = chunks(handle.as_ref(), self.range)?;
-            if !chunks.is_empty() {
-                break (series, chunks);
-            }
-        };
-        let mut bytes = 0;
-        let fits = chunks.iter().position(|chunk| {
-            let is_full = bytes >= SERIES_BYTES_MAX;
-            bytes += chunk.data.len();
-            is_full
-        });
-        if let Some(count) = fits {
-            self.rest = Some((series.clone(), chunks.split_off(count)));
-        }
-        Ok(Some((series, chunks)))
+    fn put(&self, piece: &mut Vec<u8>) -> ThanosResult<()> {
+        put_message(piece, &self.message, self.compression)
+            .map_err(|status| ThanosError::new(ErrorKind::Internal, status.message()))
     }
+}
+
+/// The chunks of a series in parts that fit into a message; a series without chunks is one part.
+fn parts(chunks: &[AggrChunk]) -> Vec<&[AggrChunk]> {
+    let mut parts = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for (index, chunk) in chunks.iter().enumerate() {
+        if bytes >= SERIES_BYTES_MAX {
+            parts.push(&chunks[from..index]);
+            (from, bytes) = (index, 0);
+        }
+        bytes += chunk.parts().map(|part| part.data.len()).sum::<usize>();
+    }
+    parts.push(&chunks[from..]);
+    parts
 }

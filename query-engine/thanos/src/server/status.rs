@@ -8,6 +8,7 @@ use super::StoreApiServer;
 use crate::error::{ThanosError, ThanosResult};
 use crate::grpc::Compression;
 use crate::grpc::server::{self, Pieces};
+use crate::local::LocalStore;
 use crate::proto::{
     HeadStatistics, Statistic, TsdbStatistics, TsdbStatisticsEntry, TsdbStatisticsRequest,
     TsdbStatisticsResponse,
@@ -29,7 +30,7 @@ impl StoreApiServer {
         let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
         let limit = limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
         let mut statistics = HashMap::new();
-        for (tenant, external) in self.store.tenants() {
+        for (tenant, external) in self.sources.local.iter().flat_map(LocalStore::tenants) {
             let is_other = !request.tenant.is_empty() && request.tenant != tenant.as_str();
             // As in receive: matchers are on external labels, and one on any other label matches nothing there.
             let is_out = without_external(&matchers, &external)

@@ -7,7 +7,7 @@ use model::TimeRange;
 use prost::Message;
 use runtime::Tasks;
 
-use super::StoreApiServer;
+use super::{Sources, StoreApiServer};
 use crate::grpc::{Compression, MessageReader, put_message};
 use crate::local::{LocalSettings, LocalStore};
 use crate::proto::{
@@ -28,7 +28,8 @@ fn server() -> StoreApiServer {
         tenant_label: "tenant_id".to_owned(),
         component: "sidecar".to_owned(),
     };
-    StoreApiServer::new(LocalStore::new(Arc::new(memory), settings), None, None, Tasks::new())
+    let local = Some(LocalStore::new(Arc::new(memory), settings));
+    StoreApiServer::new(Sources { local, bucket: None }, None, None, Tasks::new())
 }
 
 /// Messages and status of a call.
