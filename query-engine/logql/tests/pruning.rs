@@ -74,6 +74,8 @@ enum Filter {
     ContainsNot(String),
     Matches(String),
     MatchesNot(String),
+    /// One of two texts.
+    Either(String, String),
     /// `level=<text>` of a line such as `level=info msg`, after the logfmt parser.
     Level(String),
 }
@@ -85,6 +87,7 @@ impl Filter {
             Self::ContainsNot(text) => format!("!= {}", logql::syntax::quoted(text)),
             Self::Matches(regex) => format!("|~ {}", logql::syntax::quoted(regex)),
             Self::MatchesNot(regex) => format!("!~ {}", logql::syntax::quoted(regex)),
+            Self::Either(a, b) => format!("|= {} or {}", logql::syntax::quoted(a), logql::syntax::quoted(b)),
             Self::Level(level) => format!("| logfmt | level={}", logql::syntax::quoted(level)),
         }
     }
@@ -96,6 +99,7 @@ impl Filter {
             Self::ContainsNot(text) => !line.contains(text.as_str()),
             Self::Matches(text) => regex(text).is_match(line),
             Self::MatchesNot(text) => !regex(text).is_match(line),
+            Self::Either(a, b) => line.contains(a.as_str()) || line.contains(b.as_str()),
             Self::Level(level) => {
                 line.strip_prefix("level=").is_some_and(|rest| rest.split(' ').next() == Some(level))
             }
@@ -105,7 +109,7 @@ impl Filter {
 
 /// Few characters, so that texts often occur and often share parts; some take several bytes or have two cases.
 fn word() -> impl Strategy<Value = String> {
-    "[abAB1é日_.]{1,12}"
+    "[abABéÉ1日_.]{1,12}"
 }
 
 fn line() -> impl Strategy<Value = String> {
@@ -129,12 +133,15 @@ fn filter(lines: Vec<String>) -> impl Strategy<Value = Filter> {
         (escaped.clone(), escaped.clone()).prop_map(|(a, b)| format!("{a}|{b}")),
         (escaped.clone(), escaped.clone()).prop_map(|(a, b)| format!("{a}.*{b}")),
         (escaped.clone(), escaped.clone()).prop_map(|(a, b)| format!("(?:{a})?{b}")),
-        (escaped.clone(), escaped).prop_map(|(a, b)| format!("{a}[ab1]+{b}")),
+        (escaped.clone(), escaped.clone()).prop_map(|(a, b)| format!("{a}[ab1]+{b}")),
+        (escaped.clone(), escaped.clone()).prop_map(|(a, b)| format!("(?i)(?:{a}|{b})[éb]?")),
+        escaped.prop_map(|text| format!("^{text}|{text}$")),
     ]
     .boxed();
     prop_oneof![
         4 => text.clone().prop_map(Filter::Contains),
-        1 => text.prop_map(Filter::ContainsNot),
+        1 => text.clone().prop_map(Filter::ContainsNot),
+        2 => (text.clone(), text).prop_map(|(a, b)| Filter::Either(a, b)),
         4 => regex.clone().prop_map(Filter::Matches),
         1 => regex.prop_map(Filter::MatchesNot),
         1 => "(info|warn|error|debug)".prop_map(Filter::Level),
