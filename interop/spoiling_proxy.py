@@ -10,16 +10,13 @@ import time
 
 import cramjam
 
-DELAY_SECONDS = 3
-
-
 class Proxy:
     """Hands requests on to `port`; every hundredth is dropped, doubled, delayed or corrupted, and acknowledged all the
     same. `hold` gives the seconds for which an answer is held back, by the number of its request. Keeps when each request
     of a connection came and when it was answered."""
 
-    def __init__(self, port, fault=None, spoil=lambda body: body, hold=None):
-        self.port, self.fault, self.spoil, self.hold = port, fault, spoil, hold
+    def __init__(self, port, fault=None, spoil=lambda body: body, hold=None, delay_seconds=3):
+        self.port, self.fault, self.spoil, self.hold, self.delay_seconds = port, fault, spoil, hold, delay_seconds
         self.times, self.count, self.lock, self.later = {}, 0, threading.Lock(), []
         proxy = self
 
@@ -56,7 +53,7 @@ class Proxy:
             if self.fault == "double":
                 self.forward(path, body, headers)
             elif self.fault == "delay":
-                timer = threading.Timer(DELAY_SECONDS, self.forward, (path, body, headers))
+                timer = threading.Timer(self.delay_seconds, self.forward, (path, body, headers))
                 self.later.append(timer)
                 timer.start()
                 return 200, b""
@@ -97,9 +94,10 @@ def spoil_value(body):
 
 
 def spoil_point(body):
-    """Another value in the first data point of OTLP: a time (field 3) is followed by the value (field 4), 64 bits each."""
-    at = re.search(rb"\x19.{8}\x21", body, re.DOTALL).end()
-    return body[: at + 5] + bytes([body[at + 5] ^ 1]) + body[at + 6 :]
+    """Another value in the first data point of OTLP: 64 bits behind the time (field 3) or, as Go encodes, before it."""
+    found = re.search(rb"\x19.{8}\x21(.{8})|\x21(.{8})\x19", body, re.DOTALL)
+    at = found.start(found.lastindex) + 5
+    return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
 
 
 def spoil_span(body):

@@ -12,8 +12,7 @@ import time
 import pytest
 from conftest import TARGET, Process, Tidegate, free_port, peer
 from metric_protocols import Prometheus
-from spoiling_proxy import (DELAY_SECONDS, Proxy, spoil_line, spoil_point, spoil_snappy_line, spoil_span,
-                            spoil_value)
+from spoiling_proxy import Proxy, spoil_line, spoil_point, spoil_snappy_line, spoil_span, spoil_value
 from test_edge import issue, openssl
 
 SHORT = ["--duration", "2s", "--connections", 2, "--output", "json", "-q"]
@@ -32,27 +31,32 @@ def run(*arguments):
     return done.returncode, json.loads(done.stdout)
 
 
-def check_faults(port, spoil, arguments, expected, path=""):
+def check_faults(port, spoil, arguments, expected, delay_seconds=3):
     """One load for each fault, all at once, each through a proxy of its own to `port`; `arguments` of a run by the address
     it is to send to."""
 
     def one(fault):
-        proxy = Proxy(port, fault, spoil)
+        proxy = Proxy(port, fault, spoil, delay_seconds=delay_seconds)
         try:
             # What is missing is looked for until the delayed has come, with time to spare.
-            grace = DELAY_SECONDS + 3 if fault == "delay" else 1
-            return fault, run(*arguments(proxy.url + path), "--batch", 20, "--rate", 1000, "--grace", f"{grace}s", *SHORT)
+            grace = delay_seconds + 3 if fault == "delay" else 1
+            return fault, run(*arguments(proxy.url), "--batch", 20, "--rate", 1000, "--grace", f"{grace}s", *SHORT)
         finally:
             proxy.close()
 
     with concurrent.futures.ThreadPoolExecutor(len(FAULTS)) as pool:
         results = list(pool.map(one, FAULTS))
     for fault, (code, report) in results:
-        found = {name for name in ("lost", "duplicated", "wrong", "late") if report["verify"][name]}
-        assert report["acked"] == report["sent"] == report["verify"]["checked"] > 0, (fault, report)
-        assert found == expected[fault], (fault, report)
-        # Late is no fault by itself, unless a threshold says so.
-        assert code == (1 if found - {"late"} else 0), (fault, report)
+        check_found(fault, code, report, expected)
+
+
+def check_found(fault, code, report, expected):
+    found = {name for name in ("lost", "duplicated", "wrong", "late") if report["verify"][name]}
+    said = (fault, code, report["acked"], report["sent"], report["verify"], report.get("example_failure"))
+    assert report["acked"] == report["sent"] == report["verify"]["checked"] > 0, said
+    assert found == expected[fault], said
+    # Late is no fault by itself, unless a threshold says so.
+    assert code == (1 if found - {"late"} else 0), said
 
 
 def test_each_fault_before_us_is_found(tmp_path, start):
@@ -90,7 +94,9 @@ def test_it_drives_a_real_victoria_metrics_and_finds_each_fault_before_it(tmp_pa
     code, report = run("promql", "--endpoint", url, "--rate", 20, *SHORT)
     assert code == 0 and report["acked"] == report["sent"] > 0, report
     check_faults(server.port, spoil_value, lambda to: ["remote-write", "--endpoint", to, "--series", 200, "--verify",
-                                                       "--prometheus", url], FOUND)
+                                                       "--prometheus", url,
+                                                       # It shows what it took a second or two later.
+                                                       "--settle", "4s"], FOUND, delay_seconds=8)
 
 
 def test_it_drives_a_real_loki_and_finds_each_fault_before_it(tmp_path, start):
@@ -147,17 +153,14 @@ def test_it_drives_a_real_collector_and_finds_each_fault_behind_it(tmp_path, sta
         try:
             return fault, run("otlp", "--signal", signal, "--endpoint", f"http://127.0.0.1:{collector.grpc}", "--rate", 1000,
                               "--batch", 20, "--streams", 2, "--series", 200, "--verify-sink", f"127.0.0.1:{sink}",
-                              "--late-after", "2s", "--grace", f"{DELAY_SECONDS + 2}s" if fault == "delay" else "3s", *SHORT)
+                              "--late-after", "2s", "--grace", "6s" if fault == "delay" else "3s", *SHORT)
         finally:
             proxy.close()
 
     with concurrent.futures.ThreadPoolExecutor(len(FAULTS)) as pool:
         results = list(pool.map(one, FAULTS))
     for fault, (code, report) in results:
-        found = {name for name in ("lost", "duplicated", "wrong", "late") if report["verify"][name]}
-        assert report["acked"] == report["sent"] == report["verify"]["checked"] > 0, (fault, report)
-        assert found == FOUND[fault], (fault, report)
-        assert code == (1 if found - {"late"} else 0), (fault, report)
+        check_found(fault, code, report, FOUND)
 
 
 def test_it_drives_a_real_prometheus(tmp_path, start):

@@ -288,6 +288,9 @@ pub(crate) struct Proof {
     /// Loki API that `--verify` asks for logs.
     #[arg(long, default_value = "http://localhost:3100", value_parser = parse_url)]
     pub(crate) loki: String,
+    /// Wait so long before reading back, for a store that shows what it took a while later.
+    #[arg(long, default_value = "0s", value_parser = parse_duration)]
+    pub(crate) settle: Duration,
     /// What is not readable at once but within this time is late, not lost.
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub(crate) grace: Duration,

@@ -242,6 +242,7 @@ async fn verify(load: &Running, started_ns: i64, live: &mut Live) -> anyhow::Res
     if !proof.verify {
         return Ok(None);
     }
+    tokio::time::sleep(proof.settle).await;
     let reader = verify::Reader::new(&load.prepared.load, proof, started_ns)?;
     Ok(Some(match load.prepared.load.signal() {
         Signal::Metrics => {

@@ -109,8 +109,18 @@ async fn secured(uri: Uri, config: Arc<ClientConfig>) -> anyhow::Result<TokioIo<
 
 fn refused(status: &tonic::Status) -> Answer {
     // A status that tonic made of a broken connection has a source; one that the peer sent has none.
-    if std::error::Error::source(status).is_some() {
-        return Answer::Unanswered { reason: format!("{:?}: {}", status.code(), status.message()) };
+    let mut source = std::error::Error::source(status);
+    if source.is_some() {
+        let mut reason = format!("{:?}: {}", status.code(), status.message());
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !reason.contains(&text) {
+                reason.push_str(": ");
+                reason.push_str(&text);
+            }
+            source = cause.source();
+        }
+        return Answer::Unanswered { reason };
     }
     let details = status.details();
     let retry_hint = details.windows(RETRY_INFO_TYPE.len()).any(|window| window == RETRY_INFO_TYPE);
