@@ -6,9 +6,12 @@ mod forwarder;
 mod grpc;
 mod http;
 mod status;
+mod tls;
+
+pub use tls::provider as tls_provider;
 
 pub(crate) use auth::{AuthConfig, Credentials};
-pub(crate) use config::{Headers, TlsConfig, TlsSource, TlsVersion, split, unsupported};
+pub(crate) use config::{Headers, TlsConfig, TlsSource, split, unsupported};
 pub(crate) use forwarder::{Attempts, Forwarder, SendingConfig};
 pub(crate) use grpc::{GrpcClient, GrpcSettings};
 pub(crate) use http::{HttpClient, HttpClientConfig, HttpResponse};

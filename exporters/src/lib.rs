@@ -22,6 +22,8 @@ mod storage_error;
 mod store_gate;
 mod translation;
 
+pub use client::tls_provider;
+
 use std::sync::Arc;
 
 use pipelines::ExporterFactory;

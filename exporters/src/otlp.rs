@@ -24,7 +24,7 @@ use wire::otlp::response_from_protobuf;
 use crate::Stores;
 use crate::client::{
     Attempts, AuthConfig, Credentials, Forwarder, GrpcClient, GrpcSettings, Headers, SendingConfig,
-    TlsConfig, TlsVersion, not_started, otlp_report, split, unsupported,
+    TlsConfig, not_started, otlp_report, split, unsupported,
 };
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
@@ -109,9 +109,6 @@ impl Config {
     fn settings(&self, extensions: &Extensions) -> Result<GrpcSettings, ConfigError> {
         self.tls.validate()?;
         unsupported(&[
-            ("tls.insecure_skip_verify", self.tls.insecure_skip_verify),
-            ("tls.min_version", self.tls.versions()[0] == Some(TlsVersion::V13)),
-            ("tls.max_version", self.tls.versions()[1] == Some(TlsVersion::V12)),
             ("middlewares", self.middlewares.is_some()),
             ("user_agent", self.user_agent.is_some()),
             ("batcher", self.batcher.is_some()),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::ErrorKind;
-use pipelines::{ConfigError, Opaque, PipelineError, PipelineResult};
+use pipelines::{ConfigDuration, ConfigError, Opaque, PipelineError, PipelineResult};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -33,13 +33,16 @@ pub(crate) struct TlsConfig {
     key_pem: Option<Opaque>,
     /// Name to check in the server's certificate instead of the endpoint's.
     pub(crate) server_name_override: String,
-    /// Lowest version: `1.2` (default) or, over HTTP, `1.3`.
+    /// Lowest version: `1.2` (default) or `1.3`.
     min_version: Option<Value>,
-    /// Highest version: `1.3` (default) or, over HTTP, `1.2`.
+    /// Highest version: `1.3` (default) or `1.2`.
     max_version: Option<Value>,
-    cipher_suites: Option<Value>,
-    curve_preferences: Option<Value>,
-    reload_interval: Option<Value>,
+    /// Cipher suites that TLS 1.2 may use, by their names in the standard. Default all.
+    pub(crate) cipher_suites: Vec<String>,
+    /// Groups for the key exchange: `X25519`, `P256`, `P384`, `X25519MLKEM768`. Default all.
+    pub(crate) curve_preferences: Vec<String>,
+    /// Longest time until a changed certificate or key is used for new connections. Default never.
+    pub(crate) reload_interval: Option<ConfigDuration>,
     tpm: Option<Value>,
 }
 
@@ -119,12 +122,8 @@ impl TlsConfig {
         if min.is_some_and(|min| max.is_some_and(|max| min > max)) {
             return at("min_version", "must not be higher than max_version");
         }
-        unsupported(&[
-            ("tls.cipher_suites", self.cipher_suites.is_some()),
-            ("tls.curve_preferences", self.curve_preferences.is_some()),
-            ("tls.reload_interval", self.reload_interval.is_some()),
-            ("tls.tpm", self.tpm.is_some()),
-        ])
+        super::tls::provider(&self.cipher_suites, &self.curve_preferences)?;
+        unsupported(&[("tls.tpm", self.tpm.is_some())])
     }
 
     /// Lowest and highest version, if the config says.

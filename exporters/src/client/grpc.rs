@@ -5,6 +5,8 @@
 //! `grpc-status-details-bin` that is not base64). Protocol: grpc/grpc doc/PROTOCOL-HTTP2.md. Connections are made on
 //! demand and made again when they break.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,19 +14,25 @@ use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream;
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
+use hyper_util::rt::TokioIo;
 use model::{ErrorKind, error_chain};
 use pipelines::{PipelineError, PipelineResult};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::body::Body;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tower::ServiceExt as _;
+use tonic::transport::{Channel, Endpoint};
+use tower::{Service, ServiceExt as _};
 use wire::compression::Encoding;
 use wire::rpc_status::Status;
 
 use super::status::grpc_failure;
-use super::{Credentials, TlsConfig, USER_AGENT, permanent};
+use super::{Credentials, TlsConfig, USER_AGENT, permanent, tls};
 
 /// Largest answer that is read, as OTLP asks of clients.
 const RESPONSE_BYTES_MAX: usize = 4 << 20;
@@ -69,7 +77,8 @@ impl GrpcClient {
                 format!("cannot connect to {}: {}", settings.uri, error_chain(&error)),
             )
         };
-        let mut endpoint = Endpoint::from(settings.uri.clone())
+        let is_encrypted = settings.uri.scheme_str() == Some("https");
+        let mut endpoint = Endpoint::from(plain(&settings.uri)?)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .user_agent(USER_AGENT)
@@ -80,13 +89,14 @@ impl GrpcClient {
                 .keep_alive_timeout(timeout)
                 .keep_alive_while_idle(while_idle);
         }
-        if let Some(authority) = &settings.authority {
-            endpoint = endpoint.origin(authority.clone());
+        if is_encrypted || settings.authority.is_some() {
+            endpoint = endpoint.origin(settings.authority.as_ref().unwrap_or(&settings.uri).clone());
         }
-        if settings.uri.scheme_str() == Some("https") {
-            endpoint = endpoint.tls_config(tls(&settings.tls)?).map_err(failed)?;
-        }
-        Ok(Self { channel: endpoint.connect_lazy(), settings, tasks })
+        let channel = match is_encrypted {
+            true => endpoint.connect_with_connector_lazy(encrypted(&settings.tls)?),
+            false => endpoint.connect_lazy(),
+        };
+        Ok(Self { channel, settings, tasks })
     }
 
     /// Calls `path` with `message` and returns the answer's message.
@@ -107,7 +117,7 @@ impl GrpcClient {
             PipelineError::new(ErrorKind::Unavailable, text)
         };
         let channel = channel.ready().await.map_err(unreachable)?;
-        let response = tower::Service::call(channel, request).await.map_err(unreachable)?;
+        let response = Service::call(channel, request).await.map_err(unreachable)?;
         answer(response).await
     }
 
@@ -155,22 +165,44 @@ impl GrpcClient {
     }
 }
 
-fn tls(config: &TlsConfig) -> PipelineResult<ClientTlsConfig> {
-    let material = config.load()?;
-    let mut tls = ClientTlsConfig::new();
-    if material.ca_pem.is_none() || config.include_system_ca_certs_pool {
-        tls = tls.with_native_roots();
+/// The same place with the scheme of plain connections: encryption is the connector's matter.
+fn plain(uri: &Uri) -> PipelineResult<Uri> {
+    let mut parts = uri.clone().into_parts();
+    if parts.scheme == Some(Scheme::HTTPS) {
+        parts.scheme = Some(Scheme::HTTP);
+        let authority = parts.authority.take();
+        parts.authority = authority.map(|authority| match authority.port() {
+            Some(_) => authority,
+            None => format!("{authority}:443").parse().unwrap_or(authority),
+        });
     }
-    if let Some(pem) = material.ca_pem {
-        tls = tls.ca_certificate(Certificate::from_pem(pem));
-    }
-    if let Some((cert, key)) = material.identity {
-        tls = tls.identity(Identity::from_pem(cert, key));
-    }
-    if !config.server_name_override.is_empty() {
-        tls = tls.domain_name(&config.server_name_override);
-    }
-    Ok(tls)
+    Uri::from_parts(parts).map_err(|error| PipelineError::new(ErrorKind::Invalid, format!("{uri}: {error}")))
+}
+
+type Connecting = Pin<Box<dyn Future<Output = std::io::Result<TokioIo<TlsStream<TcpStream>>>> + Send>>;
+
+/// Connects and shakes hands.
+fn encrypted(
+    config: &TlsConfig,
+) -> PipelineResult<
+    impl Service<Uri, Response = TokioIo<TlsStream<TcpStream>>, Error = std::io::Error, Future = Connecting>
+    + Clone
+    + Send
+    + 'static,
+> {
+    let connector = TlsConnector::from(Arc::new(tls::client(config, &[b"h2"])?));
+    let name = config.server_name_override.clone();
+    Ok(tower::service_fn(move |uri: Uri| {
+        let (connector, name) = (connector.clone(), name.clone());
+        Box::pin(async move {
+            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            let shown = if name.is_empty() { host.clone() } else { name };
+            let shown = ServerName::try_from(shown).map_err(std::io::Error::other)?;
+            let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
+            stream.set_nodelay(true)?;
+            Ok(TokioIo::new(connector.connect(shown, stream).await?))
+        }) as Connecting
+    }))
 }
 
 /// The message of a successful answer.

@@ -9,7 +9,7 @@ use pipelines::{ConfigDuration, ConfigError, Extensions, PipelineError, Pipeline
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{AuthConfig, Credentials, Headers, TlsConfig, TlsVersion, USER_AGENT, unsupported};
+use super::{AuthConfig, Credentials, Headers, TlsConfig, USER_AGENT, tls, unsupported};
 
 /// Largest body of an answer that is read, as OTLP asks of clients.
 const RESPONSE_BYTES_MAX: usize = 4 << 20;
@@ -150,40 +150,13 @@ impl HttpClient {
             } else {
                 config.max_idle_conns_per_host
             })
-            .tls_danger_accept_invalid_certs(config.tls.insecure_skip_verify);
+            .tls_backend_preconfigured(tls::client(&config.tls, &[b"h2", b"http/1.1"])?);
         if !config.proxy_url.is_empty() {
             let proxy = reqwest::Proxy::all(&config.proxy_url);
             builder = builder.proxy(proxy.map_err(|error| invalid(format!("proxy_url: {error}")))?);
         } else if is_loopback(url) {
             // As in Go: the proxy of the environment is not asked for this machine.
             builder = builder.no_proxy();
-        }
-        let material = config.tls.load()?;
-        let bad_pem = |error: reqwest::Error| invalid(format!("tls: {error}"));
-        if let Some(pem) = &material.ca_pem {
-            let authorities = reqwest::Certificate::from_pem_bundle(pem).map_err(bad_pem)?;
-            builder = match config.tls.include_system_ca_certs_pool {
-                true => builder.tls_certs_merge(authorities),
-                false => builder.tls_certs_only(authorities),
-            };
-        }
-        if let Some((mut cert, key)) = material.identity {
-            cert.push(b'\n');
-            cert.extend_from_slice(&key);
-            builder = builder.identity(reqwest::Identity::from_pem(&cert).map_err(bad_pem)?);
-        }
-        let version = |asked: Option<TlsVersion>| {
-            asked.map(|version| match version {
-                TlsVersion::V12 => reqwest::tls::Version::TLS_1_2,
-                TlsVersion::V13 => reqwest::tls::Version::TLS_1_3,
-            })
-        };
-        let [min, max] = config.tls.versions().map(version);
-        if let Some(min) = min {
-            builder = builder.tls_version_min(min);
-        }
-        if let Some(max) = max {
-            builder = builder.tls_version_max(max);
         }
         let client = builder.build();
         let client = client.map_err(|error| invalid(format!("cannot make an HTTP client: {error}")))?;

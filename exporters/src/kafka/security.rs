@@ -153,6 +153,9 @@ fn encrypt(client: &mut ClientConfig, tls: &TlsConfig) -> Result<bool, ConfigErr
         ("tls.include_system_ca_certs_pool", tls.include_system_ca_certs_pool),
         ("tls.min_version", tls.versions()[0].is_some()),
         ("tls.max_version", tls.versions()[1].is_some()),
+        ("tls.cipher_suites", !tls.cipher_suites.is_empty()),
+        ("tls.curve_preferences", !tls.curve_preferences.is_empty()),
+        ("tls.reload_interval", tls.reload_interval.is_some()),
     ])?;
     let mut set = |name: &str, source: Option<TlsSource<'_>>| match source {
         Some(TlsSource::File(path)) => drop(client.set(format!("ssl.{name}.location"), path)),

@@ -197,9 +197,14 @@ fn faulty_configs_are_refused_by_path() {
         json!({"endpoint": "x:1", "auth": {"authenticator": "a"}}),
         "auth::authenticator: failed to resolve authenticator \"a\"",
     );
+    check(json!({"endpoint": "x:1", "tls": {"tpm": {"enabled": true}}}), "tls::tpm: is not supported");
     check(
-        json!({"endpoint": "x:1", "tls": {"insecure_skip_verify": true}}),
-        "tls::insecure_skip_verify: is not supported",
+        json!({"endpoint": "x:1", "tls": {"cipher_suites": ["RC4"]}}),
+        "tls::cipher_suites: invalid TLS cipher suite: \"RC4\", have TLS_ECDHE",
+    );
+    check(
+        json!({"endpoint": "x:1", "tls": {"curve_preferences": ["P521"]}}),
+        "tls::curve_preferences: invalid curve \"P521\", have X25519",
     );
     check(
         json!({"endpoint": "x:1", "tls": {"ca_file": "a", "ca_pem": "b"}}),

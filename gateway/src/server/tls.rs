@@ -111,36 +111,7 @@ impl TlsServerConfig {
 
     /// The provider with the suites and groups that the config allows.
     fn provider(&self) -> Result<CryptoProvider, ConfigError> {
-        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-        if !self.cipher_suites.is_empty() {
-            let name = |suite: &rustls::SupportedCipherSuite| format!("{:?}", suite.suite());
-            let is_old = |suite: &rustls::SupportedCipherSuite| suite.tls13().is_none();
-            let known: Vec<String> = provider.cipher_suites.iter().filter(|s| is_old(s)).map(name).collect();
-            if let Some(unknown) = self.cipher_suites.iter().find(|asked| !known.contains(asked)) {
-                let message = format!("invalid TLS cipher suite: {unknown:?}, have {}", known.join(", "));
-                return Err(ConfigError::at("tls.cipher_suites", message));
-            }
-            provider
-                .cipher_suites
-                .retain(|suite| !is_old(suite) || self.cipher_suites.contains(&name(suite)));
-        }
-        if !self.curve_preferences.is_empty() {
-            let mut chosen = Vec::new();
-            for asked in &self.curve_preferences {
-                let name = match asked.as_str() {
-                    "P256" => "secp256r1",
-                    "P384" => "secp384r1",
-                    other => other,
-                };
-                let found = provider.kx_groups.iter().find(|group| format!("{:?}", group.name()) == name);
-                chosen.push(*found.ok_or_else(|| {
-                    let message = format!("invalid curve {asked:?}, have X25519, P256, P384, X25519MLKEM768");
-                    ConfigError::at("tls.curve_preferences", message)
-                })?);
-            }
-            provider.kx_groups = chosen;
-        }
-        Ok(provider)
+        exporters::tls_provider(&self.cipher_suites, &self.curve_preferences)
     }
 
     fn build(&self, http2_only: bool) -> anyhow::Result<ServerConfig> {
