@@ -15,13 +15,12 @@ use crate::frame::{FRAME_HEADER_BYTES, Payload, frame_in_place};
 use crate::metrics::WalMetrics;
 use crate::replay::{self, Record, ReplayReport};
 use crate::settings::RECORD_BYTES_MAX;
-use crate::writer::{GROUP_BYTES_ENOUGH, Writer};
+use crate::writer::{GROUP_BYTES_ENOUGH, Parked, Writer};
 use crate::{WalError, WalSettings, filenames};
 
 /// A write-ahead log. Dropping it closes it; what was appended is still written.
 pub struct Wal {
     shared: Arc<Shared>,
-    finished: watch::Receiver<bool>,
 }
 
 /// The right to append the records of one request; given while the log is in service.
@@ -56,6 +55,9 @@ pub(crate) struct Shared {
     pub(crate) wake: Condvar,
     /// Wakes those who wait for admission.
     pub(crate) admission: Notify,
+    tasks: Tasks,
+    /// Whether the writer has ended for good.
+    finished: watch::Sender<bool>,
 }
 
 /// What waits for the disk.
@@ -80,6 +82,31 @@ pub(crate) struct Queue {
     /// Why writes fail now.
     pub(crate) broken: Option<WalError>,
     pub(crate) closed: bool,
+    /// What the writer left when it gave its thread back.
+    pub(crate) parked: Parked,
+    /// Whether the writer has a thread.
+    pub(crate) has_thread: bool,
+}
+
+/// Tells those who wait for the end that the writer has ended, also when it panics.
+struct WriterEnd {
+    shared: Arc<Shared>,
+    is_for_good: bool,
+}
+
+impl WriterEnd {
+    /// Runs the writer, which tells whether it ended for good.
+    fn after(mut self, run: impl FnOnce(Writer) -> bool) {
+        self.is_for_good = run(Writer::new(Arc::clone(&self.shared)));
+    }
+}
+
+impl Drop for WriterEnd {
+    fn drop(&mut self) {
+        if self.is_for_good {
+            self.shared.finished.send_replace(true);
+        }
+    }
 }
 
 impl Wal {
@@ -112,16 +139,10 @@ impl Wal {
             queue: Mutex::new(queue),
             wake: Condvar::new(),
             admission: Notify::new(),
+            tasks: tasks.clone(),
+            finished: watch::channel(false).0,
         });
-        let (finish, finished) = watch::channel(false);
-        let writer = Writer::new(Arc::clone(&shared));
-        tasks
-            .spawn_thread("wal-writer", move || {
-                writer.run();
-                finish.send_replace(true);
-            })
-            .map_err(|error| WalError::disk(&shared.dir, "start the writer thread", &error))?;
-        Ok((Self { shared, finished }, replayed.report))
+        Ok((Self { shared }, replayed.report))
     }
 
     /// Waits for room in the queue. Fails with `Unavailable` while writes fail and `Closed` after `close`.
@@ -137,13 +158,14 @@ impl Wal {
     }
 
     fn try_admit(&self) -> Result<bool, WalError> {
-        let queue = self.shared.queue.lock();
+        let queue = &mut *self.shared.queue.lock();
         if queue.closed {
             return Err(WalError::closed(&self.shared.dir));
         }
         if let Some(error) = &queue.broken {
             return Err(error.clone());
         }
+        self.shared.start_writer(queue)?;
         Ok(queue.frames.len() < self.shared.settings.queue_bytes_max)
     }
 
@@ -209,11 +231,22 @@ impl Wal {
         Ok(())
     }
 
+    /// Takes no more records if none was appended lately, so that nothing waits and the writer has no thread; tells
+    /// whether the log is closed now.
+    pub fn close_at_rest(&self) -> bool {
+        let queue = &mut *self.shared.queue.lock();
+        let is_at_rest = !queue.has_thread && queue.records == 0 && queue.waiters.is_empty();
+        if is_at_rest {
+            self.shared.close_queue(queue);
+        }
+        is_at_rest
+    }
+
     /// Takes no more records, writes what waits and ends the writer thread.
     pub async fn close(&self) {
         self.shared.close();
-        let mut finished = self.finished.clone();
-        // An error means that the thread is gone, which is what we wait for.
+        let mut finished = self.shared.finished.subscribe();
+        // It cannot fail: the sender is in what we hold.
         let _ = finished.wait_for(|finished| *finished).await;
     }
 }
@@ -231,7 +264,7 @@ impl Permit {
         if record.len() > RECORD_BYTES_MAX {
             return Ticket(Waiting::Failed(WalError::too_large(record.len(), RECORD_BYTES_MAX)));
         }
-        let shared = &*self.0;
+        let shared = &self.0;
         let mut scratch = Vec::new();
         let payload = Payload::new(record, shared.settings.compress_bytes_min, &mut scratch);
         let queue = &mut *shared.queue.lock();
@@ -247,7 +280,7 @@ impl Permit {
     /// Like [`Permit::append`] for a record that `encode` appends to the log's own buffer, which saves a copy. Others
     /// wait meanwhile: it is to do nothing but write bytes. Not compressed.
     pub fn append_with(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Ticket {
-        let shared = &*self.0;
+        let shared = &self.0;
         let queue = &mut *shared.queue.lock();
         let start = queue.frames.len();
         let unsynced = u32::try_from(queue.next_sequence - queue.durable_sequence).unwrap_or(u32::MAX);
@@ -276,13 +309,28 @@ impl Ticket {
 }
 
 impl Shared {
+    /// Gives the writer a thread, if it has none.
+    fn start_writer(self: &Arc<Self>, queue: &mut Queue) -> Result<(), WalError> {
+        if queue.has_thread {
+            return Ok(());
+        }
+        let end = WriterEnd { shared: Arc::clone(self), is_for_good: true };
+        let started = self.tasks.spawn_thread("wal-writer", move || end.after(Writer::run));
+        started.map_err(|error| WalError::disk(&self.dir, "start the writer thread", &error))?;
+        queue.has_thread = true;
+        Ok(())
+    }
+
     /// A ticket for all that is in the queue and before it.
-    fn wait_in(&self, queue: &mut Queue) -> Ticket {
+    fn wait_in(self: &Arc<Self>, queue: &mut Queue) -> Ticket {
         if let Some(error) = &queue.broken {
             return Ticket(Waiting::Failed(error.clone()));
         }
         if queue.closed {
             return Ticket(Waiting::Failed(WalError::closed(&self.dir)));
+        }
+        if let Err(error) = self.start_writer(queue) {
+            return Ticket(Waiting::Failed(error));
         }
         let (sender, receiver) = oneshot::channel();
         queue.waiters.push(sender);
@@ -293,8 +341,15 @@ impl Shared {
         Ticket(Waiting::Group { answer: receiver, sequence, dir: self.dir.clone() })
     }
 
-    pub(crate) fn close(&self) {
-        self.queue.lock().closed = true;
+    pub(crate) fn close(self: &Arc<Self>) {
+        self.close_queue(&mut self.queue.lock());
+    }
+
+    fn close_queue(self: &Arc<Self>, queue: &mut Queue) {
+        queue.closed = true;
+        if (!queue.has_thread && queue.records == 0) || self.start_writer(queue).is_err() {
+            self.finished.send_replace(true);
+        }
         self.wake.notify_one();
         self.admission.notify_waiters();
     }

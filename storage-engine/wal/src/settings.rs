@@ -39,6 +39,8 @@ pub struct WalSettings {
     pub free_bytes_min: u64,
     /// Time between attempts to start a new segment after a failed write.
     pub retry_wait: Duration,
+    /// The writer gives its thread back when nothing came for so long; the next record starts another.
+    pub idle_wait: Duration,
 }
 
 /// A record larger than this is refused, and one that claims to be is damage.
@@ -57,6 +59,7 @@ impl Default for WalSettings {
             compress_bytes_min: usize::MAX,
             free_bytes_min: 256 << 20,
             retry_wait: Duration::from_millis(500),
+            idle_wait: Duration::from_secs(30),
         }
     }
 }

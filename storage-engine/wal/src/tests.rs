@@ -74,6 +74,28 @@ async fn records_come_back_in_order_over_segments_and_restarts() {
 }
 
 #[tokio::test]
+async fn a_log_at_rest_has_no_thread_and_goes_on_where_it_left_off() {
+    let disk = SimulatedDisk::new(0);
+    let idle = WalSettings { idle_wait: Duration::from_millis(1), ..settings() };
+    let (wal, ..) = open(&disk, idle.clone());
+    let has_thread = || wal.shared().queue.lock().has_thread;
+    assert!(!has_thread(), "one that nobody wrote to yet");
+    for number in 0..20 {
+        assert_eq!(wal.append(record(number).as_bytes()).await.expect("durable"), number as u64);
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while has_thread() {
+            assert!(std::time::Instant::now() < end, "the thread never ends");
+            tokio::task::yield_now().await;
+        }
+    }
+    wal.barrier().await.expect("nothing waits");
+    wal.close().await;
+    let (_, before, report) = open(&disk, idle);
+    assert_eq!(ids(&before), (0..20).collect::<Vec<_>>());
+    assert_eq!((report.torn_bytes, report.damage.len()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_log_on_the_local_disk_survives_a_restart() {
     let root = tempfile::tempdir().expect("a folder");
     let tasks = Tasks::new();

@@ -1,4 +1,5 @@
-//! The thread that writes: takes all that waits, writes it with one call, syncs once, answers everybody.
+//! The thread that writes: takes all that waits, writes it with one call, syncs once, answers everybody. It ends when
+//! nothing comes for a while and leaves what it needs to go on ([`Parked`]), so that a log at rest costs no thread.
 //!
 //! After a failed write or sync the segment is left alone (WAL-4): the frames that are not durable yet are kept and
 //! go to a new segment as soon as one can be made, with what was appended meanwhile behind them (WAL-3). Memory for
@@ -35,6 +36,13 @@ pub(crate) struct Writer {
     unsynced: bool,
 }
 
+/// What a writer leaves behind when it gives its thread back: everything that was appended is as durable as it will be.
+#[derive(Default)]
+pub(crate) struct Parked {
+    open: Option<OpenSegment>,
+    last_sync: Option<Instant>,
+}
+
 struct OpenSegment {
     file: Box<dyn AppendFile>,
     number: u64,
@@ -50,37 +58,42 @@ enum Work {
     },
     /// `Async`: it is time to sync.
     Sync,
+    /// Nothing came for a long time.
+    Park,
     End,
 }
 
 impl Writer {
+    /// A writer that goes on where the last one left off.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let Parked { open, last_sync } = std::mem::take(&mut shared.queue.lock().parked);
         Self {
             shared,
-            open: None,
+            open,
             group: Vec::new(),
             first_sequence: 0,
             end_sequence: 0,
             waiters: Vec::new(),
-            last_sync: None,
+            last_sync,
             unsynced: false,
         }
     }
 
-    /// Writes until the log is closed and nothing waits.
-    pub(crate) fn run(mut self) {
+    /// Writes until the log is closed and nothing waits, or until nothing came for a while. Tells whether the former.
+    pub(crate) fn run(mut self) -> bool {
         loop {
             let written = match self.next_work() {
                 Work::Group { rotate } => self.write_group(rotate),
                 Work::Sync => self.sync(self.end_sequence),
-                Work::End => return,
+                Work::Park => return false,
+                Work::End => return true,
             };
             let recovered = match written {
                 Ok(()) => true,
                 Err(error) => self.recover(error),
             };
             if !recovered {
-                return;
+                return true;
             }
         }
     }
@@ -103,7 +116,12 @@ impl Writer {
                     }
                     continue;
                 }
-                shared.wake.wait(&mut queue);
+                let waited = shared.wake.wait_for(&mut queue, settings.idle_wait);
+                if waited.timed_out() && queue.records == 0 && queue.waiters.is_empty() && !queue.closed {
+                    queue.parked = Parked { open: self.open.take(), last_sync: self.last_sync };
+                    queue.has_thread = false;
+                    return Work::Park;
+                }
                 continue;
             }
             let gathers = settings.durability == Durability::Group
