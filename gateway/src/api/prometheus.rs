@@ -9,6 +9,7 @@ mod exemplars;
 mod federate;
 mod histogram;
 mod labels;
+mod own_store;
 mod params;
 mod query;
 mod remote_read;

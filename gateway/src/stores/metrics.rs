@@ -14,6 +14,7 @@ pub(super) fn settings(config: &MetricsStoreConfig) -> TsdbSettings {
         retention_bytes: Some(config.retention_size).filter(|bytes| *bytes > 0),
         out_of_order_window_ms: ms(config.out_of_order_window),
         series_max: config.series_max,
+        tenants_max: config.tenants_max,
         exemplars_max: config.exemplars_max,
         ..TsdbSettings::default()
     };

@@ -202,6 +202,11 @@ pub trait MetricsQuerier: Send + Sync {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    /// A sentence for each piece of data inside `range` (ms, both ends included) that the store lost and answers miss.
+    fn missing(&self, _tenant: &TenantId, _range: TimeRange) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Tenants with data, in order. A store that does not know its tenants names none.
     fn tenants(&self) -> Vec<TenantId> {
         Vec::new()

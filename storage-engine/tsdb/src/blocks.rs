@@ -9,6 +9,7 @@
 
 mod delete;
 mod maintain;
+mod quarantine;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +22,9 @@ use storage_api::{BlockSummary, StorageError, StorageResult};
 use ulid::Ulid;
 
 use crate::UploadGate;
-use crate::block::{BlockReader, BlockWriter, META, QUARANTINE, block_folders, failed, is_leftover};
+use crate::block::{BlockReader, BlockWriter, META, block_folders, failed, is_leftover};
+
+pub use quarantine::Quarantined;
 
 /// How blocks grow and go.
 #[derive(Clone, Debug)]
@@ -45,15 +48,6 @@ impl Default for BlocksSettings {
             upload_gate: None,
         }
     }
-}
-
-/// A damaged block that was set aside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quarantined {
-    /// Name of its folder inside `quarantine`.
-    pub folder: String,
-    /// What is wrong with it; empty when it was set aside before this program started.
-    pub reason: String,
 }
 
 /// The blocks in a folder.
@@ -127,11 +121,6 @@ impl Blocks {
     /// Figures about each block, in order.
     pub fn summaries(&self) -> Vec<BlockSummary> {
         self.readers().iter().map(|block| block.summary()).collect()
-    }
-
-    /// Damaged blocks that were set aside.
-    pub fn quarantined(&self) -> Vec<Quarantined> {
-        self.quarantined.lock().clone()
     }
 
     /// Bytes of all blocks on disk.
@@ -231,40 +220,6 @@ impl Blocks {
                 .is_ok_and(|entries| entries.iter().all(|entry| entry.is_dir && and(&entry.name)))
         };
         empty(folder, &|name| empty(&folder.join(name), &|_| false))
-    }
-
-    /// Moves a damaged block aside.
-    fn set_aside(&self, folder: &Path, reason: &str) -> StorageResult<()> {
-        let aside = self.dir.join(QUARANTINE);
-        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or("block").to_owned();
-        let to = (0..).map(|number| match number {
-            0 => aside.join(&name),
-            _ => aside.join(format!("{name}.{number}")),
-        });
-        let to = to.into_iter().find(|path| !self.disk.exists(path)).expect("there are names without end");
-        let move_away = || {
-            self.disk.create_dir_all(&aside)?;
-            self.disk.rename(folder, &to)?;
-            self.disk.sync_dir(&aside)?;
-            self.disk.sync_dir(&self.dir)
-        };
-        move_away().map_err(|error| failed(folder, &error))?;
-        tracing::error!(block = %to.display(), reason, "a damaged block was set aside");
-        metrics::counter!("tidegate_tsdb_blocks_quarantined_total").increment(1);
-        self.quarantined.lock().push(Quarantined { folder: name, reason: reason.to_owned() });
-        Ok(())
-    }
-
-    fn list_quarantined(&self) -> StorageResult<()> {
-        let aside = self.dir.join(QUARANTINE);
-        if !self.disk.exists(&aside) {
-            return Ok(());
-        }
-        let entries = self.disk.list(&aside).map_err(|error| failed(&aside, &error))?;
-        let known =
-            entries.into_iter().map(|entry| Quarantined { folder: entry.name, reason: String::new() });
-        self.quarantined.lock().extend(known);
-        Ok(())
     }
 
     /// The description of a block as it is to be written again.

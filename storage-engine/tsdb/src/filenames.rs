@@ -29,7 +29,12 @@ pub(crate) fn damaged_checkpoint(tenant_dir: &Path) -> PathBuf {
     tenant_dir.join("checkpoint.damaged")
 }
 
+/// The folder of a tenant's snapshots.
+pub(crate) fn snapshots(tenant_dir: &Path) -> PathBuf {
+    tenant_dir.join("snapshots")
+}
+
 /// The folder of a snapshot of a tenant.
 pub(crate) fn snapshot(tenant_dir: &Path, name: &str) -> PathBuf {
-    tenant_dir.join("snapshots").join(name)
+    snapshots(tenant_dir).join(name)
 }

@@ -246,6 +246,29 @@ impl Head {
         self.shards[place.shard as usize].data.lock().series.get(place.local).is_some()
     }
 
+    /// The number of the next series of each shard.
+    pub(crate) fn next_locals(&self) -> [u32; SHARDS as usize] {
+        let next =
+            |shard: &Shard| u32::try_from(shard.data.lock().series.len()).expect("numbers have 32 bits");
+        std::array::from_fn(|number| next(&self.shards[number]))
+    }
+
+    /// Gives no series a number below these.
+    pub(crate) fn skip_to(&self, next_locals: [u32; SHARDS as usize]) {
+        for (shard, next) in self.shards.iter().zip(next_locals) {
+            let (index, data) = (&mut *shard.index.write(), &mut *shard.data.lock());
+            index.labels.skip_to(next);
+            data.series.skip_to(next);
+        }
+    }
+
+    /// Whether no series has a sample or an exemplar.
+    pub(crate) fn is_without_samples(&self) -> bool {
+        let mut shards = self.shards.iter();
+        shards.all(|shard| shard.data.lock().series.iter().all(|(_, series)| series.is_empty()))
+            && self.exemplars.lock().iter().next().is_none()
+    }
+
     /// See `TsdbSettings::checkpoint_log_bytes`.
     pub(crate) fn checkpoint_log_bytes(&self) -> u64 {
         self.settings.checkpoint_log_bytes

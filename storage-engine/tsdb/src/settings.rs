@@ -45,8 +45,10 @@ pub struct TsdbSettings {
     pub retention_bytes: Option<u64>,
     /// Series that one tenant may have in the head.
     pub series_max: u64,
-    /// Tenants that may exist; each costs a thread and a log.
+    /// Tenants that may exist; each costs a log, and a thread while somebody writes to it.
     pub tenants_max: usize,
+    /// A tenant without any data that nobody wrote to for so long is let go.
+    pub tenant_idle: Duration,
     /// Labels of one series.
     pub labels_max: usize,
     /// Bytes of all label names and values of one series.
@@ -78,6 +80,7 @@ impl Default for TsdbSettings {
             retention_bytes: None,
             series_max: 2_000_000,
             tenants_max: 1000,
+            tenant_idle: Duration::from_secs(600),
             labels_max: 256,
             label_bytes_max: 64 << 10,
             future_max: Duration::from_secs(600),

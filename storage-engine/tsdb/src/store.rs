@@ -16,6 +16,7 @@ use storage_api::{
 use crate::TsdbSettings;
 use crate::error::TsdbError;
 use crate::filenames;
+use crate::head::SHARDS;
 use crate::head::series::BLOCK_MS_MAX;
 use crate::metrics::HeadMetrics;
 use crate::tenant::Tenant;
@@ -40,8 +41,9 @@ struct Inner {
     tasks: Tasks,
     clock: Arc<dyn Clock>,
     tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
-    /// Held while a tenant is made.
-    opening: Mutex<()>,
+    /// Held while a tenant is made or let go. Numbers of series below these may be known to writers from tenants that
+    /// were let go, and are not given again.
+    opening: Mutex<[u32; SHARDS as usize]>,
 }
 
 /// What a tenant's head holds.
@@ -81,7 +83,7 @@ impl Tsdb {
             tasks,
             clock,
             tenants: RwLock::default(),
-            opening: Mutex::default(),
+            opening: Mutex::new([0; SHARDS as usize]),
         };
         for entry in inner.disk.list(&inner.root).map_err(|error| TsdbError::disk(&inner.root, error))? {
             match TenantId::new(&entry.name) {
@@ -124,7 +126,10 @@ impl Tsdb {
         let mut more = false;
         for (id, tenant) in tenants {
             match tenant.maintain() {
-                Ok(due) => more |= due,
+                Ok(due) => {
+                    more |= due;
+                    self.0.let_go(&id, &tenant);
+                }
                 Err(error) => {
                     tracing::error!(tenant = %id, %error, "the metrics store could not be maintained; it goes on");
                 }
@@ -178,7 +183,7 @@ impl Inner {
             return Ok(found);
         }
         // Opening waits for the disk: only other new tenants wait with it, not the appends and queries of those there are.
-        let _one_at_a_time = self.opening.lock();
+        let next_locals = self.opening.lock();
         if let Some(found) = self.find(tenant) {
             return Ok(found);
         }
@@ -187,8 +192,34 @@ impl Inner {
             return Err(TsdbError::TenantLimit { tenant: tenant.clone(), limit });
         }
         let created = Arc::new(self.open_tenant(tenant)?);
+        created.head.skip_to(*next_locals);
         self.tenants.write().insert(tenant.clone(), Arc::clone(&created));
         Ok(created)
+    }
+
+    /// The tenant for somebody who writes to it.
+    fn find_to_write(&self, tenant: &TenantId) -> Result<Arc<Tenant>, TsdbError> {
+        let found = self.find_or_create(tenant)?;
+        found.touch();
+        Ok(found)
+    }
+
+    /// Forgets a tenant that has no data and that nobody writes to, so that another one finds room.
+    fn let_go(&self, id: &TenantId, tenant: &Arc<Tenant>) {
+        let mut next_locals = self.opening.lock();
+        if !tenant.is_unused(self.settings.tenant_idle) || !tenant.close_at_rest() {
+            return;
+        }
+        // Whoever holds it still is told that its log is closed, and finds or makes another one when it comes again.
+        self.tenants.write().remove(id);
+        tenant.head.forget_empty_series();
+        for (next, of_tenant) in next_locals.iter_mut().zip(tenant.head.next_locals()) {
+            *next = (*next).max(of_tenant);
+        }
+        tracing::info!(tenant = %id, "a tenant without data was let go");
+        if let Err(error) = tenant.remove_folder() {
+            tracing::warn!(tenant = %id, %error, "the folder of a tenant without data could not be removed");
+        }
     }
 
     fn open_tenant(&self, tenant: &TenantId) -> Result<Tenant, TsdbError> {
@@ -200,7 +231,7 @@ impl Inner {
 
 impl MetricsAppender for Tsdb {
     fn series(&self, tenant: &TenantId, labels: &Labels) -> StorageResult<SeriesRef> {
-        Ok(self.0.find_or_create(tenant)?.series(labels)?)
+        Ok(self.0.find_to_write(tenant)?.series(labels)?)
     }
 
     fn append<'a>(
@@ -212,13 +243,13 @@ impl MetricsAppender for Tsdb {
             if batch.is_empty() {
                 return Ok(AppendOutcome::default());
             }
-            let tenant = self.0.find_or_create(tenant)?;
+            let tenant = self.0.find_to_write(tenant)?;
             Ok(tenant.append(batch, &*self.0.clock, &self.0.tasks).await?)
         })
     }
 
     fn set_metadata(&self, tenant: &TenantId, metric: &str, metadata: &MetricMetadata) {
-        match self.0.find_or_create(tenant) {
+        match self.0.find_to_write(tenant) {
             Ok(tenant) => tenant.set_metadata(metric, metadata),
             Err(error) => tracing::warn!(%error, metric, "metadata is not kept"),
         }
@@ -274,6 +305,10 @@ impl MetricsQuerier for Tsdb {
         Box::pin(async move {
             self.read(tenant, move |tenant| Ok(tenant.head.exemplars(&selectors, range))).await
         })
+    }
+
+    fn missing(&self, tenant: &TenantId, range: TimeRange) -> Vec<String> {
+        self.0.find(tenant).map_or_else(Vec::new, |tenant| tenant.blocks.missing(range))
     }
 
     fn tenants(&self) -> Vec<TenantId> {

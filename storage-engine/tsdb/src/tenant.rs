@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use format::head_record::{SERIES, put_series};
 use model::{Labels, MetricMetadata, TenantId};
@@ -60,6 +61,10 @@ pub(crate) struct Tenant {
     future_max_ms: i64,
     families_max: u64,
     family_bytes_max: usize,
+    /// When somebody wrote to it last.
+    touched: Mutex<Instant>,
+    /// Whether there is something in its folder that a person may want to look at.
+    is_damaged: bool,
 }
 
 /// What goes into the log in front of the next samples. Its lock is the order lock.
@@ -92,19 +97,20 @@ impl Tenant {
         let blocks = Blocks::open(Arc::clone(&disk), clock, &dir, blocks_settings)?;
         let head = Head::new(tenant.clone(), settings.clone(), metrics.clone());
         let metadata = Mutex::default();
-        let mut log_bytes = 0;
+        let (mut log_bytes, mut is_damaged) = (0, disk.exists(&filenames::damaged_checkpoint(&dir)));
         let ((wal, checkpoint), restored) = replay::replay(&head, &metadata, |deliver| {
             let checkpoint = read_checkpoint(&*disk, &dir, &mut *deliver)?;
             let sequence = checkpoint.sequence;
             // Numbers below are in the checkpoint: the log never gives them again.
             let wal_settings = WalSettings { sequence_min: sequence, ..settings.wal.clone() };
-            let (wal, _) =
+            let (wal, report) =
                 Wal::open(Arc::clone(&disk), filenames::wal(&dir), wal_settings, tasks, |record| {
                     if record.sequence >= sequence {
                         log_bytes += record.bytes.len() as u64;
                         deliver(record.bytes);
                     }
                 })?;
+            is_damaged |= !report.damage.is_empty() || checkpoint.damaged > 0;
             Ok((wal, checkpoint))
         })?;
         if let Some(flushed_ms) = blocks.flushed_until_ms() {
@@ -126,13 +132,40 @@ impl Tenant {
             metrics: metrics.clone(),
             wal,
             log_bytes: AtomicU64::new(log_bytes),
-            maintenance: Mutex::new(maintain::Maintenance { checkpoint_bytes: checkpoint.bytes }),
+            maintenance: Mutex::new(maintain::Maintenance::new(checkpoint.bytes)),
             pending: Mutex::default(),
             metadata,
             future_max_ms: i64::try_from(settings.future_max.as_millis()).unwrap_or(i64::MAX),
             families_max: settings.series_max,
             family_bytes_max: settings.label_bytes_max,
+            touched: Mutex::new(Instant::now()),
+            is_damaged,
         })
+    }
+
+    /// Notes that somebody writes to it.
+    pub(crate) fn touch(&self) {
+        *self.touched.lock() = Instant::now();
+    }
+
+    /// Whether there is nothing in it that anybody could miss, and nobody wrote for `idle`.
+    pub(crate) fn is_unused(&self, idle: Duration) -> bool {
+        self.touched.lock().elapsed() >= idle
+            && self.head.is_without_samples()
+            && self.blocks.readers().is_empty()
+            && self.blocks.quarantined().is_empty()
+            && !self.is_damaged
+            && !self.disk.exists(&filenames::snapshots(&self.dir))
+    }
+
+    /// Takes no more records if none is on its way; tells whether it does so now.
+    pub(crate) fn close_at_rest(&self) -> bool {
+        self.wal.close_at_rest()
+    }
+
+    /// Removes its folder.
+    pub(crate) fn remove_folder(&self) -> Result<(), TsdbError> {
+        self.disk.remove_dir_all(&self.dir).map_err(|error| TsdbError::disk(&self.dir, error))
     }
 
     pub(crate) fn series(&self, labels: &Labels) -> Result<SeriesRef, TsdbError> {

@@ -10,6 +10,7 @@ use storage_api::MetricsQuerier;
 use thanos::{FanoutOptions, FanoutQuerier, StoreStatus};
 
 use super::error::ApiError;
+use super::own_store::OwnStore;
 use super::params::optional_duration;
 use super::{PrometheusApi, Shared};
 use crate::api::form::Form;
@@ -17,7 +18,7 @@ use crate::api::form::Form;
 /// What a request reads from.
 pub(super) enum Source<'a> {
     /// This process' own store.
-    Own(&'a dyn MetricsQuerier),
+    Own(OwnStore<'a>),
     /// Several stores.
     Several(Box<FanoutQuerier>),
 }
@@ -25,14 +26,14 @@ pub(super) enum Source<'a> {
 impl<'a> Source<'a> {
     /// For a request; `step_ms` is the step of a range query.
     pub(super) fn new(api: &'a PrometheusApi, form: &Form, step_ms: Option<i64>) -> Result<Self, ApiError> {
-        let Some(fanout) = &api.fanout else { return Ok(Self::Own(api.querier.as_ref())) };
+        let Some(fanout) = &api.fanout else { return Ok(Self::Own(OwnStore::new(api.querier.as_ref()))) };
         let options = read_options(fanout.options(), form, step_ms)?;
         Ok(Self::Several(Box::new(fanout.querier(options))))
     }
 
     pub(super) fn querier(&self) -> &dyn MetricsQuerier {
         match self {
-            Self::Own(querier) => *querier,
+            Self::Own(store) => store,
             Self::Several(querier) => querier.as_ref(),
         }
     }
@@ -40,7 +41,7 @@ impl<'a> Source<'a> {
     /// What is missing in the answer.
     pub(super) fn warnings(&self) -> Vec<String> {
         match self {
-            Self::Own(_) => Vec::new(),
+            Self::Own(store) => store.missing(),
             Self::Several(querier) => querier.take_warnings(),
         }
     }

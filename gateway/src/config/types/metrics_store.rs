@@ -28,6 +28,8 @@ pub struct MetricsStoreConfig {
     pub out_of_order_window: Duration,
     /// Series that one tenant may have in memory. Default 2000000.
     pub series_max: u64,
+    /// Tenants that may have data; what comes for one more is refused until one of them has none left. Default 1000.
+    pub tenants_max: usize,
     /// Exemplars that are kept of one tenant, the newest. Default 100000; 0 for none.
     pub exemplars_max: usize,
 }
@@ -41,6 +43,7 @@ impl Default for MetricsStoreConfig {
             retention_size: 0,
             out_of_order_window: Duration::from_secs(30 * 60),
             series_max: 2_000_000,
+            tenants_max: 1000,
             exemplars_max: 100_000,
         }
     }

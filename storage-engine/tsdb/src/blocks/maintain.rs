@@ -14,6 +14,7 @@ impl Blocks {
     /// Sets blocks aside that were found damaged while they were read. Returns how many.
     pub fn sweep(&self) -> StorageResult<usize> {
         let _change = self.change.lock();
+        self.forget_taken_away();
         let list = Arc::clone(&self.list.read());
         let (damaged, kept): (Vec<_>, Vec<_>) =
             list.iter().cloned().partition(|block| block.damage().is_some());

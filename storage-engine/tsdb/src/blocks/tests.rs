@@ -223,11 +223,25 @@ fn a_damaged_block_is_set_aside_and_the_others_serve() {
         found[0].chunks.decode(TimeRange::ALL, &mut SampleColumns::default()).expect_err("a bit flipped");
     assert!(error.to_string().contains("checksum is wrong"), "{error}");
     assert_eq!(blocks.readers().len(), 1, "no later query meets it");
+    let check = |blocks: &Blocks| {
+        // The time of each block, and whether an answer for it is told that samples are missing.
+        for (number, is_damaged) in [(0, true), (1, true), (2, false)] {
+            let range = TimeRange::new(number * BLOCK_MS, (number + 1) * BLOCK_MS - 1);
+            let told = blocks.missing(range);
+            assert_eq!(told.len(), usize::from(is_damaged), "block {number}: {told:?}");
+        }
+    };
+    check(&blocks);
     assert_eq!(blocks.sweep().expect("a good disk"), 1);
+    check(&blocks);
     assert_eq!(read(&blocks).len(), 20);
     drop(blocks);
     let blocks = open(&disk, folder.path());
     assert_eq!((blocks.readers().len(), blocks.quarantined().len()), (1, 2));
+    check(&blocks);
+    std::fs::remove_dir_all(folder.path().join("quarantine")).expect("an operator takes them away");
+    blocks.sweep().expect("a good disk");
+    assert_eq!(blocks.missing(TimeRange::ALL), Vec::<String>::new());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! label and 30 bytes a series of memory while it runs; the chunks' bytes are shared, not copied.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Labels, TimeRange};
 use rapidhash::fast::RandomState;
@@ -30,6 +31,22 @@ impl Head {
         let block_ms = self.settings.block_duration_ms;
         let span = range.max.saturating_sub(range.min);
         (span > block_ms.saturating_add(block_ms / 2)).then(|| self.block_range(range.min))
+    }
+
+    /// Whether all of `range` was flushed before, so that its samples came late.
+    pub(crate) fn is_late(&self, range: TimeRange) -> bool {
+        range.max < self.flushed_ms()
+    }
+
+    /// Whether samples that came in order are to be flushed, whatever there is of late ones.
+    pub(crate) fn is_due_in_order(&self) -> bool {
+        let block_ms = self.settings.block_duration_ms;
+        let span = self.newest_ms().saturating_sub(self.flushed_ms());
+        span > block_ms.saturating_add(block_ms / 2)
+    }
+
+    pub(crate) fn block_duration(&self) -> Duration {
+        Duration::from_millis(self.settings.block_duration_ms.unsigned_abs())
     }
 
     /// The block range of the oldest sample, however young it is.

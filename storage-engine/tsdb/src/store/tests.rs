@@ -209,6 +209,44 @@ async fn limits_refuse_with_their_name_and_value() {
 }
 
 #[tokio::test]
+async fn a_tenant_without_data_leaves_its_place_and_its_numbers_are_not_given_again() {
+    let wal = WalSettings { idle_wait: Duration::from_millis(1), ..settings().wal };
+    let settings = TsdbSettings { wal, tenants_max: 1, tenant_idle: Duration::ZERO, ..settings() };
+    let disk = SimulatedDisk::new(0);
+    let store = open_with(&disk, settings.clone());
+    let invented = TenantId::new("invented").expect("valid");
+    let labels = Labels::from_pairs([("__name__", "up")]);
+    let old = store.series(&invented, &labels).expect("room");
+    let outcome = store.append(&invented, batch(&[(old, i64::MAX, 1.0)])).await.expect("refused alone");
+    assert_eq!(outcome.report.rejected_count(), 1, "too far in the future");
+    store.series(&tenant(), &labels).expect_err("one tenant");
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    let new = loop {
+        store.maintain();
+        match store.series(&tenant(), &labels) {
+            Ok(new) => break new,
+            Err(error) => assert!(std::time::Instant::now() < end, "{error}"),
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_ne!(new, old);
+    assert_eq!(store.append(&tenant(), batch(&[(new, 1000, 1.0)])).await.expect("durable").report.stored, 1);
+    let stale = store.append(&tenant(), batch(&[(old, 1000, 2.0)])).await.expect("told").stale_refs;
+    assert_eq!(stale, [0]);
+    // One with data stays, however long nobody writes to it.
+    let end = std::time::Instant::now() + Duration::from_millis(50);
+    while std::time::Instant::now() < end {
+        store.maintain();
+        tokio::task::yield_now().await;
+    }
+    store.series(&invented, &labels).expect_err("still one tenant");
+    drop(store);
+    let store = open_with(&disk, settings);
+    assert_eq!(read_all(&store).await["up"], [(1000, 1.0)]);
+    assert_eq!(store.tenants(), [tenant()]);
+}
+
+#[tokio::test]
 async fn labels_and_series_are_found_by_matchers_and_range() {
     let store = open(&SimulatedDisk::new(0));
     let mut samples = Vec::new();

@@ -5,6 +5,7 @@
 //! then the log in front of it goes. A crash between two of these leaves samples in both places, never in none.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use format::{BlockMeta, hint};
 use model::{Matcher, TimeRange, civil_date};
@@ -22,10 +23,22 @@ use crate::filenames;
 /// last of them.
 const FLUSHES_MAX: usize = 4;
 
+/// Longest wait of late samples for their block, which costs a checkpoint of the whole head beside itself. Blocks are
+/// not older than this part of their length then.
+const LATE_WAIT_SHARE: u32 = 12;
+
 /// State of the one who maintains a tenant; its lock keeps it one.
 pub(super) struct Maintenance {
     /// Size of the newest checkpoint.
     pub(super) checkpoint_bytes: u64,
+    /// When late samples were written to a block last.
+    late_flushed: Option<Instant>,
+}
+
+impl Maintenance {
+    pub(super) fn new(checkpoint_bytes: u64) -> Self {
+        Self { checkpoint_bytes, late_flushed: None }
+    }
 }
 
 impl Tenant {
@@ -36,7 +49,10 @@ impl Tenant {
         let mut flushed = None;
         for _ in 0..FLUSHES_MAX {
             // A range that got samples while it was written is due again, but not at once.
-            let Some(range) = self.head.due().filter(|range| Some(*range) != flushed) else { break };
+            let Some(range) = self.due(state).filter(|range| Some(*range) != flushed) else { break };
+            if self.head.is_late(range) {
+                state.late_flushed = Some(Instant::now());
+            }
             self.flush_range(range)?;
             flushed = Some(range);
         }
@@ -52,7 +68,18 @@ impl Tenant {
         let compacted = self.blocks.compact_step()?;
         let other_bytes = self.log_bytes.load(Ordering::Relaxed) + state.checkpoint_bytes;
         self.blocks.apply_retention(other_bytes)?;
-        Ok(compacted || self.head.due().is_some_and(|range| Some(range) != flushed))
+        Ok(compacted || self.due(state).is_some_and(|range| Some(range) != flushed))
+    }
+
+    /// The range to flush now. One of late samples alone waits until the last one is some time ago, unless a range of
+    /// samples in order is due as well.
+    fn due(&self, state: &Maintenance) -> Option<TimeRange> {
+        let range = self.head.due()?;
+        let wait = self.head.block_duration() / LATE_WAIT_SHARE;
+        let waits = self.head.is_late(range)
+            && !self.head.is_due_in_order()
+            && state.late_flushed.is_some_and(|at| at.elapsed() < wait);
+        (!waits).then_some(range)
     }
 
     /// Writes everything that is in the head now to blocks. Blocks on the disk.
@@ -72,7 +99,7 @@ impl Tenant {
 
     /// Makes a block of the chunks in `range`, which is one block's, and takes them out of the head.
     fn flush_range(&self, range: TimeRange) -> StorageResult<()> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let flushed = self.write_block(range);
         match &flushed {
             Ok(()) => self.metrics.flush_seconds.record(start.elapsed()),

@@ -323,3 +323,30 @@ async fn blocks_past_the_retention_go() {
     let labels = Labels::from_pairs([("__name__", "up"), ("job", "test")]);
     assert_eq!(store.series_labels(&select_all()).await.expect("reads"), [labels]);
 }
+
+#[tokio::test]
+async fn late_samples_wait_for_company_and_are_read_meanwhile() {
+    // Blocks of two hours of which a day may be late: the wait is ten minutes of the real clock.
+    let hour = 3_600_000;
+    let settings = TsdbSettings { out_of_order_window_ms: 24 * hour, retention_ms: None, ..settings() };
+    let disk = SimulatedDisk::new(0);
+    let store = open_with(&disk, settings);
+    let oldest_hour = || store.head_stats(&tenant()).range.expect("samples").min / hour;
+    append(&store, "up", &[0, 2 * hour, 4 * hour, 6 * hour]).await;
+    while store.maintain() {}
+    assert_eq!(oldest_hour(), 4);
+    append(&store, "up", &[hour]).await;
+    while store.maintain() {}
+    assert_eq!(oldest_hour(), 4, "the first ones get a block at once");
+    for minute in 1..20 {
+        append(&store, "up", &[hour + minute * 60_000]).await;
+        while store.maintain() {}
+        assert_eq!(oldest_hour(), 1);
+    }
+    assert_eq!(read_all(&store).await["up"].len(), 4 + 20);
+    // With samples that came in order the late ones go, too.
+    append(&store, "up", &[8 * hour, 10 * hour]).await;
+    while store.maintain() {}
+    assert_eq!(oldest_hour(), 8);
+    assert_eq!(read_all(&store).await["up"].len(), 6 + 20);
+}
