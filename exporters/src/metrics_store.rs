@@ -1,12 +1,13 @@
 //! `metrics_store`: this process' own metrics store as a destination.
 //!
-//! OTLP metrics are translated as Prometheus' OTLP endpoint does and appended; a batch is acknowledged when the store
-//! has it durably, so there is no queue. The steady state hashes each point's bytes, looks its series up in a bounded
+//! OTLP metrics are translated as Prometheus' OTLP endpoint does and appended, remote write requests as they are; a batch
+//! is acknowledged when the store has it durably, so there is no queue. The steady state hashes each point's bytes, looks its series up in a bounded
 //! cache and fills three columns; labels are made on a miss only. When the store has forgotten a series that the cache
 //! knows, the batch is walked once more and just those samples are resolved and appended again.
 
 mod columns;
 mod series_cache;
+mod series_taker;
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use model::{AppendReport, ErrorKind, Rejection, Signal};
 use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigError, Consumer, Exporter, ExporterContext, ExporterFactory,
-    ExporterMetrics, PipelineError, PipelineResult, Stability,
+    ExporterMetrics, PipelineError, PipelineResult, RemoteWriteBatch, RemoteWriteConsumer, Stability,
 };
 use runtime::Tasks;
 use serde::Deserialize;
@@ -23,9 +24,11 @@ use storage_api::{AppendOutcome, MetricsAppender};
 use wire::delta_to_cumulative::DeltaStreams;
 use wire::otlp_to_prometheus::{Settings, Translator};
 use wire::prometheus_names::Strategy;
+use wire::remote_write::{self, Version};
 
 use self::columns::{Columns, Resend, Sink};
 use self::series_cache::{ResolveError, SeriesCache, StoreResolver};
+use self::series_taker::SeriesTaker;
 use crate::Stores;
 use crate::storage_error::pipeline_error;
 use crate::store_gate::StoreGate;
@@ -201,12 +204,22 @@ struct Shared {
     metrics: ExporterMetrics,
 }
 
+/// What the payload of a batch is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Otlp,
+    RemoteWrite(Version),
+}
+
 impl MetricsStore {
-    async fn store(&self, batch: Batch) -> PipelineResult<AppendReport> {
+    async fn store(&self, batch: Batch, form: Form) -> PipelineResult<AppendReport> {
         let shared = &self.shared;
         let _room = shared.gate.enter(batch.payload.len()).await;
-        let (batch, dropped) = self.add_deltas(batch).await?;
-        let (mut columns, mut report) = self.translate(&batch, None).await?;
+        let (batch, dropped) = match form {
+            Form::Otlp => self.add_deltas(batch).await?,
+            Form::RemoteWrite(_) => (batch, AppendReport::default()),
+        };
+        let (mut columns, mut report) = self.translate(&batch, form, None).await?;
         report.merge(dropped);
         let points = columns.points;
         let mut refused = Vec::new();
@@ -216,7 +229,7 @@ impl MetricsStore {
             if resend.is_empty() {
                 break;
             }
-            let (mut columns, _) = self.translate(&batch, Some(resend)).await?;
+            let (mut columns, _) = self.translate(&batch, form, Some(resend)).await?;
             resend = shared.append(&batch, &mut columns, &mut refused).await?;
             exemplars.merge(std::mem::take(&mut columns.exemplars));
         }
@@ -252,13 +265,14 @@ impl MetricsStore {
     async fn translate(
         &self,
         batch: &Batch,
+        form: Form,
         resend: Option<Resend>,
     ) -> PipelineResult<(Columns, AppendReport)> {
         if batch.payload.len() <= INLINE_BYTES_MAX {
-            return self.shared.translate(batch, resend);
+            return self.shared.translate(batch, form, resend);
         }
         let (shared, batch) = (Arc::clone(&self.shared), batch.clone());
-        let work = move || shared.translate(&batch, resend);
+        let work = move || shared.translate(&batch, form, resend);
         off_thread(&self.tasks, &self.shared.id, "translate metrics", work).await
     }
 }
@@ -291,12 +305,23 @@ impl Shared {
         Ok((Batch { payload, ..batch }, report))
     }
 
-    fn translate(&self, batch: &Batch, resend: Option<Resend>) -> PipelineResult<(Columns, AppendReport)> {
-        let translator = self.translators.lock().pop();
-        let mut translator = translator.unwrap_or_else(|| Translator::new(self.settings.clone()));
+    fn translate(
+        &self,
+        batch: &Batch,
+        form: Form,
+        resend: Option<Resend>,
+    ) -> PipelineResult<(Columns, AppendReport)> {
         let mut resolver =
             StoreResolver::new(&self.cache, self.appender.as_ref(), &batch.tenant, resend.as_ref());
         let mut sink = Sink::new(batch.items as usize, resend.as_ref());
+        if let Form::RemoteWrite(version) = form {
+            let mut taker = SeriesTaker::new(resolver, sink);
+            let walked = remote_write::walk(version, &batch.payload, self.settings.key_seed, &mut taker);
+            let report = walked.map_err(|ResolveError(error)| error)?;
+            return Ok((taker.into_columns(), report));
+        }
+        let translator = self.translators.lock().pop();
+        let mut translator = translator.unwrap_or_else(|| Translator::new(self.settings.clone()));
         let translated = translator.translate(&batch.payload, &mut resolver, &mut sink);
         let mut idle = self.translators.lock();
         if idle.len() < TRANSLATORS_IDLE_MAX {
@@ -332,14 +357,28 @@ impl Shared {
     }
 }
 
+impl MetricsStore {
+    async fn take(&self, batch: Batch, form: Form) -> PipelineResult<AppendReport> {
+        let items = batch.items;
+        let outcome = self.store(batch, form).await;
+        self.shared.metrics.count(Signal::Metrics, items, &outcome);
+        outcome
+    }
+}
+
 impl Consumer for MetricsStore {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        Box::pin(async move {
-            let items = batch.items;
-            let outcome = self.store(batch).await;
-            self.shared.metrics.count(Signal::Metrics, items, &outcome);
-            outcome
-        })
+        Box::pin(self.take(batch, Form::Otlp))
+    }
+
+    fn remote_write(&self) -> Option<&dyn RemoteWriteConsumer> {
+        Some(self)
+    }
+}
+
+impl RemoteWriteConsumer for MetricsStore {
+    fn consume_remote_write(&self, request: RemoteWriteBatch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        Box::pin(self.take(request.batch, Form::RemoteWrite(request.version)))
     }
 }
 

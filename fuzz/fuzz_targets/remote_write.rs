@@ -30,7 +30,7 @@ fn read(version: Version, data: &[u8]) -> Result<Vec<Parts>, DecodeError> {
     let mut all = Vec::new();
     for encoded in request.series() {
         request.read(encoded?, &mut series)?;
-        request.key(&mut series);
+        request.key(&mut series)?;
         let _ = request.series_metadata(&series);
         let labels = request.labels(&series)?;
         let samples = series.samples.iter().map(|sample| sample.sample).collect();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{Signal, TenantId};
 use runtime::Reservation;
+use wire::remote_write::Version;
 
 /// Telemetry of one signal as the bytes of an OTLP `ExportMetricsServiceRequest`, `ExportLogsServiceRequest` or
 /// `ExportTraceServiceRequest`, already checked to be well-formed by the receiver. Cloning copies pointers.
@@ -22,6 +23,15 @@ pub struct Batch {
     pub client: Arc<ClientMetadata>,
     /// The bytes that admission reserved for this batch; given back when the last clone is gone.
     pub reservation: Option<Arc<Reservation>>,
+}
+
+/// A remote write request in its own form, for stages that take it so ([`crate::RemoteWriteConsumer`]).
+#[derive(Clone, Debug)]
+pub struct RemoteWriteBatch {
+    /// Which message the payload is.
+    pub version: Version,
+    /// As for OTLP, but that the payload is the message without the snappy around it.
+    pub batch: Batch,
 }
 
 /// What a receiver knows about a sender.

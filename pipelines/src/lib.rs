@@ -23,7 +23,7 @@ mod testing;
 mod values;
 
 pub use admission::{RETRY_AFTER_REFUSAL, admit, refusal, resize};
-pub use batch::{Batch, ClientMetadata};
+pub use batch::{Batch, ClientMetadata, RemoteWriteBatch};
 pub use component::{
     ComponentConfig, ComponentId, ComponentIdError, ConfigError, Exporter, ExporterContext, ExporterFactory,
     Processor, ProcessorContext, ProcessorFactory, Stability,
@@ -41,7 +41,7 @@ pub use telemetry::{ExporterMetrics, ReceiverMetrics};
 pub use values::{ConfigDuration, Opaque};
 
 use futures_util::future::BoxFuture;
-use model::AppendReport;
+use model::{AppendReport, ErrorKind};
 
 /// A stage that takes batches: a processor, a fan-out, a queue, an exporter.
 pub trait Consumer: Send + Sync {
@@ -50,4 +50,30 @@ pub trait Consumer: Send + Sync {
     ///
     /// Not cancel-safe: dropping the future leaves it open whether the batch was delivered, as a lost connection does.
     fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>>;
+
+    /// This stage as one that takes remote write requests as they came, if it and everything behind it does. Others get
+    /// them as OTLP.
+    fn remote_write(&self) -> Option<&dyn RemoteWriteConsumer> {
+        None
+    }
+}
+
+/// Hands a remote write request to `next`, which said before that it takes it.
+pub(crate) fn hand_on_remote_write(
+    next: &dyn Consumer,
+    request: RemoteWriteBatch,
+) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+    match next.remote_write() {
+        Some(next) => next.consume_remote_write(request),
+        None => {
+            let message = "a remote write request came where only OTLP is taken";
+            Box::pin(std::future::ready(Err(PipelineError::new(ErrorKind::Internal, message))))
+        }
+    }
+}
+
+/// A stage that needs no OTLP to make series of: it neither changes items nor hands them to one that does.
+pub trait RemoteWriteConsumer: Send + Sync {
+    /// As [`Consumer::consume`], for a remote write request in its own form.
+    fn consume_remote_write(&self, request: RemoteWriteBatch) -> BoxFuture<'_, PipelineResult<AppendReport>>;
 }

@@ -7,10 +7,13 @@
 
 mod histogram;
 mod read;
+mod walk;
 mod write;
 
 pub use self::histogram::{TimedHistogram, read_histogram};
 pub use self::read::{Request, SampleWithStart, Series, family_of};
+pub(crate) use self::walk::empty_series;
+pub use self::walk::{Contents, EMPTY_SERIES, INVALID_LABELS, Refused, Taker, contents, walk};
 pub use self::write::{RequestWriter, SeriesParts, put_metadata, put_series};
 
 /// A version of the protocol.

@@ -21,7 +21,9 @@ use crate::protobuf::{
     put_bytes_field, put_double_field, put_fixed64_field, put_len_header, put_message, put_varint,
     put_varint_field, varint_len, zigzag_encode,
 };
-use crate::remote_write::{Request, SampleWithStart, Series, Version, read_histogram};
+use crate::remote_write::{
+    EMPTY_SERIES, INVALID_LABELS, Request, SampleWithStart, Series, Version, empty_series, read_histogram,
+};
 
 /// A request as OTLP.
 #[derive(Clone, Debug, Default)]
@@ -37,9 +39,6 @@ pub struct Translated {
     /// What could not be carried; its `stored` is 0.
     pub report: AppendReport,
 }
-
-/// Reason of a warning: a series of version 2 without samples and histograms, which its specification forbids.
-pub const EMPTY_SERIES: &str = "empty_series";
 
 /// Empty buckets that one histogram may gain besides as many as it has.
 const DENSE_BUCKETS_SLACK: usize = 512;
@@ -67,7 +66,7 @@ pub fn translate(
             Ok(labels) => labels,
             Err(error) => {
                 let points = series.points() as u64;
-                writer.out.report.reject("invalid_labels", points, || error.to_string());
+                writer.out.report.reject(INVALID_LABELS, points, || error.to_string());
                 continue;
             }
         };
@@ -113,9 +112,7 @@ impl<C: FnMut(usize) -> bool> Writer<C> {
         metadata: &MetricMetadata,
     ) -> Result<bool, DecodeError> {
         if series.points() == 0 && request.version() == Version::V2 {
-            self.out.report.reject(EMPTY_SERIES, 0, || {
-                format!("TimeSeries must contain at least one sample or histogram for series {labels}")
-            });
+            self.out.report.reject(EMPTY_SERIES, 0, || empty_series(labels));
             return Ok(true);
         }
         let exemplars =

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use model::{ErrorKind, Labels, MetricMetadata, TenantId};
 use parking_lot::RwLock;
 use pipelines::PipelineError;
-use storage_api::{MetricsAppender, SeriesRef};
+use storage_api::{MetricsAppender, SeriesRef, StorageError};
 use wire::DecodeError;
 use wire::otlp_to_prometheus::{Resolved, SeriesKey, SeriesResolver};
 use xxhash_rust::xxh3::xxh3_128;
@@ -141,6 +141,37 @@ impl<'a> StoreResolver<'a> {
         let tenant_key = xxh3_128(tenant.as_str().as_bytes());
         let (walk, handles) = (cache.walk(), Vec::new());
         Self { walk, appender, tenant, tenant_key, forgotten, ordinal: u32::MAX, handles }
+    }
+
+    /// The one series of a key that was inserted before, for `points` points, which get the ordinals from the first one
+    /// on that is returned.
+    #[inline]
+    pub(super) fn find_one(&mut self, key: u128, points: u32) -> (u32, Option<SeriesRef>) {
+        let first = self.ordinal.wrapping_add(1);
+        self.ordinal = self.ordinal.wrapping_add(points);
+        let is_forgotten = |forgotten: &Resend| (0..points).any(|point| forgotten.concerns(first + point));
+        if self.forgotten.is_some_and(is_forgotten) {
+            return (first, None);
+        }
+        let mut found = None;
+        self.walk.with(key ^ self.tenant_key, |run| found = run.first().copied());
+        (first, found)
+    }
+
+    /// Makes the one series of a key.
+    pub(super) fn make_one(
+        &mut self,
+        key: u128,
+        labels: &Labels,
+    ) -> Result<Result<SeriesRef, StorageError>, ResolveError> {
+        match self.appender.series(self.tenant, labels) {
+            Ok(series) => {
+                self.walk.put(key ^ self.tenant_key, &[series]);
+                Ok(Ok(series))
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Throttled | ErrorKind::Invalid) => Ok(Err(error)),
+            Err(error) => Err(ResolveError(pipeline_error(error))),
+        }
     }
 }
 

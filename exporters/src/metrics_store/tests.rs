@@ -1,17 +1,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{AppendReport, ErrorKind, TenantId};
+use model::{AppendReport, ErrorKind, Labels, MetricMetadata, MetricType, Sample, Signal, TenantId};
 use opentelemetry_proto::tonic::metrics::v1::{
     ExponentialHistogram, ExponentialHistogramDataPoint, Histogram, HistogramDataPoint, Metric,
     NumberDataPoint, Sum, metric::Data, number_data_point,
 };
+use pipelines::RemoteWriteBatch;
 use pipelines::{Exporter, PipelineResult};
 use serde_json::{Value, json};
 use storage_api::StorageError;
+use wire::remote_write::{RequestWriter, SeriesParts, Version, put_metadata, put_series};
 
 use crate::Stores;
-use crate::testing::{MemoryMetrics, context, create, gauge, metrics};
+use crate::testing::{MemoryMetrics, batch, context, create, gauge, metrics};
 
 fn exporter(store: &Arc<MemoryMetrics>) -> Arc<dyn Exporter> {
     let stores = Stores { metrics: Some(Arc::clone(store) as _), logs: None };
@@ -213,4 +215,62 @@ async fn deltas_are_added_up_when_they_are_to_be() {
     let expected = vec![(1, 1.5), (2, 3.5), (3, 7.5)];
     assert_eq!(store.dump("default"), [(r#"{__name__="d_total", job="shop"}"#.to_owned(), expected)]);
     assert_eq!(store.metadata(), ["d_total counter"]);
+}
+
+/// A remote write request with the samples of each series, by the value of its label `n`.
+fn remote_write(version: Version, series: &[(&str, &[(i64, f64)])]) -> RemoteWriteBatch {
+    let (mut first, mut second) = (Vec::new(), RequestWriter::default());
+    let mut items = 0;
+    for (name, samples) in series {
+        let labels = Labels::from_pairs([("__name__", "level"), ("job", "shop"), ("n", name)]);
+        let samples: Vec<Sample> =
+            samples.iter().map(|&(timestamp_ms, value)| Sample { timestamp_ms, value }).collect();
+        items += samples.len() as u64;
+        let parts = SeriesParts { samples: &samples, ..SeriesParts::default() };
+        put_series(&mut first, &labels, parts);
+        second.put_series(&labels, parts, None);
+    }
+    let payload = if version == Version::V1 { first } else { second.finish() };
+    RemoteWriteBatch { version, batch: batch(Signal::Metrics, payload, items) }
+}
+
+#[tokio::test]
+async fn remote_write_requests_are_stored_as_they_came() {
+    for version in Version::ALL {
+        let store = Arc::new(MemoryMetrics::default());
+        let exporter = exporter(&store);
+        let taker = exporter.remote_write().expect("a store takes them");
+        let send =
+            |series: &[(&str, &[(i64, f64)])]| taker.consume_remote_write(remote_write(version, series));
+        assert_eq!(told(send(&[("a", &[(1, 1.0), (2, 2.0)]), ("b", &[(1, 3.0)])]).await), (3, vec![]));
+        let lookups = store.lookups();
+        assert_eq!(told(send(&[("b", &[(2, 4.0)]), ("a", &[(3, 5.0)])]).await), (2, vec![]));
+        assert_eq!(store.lookups(), lookups, "known series are not resolved again");
+        // What the store forgot is resolved again, and each refused sample counts once.
+        store.forget();
+        store.refuse(13.0);
+        let report = send(&[("a", &[(4, 13.0), (5, 6.0), (6, 13.0)]), ("b", &[(4, 7.0)])]).await;
+        assert_eq!(told(report), (2, vec![("refused", 2)]));
+        let expected = [
+            (A.to_owned(), vec![(1, 1.0), (2, 2.0), (3, 5.0), (5, 6.0)]),
+            (B.to_owned(), vec![(1, 3.0), (2, 4.0), (4, 7.0)]),
+        ];
+        assert_eq!(store.dump("default"), expected);
+        store.limit_series(2);
+        let report = send(&[("c", &[(1, 1.0), (2, 1.0)]), ("a", &[(7, 8.0)])]).await;
+        assert_eq!(told(report), (1, vec![("series_limit", 2)]));
+    }
+}
+
+#[tokio::test]
+async fn metadata_of_remote_write_is_kept_even_without_samples() {
+    let store = Arc::new(MemoryMetrics::default());
+    let exporter = exporter(&store);
+    let mut payload = Vec::new();
+    let metadata = MetricMetadata { metric_type: MetricType::Counter, ..MetricMetadata::default() };
+    put_metadata(&mut payload, "requests", &metadata);
+    let request = RemoteWriteBatch { version: Version::V1, batch: batch(Signal::Metrics, payload, 0) };
+    let taker = exporter.remote_write().expect("a store takes them");
+    assert_eq!(told(taker.consume_remote_write(request).await), (0, vec![]));
+    assert_eq!(store.metadata(), ["requests counter"]);
 }

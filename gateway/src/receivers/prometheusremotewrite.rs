@@ -2,8 +2,9 @@
 //! metrics at Prometheus' path, `/api/v1/otlp/v1/metrics`.
 //!
 //! Without an endpoint it is mounted on `server.prometheus`, where Prometheus' clients send. Statuses, headers and texts:
-//! storage/remote/write_handler.go and client_golang's exp/api/remote. A request becomes OTLP whose metrics are marked as
-//! series that keep their names and labels (`wire::remote_write_to_otlp`), so that every processor and exporter takes it.
+//! storage/remote/write_handler.go and client_golang's exp/api/remote. A request goes to pipelines that lead to a store alone
+//! as it came. For others it becomes OTLP whose metrics are marked as series that keep their names and labels
+//! (`wire::remote_write_to_otlp`), so that every processor and exporter takes it.
 //!
 //! One difference from Prometheus on purpose: of a version 1 request with a bad sample the good ones are stored, as the
 //! specification allows, and 400 is answered all the same.
@@ -16,14 +17,16 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, request};
-use model::Signal;
+use model::{AppendReport, Signal};
 use pipelines::{ComponentConfig, ConfigError, PipelineError, Stability};
 use runtime::Reservation;
 use serde::Deserialize;
+use storage_api::reject_reason::INVALID_HISTOGRAM;
 use wire::compression::{CompressionError, Encoding};
-use wire::remote_write::{MEDIA_TYPE, Version, WRITTEN_HEADERS};
+use wire::remote_write::{self, Contents, MEDIA_TYPE, Version, WRITTEN_HEADERS};
 use wire::remote_write_to_otlp::{self, Translated};
 
 use super::decoding::{self, DecodeError};
@@ -133,6 +136,16 @@ struct Written {
     exemplars: u64,
 }
 
+/// A request that the pipelines can take.
+struct Prepared {
+    payload: Bytes,
+    /// Whether the payload is OTLP; else it is what was sent.
+    is_otlp: bool,
+    contents: Contents,
+    /// What was left out already.
+    refused: AppendReport,
+}
+
 async fn store(
     door: &Door,
     head: &request::Parts,
@@ -140,52 +153,91 @@ async fn store(
     version: Version,
     written: &mut Option<Written>,
 ) -> Result<(), Refused> {
-    let decode = move |bytes: bytes::Bytes, reservation: &mut Reservation| {
+    let address = door.address(head)?;
+    let is_taken = address.takes_remote_write();
+    let decode = move |bytes: Bytes, reservation: &mut Reservation| {
         let plain =
             decoding::decode(Encoding::Snappy, &bytes, BODY_BYTES_MAX, reservation).map_err(from_decoding)?;
-        let mut refusal = None;
-        let translated = remote_write_to_otlp::translate(version, &plain, |bytes| {
-            refusal = match bytes {
-                bytes if bytes > PAYLOAD_BYTES_MAX => Some(too_many_labels()),
-                bytes => pipelines::resize(reservation, (plain.len() + bytes) as u64)
-                    .err()
-                    .map(|error| from_pipeline(&error)),
-            };
-            refusal.is_none()
-        });
-        refusal.map_or(Ok(translated), Err)
+        match is_taken.then(|| remote_write::contents(version, &plain)) {
+            Some(Ok(contents)) if contents.points() + contents.families > 0 => Ok(Ok(Prepared {
+                payload: plain,
+                is_otlp: false,
+                contents,
+                refused: AppendReport::default(),
+            })),
+            Some(Err(error)) => Ok(Err(error)),
+            _ => translated(version, &plain, reservation),
+        }
     };
-    let address = door.address(head)?;
-    let (translated, reservation) = door.decoded(head, body, INLINE_BYTES_MAX, decode).await?;
+    let (prepared, reservation) = door.decoded(head, body, INLINE_BYTES_MAX, decode).await?;
     // From here on a sender of version 2 is told what was written, be it nothing.
     let written = written.insert(Written::default());
-    let translated = translated.map_err(|error| Refused::bad_request(error.to_string()))?;
-    let Translated { payload, items, histograms, exemplars, report: mut refused } = translated;
+    let prepared = prepared.map_err(|error| Refused::bad_request(error.to_string()))?;
+    let Prepared { payload, is_otlp, contents, mut refused } = prepared;
     door.count_refused(refused.rejected_count());
+    let items = contents.points();
+    if items + contents.families > 0 {
+        let report = match is_otlp {
+            true => door.deliver(address, head, payload, items, reservation).await?,
+            false => door.deliver_remote_write(address, head, version, payload, items, reservation).await?,
+        };
+        *written = Written::of(&contents, &report);
+        refused.merge(report);
+    }
     if version == Version::V1 {
         // As in Prometheus: such series are counted and left out, and the others tell what the answer is.
-        refused.rejected.retain(|rejection| rejection.reason != "invalid_labels");
-    }
-    if items > 0 {
-        let report = door.deliver(address, head, payload.into(), items, reservation).await?;
-        // The report does not tell samples from histograms; requests that mix them are rare.
-        let lost = report.rejected_count().min(items);
-        let samples = items - histograms;
-        let lost_samples = lost.min(samples);
-        *written = Written {
-            samples: samples - lost_samples,
-            histograms: histograms - (lost - lost_samples),
-            exemplars: if lost == items { 0 } else { exemplars },
-        };
-        refused.merge(report);
+        refused.rejected.retain(|rejection| rejection.reason != remote_write::INVALID_LABELS);
     }
     let reasons: Vec<&str> = refused
         .rejected
         .iter()
-        .filter(|rejection| rejection.count > 0 || rejection.reason == remote_write_to_otlp::EMPTY_SERIES)
+        .filter(|rejection| rejection.count > 0 || rejection.reason == remote_write::EMPTY_SERIES)
         .map(|rejection| rejection.message.as_str())
         .collect();
     if reasons.is_empty() { Ok(()) } else { Err(Refused::bad_request(reasons.join("\n"))) }
+}
+
+impl Written {
+    /// What was written of a request, given what was refused. The report tells samples from histograms by its reasons
+    /// only where histograms are at fault; requests that mix them are rare.
+    fn of(contents: &Contents, report: &AppendReport) -> Self {
+        let lost = report.rejected_count().min(contents.points());
+        let faulty = report.rejected.iter().filter(|rejection| rejection.reason == INVALID_HISTOGRAM);
+        let faulty = faulty.map(|rejection| rejection.count).sum::<u64>().min(contents.histograms).min(lost);
+        let lost_samples = (lost - faulty).min(contents.samples);
+        Self {
+            samples: contents.samples - lost_samples,
+            histograms: contents.histograms - (lost - lost_samples),
+            exemplars: if lost == contents.points() { 0 } else { contents.exemplars },
+        }
+    }
+}
+
+/// The request as OTLP, for pipelines that take nothing else. `reservation` grows with it.
+fn translated(
+    version: Version,
+    plain: &[u8],
+    reservation: &mut Reservation,
+) -> Result<Result<Prepared, wire::DecodeError>, Refused> {
+    let mut refusal = None;
+    let translated = remote_write_to_otlp::translate(version, plain, |bytes| {
+        refusal = match bytes {
+            bytes if bytes > PAYLOAD_BYTES_MAX => Some(too_many_labels()),
+            bytes => pipelines::resize(reservation, (plain.len() + bytes) as u64)
+                .err()
+                .map(|error| from_pipeline(&error)),
+        };
+        refusal.is_none()
+    });
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
+    Ok(translated.map(|Translated { payload, items, histograms, exemplars, report }| Prepared {
+        payload: payload.into(),
+        is_otlp: true,
+        contents: Contents { samples: items - histograms, histograms, exemplars, families: 0 },
+        refused: report,
+    }))
 }
 
 /// The version that the headers ask for; the compression is looked at first, as upstream does.

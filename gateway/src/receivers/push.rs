@@ -9,8 +9,9 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{StatusCode, request};
 use model::{AppendReport, ErrorKind, Signal, TenantId};
-use pipelines::{Batch, ComponentId, Consumer, PipelineError, ReceiverMetrics};
+use pipelines::{Batch, ComponentId, Consumer, PipelineError, ReceiverMetrics, RemoteWriteBatch};
 use runtime::{MemoryBudget, Reservation, Tasks};
+use wire::remote_write::Version;
 
 use super::{ReceiverContext, client, tenant};
 use crate::server::body::{self, Announced, BodyError, ReadBody};
@@ -75,6 +76,13 @@ pub(super) struct Address<'a> {
     tenant: TenantId,
 }
 
+impl Address<'_> {
+    /// Whether the pipelines take remote write requests as they came.
+    pub(super) fn takes_remote_write(&self) -> bool {
+        self.entry.remote_write().is_some()
+    }
+}
+
 impl Door {
     pub(super) fn new(
         signal: Signal,
@@ -132,24 +140,59 @@ impl Door {
         head: &request::Parts,
         payload: Bytes,
         items: u64,
-        mut reservation: Reservation,
+        reservation: Reservation,
     ) -> Result<AppendReport, Refused> {
-        let refused = |error: &PipelineError| Refused::of_pipeline(error, self.throttled);
+        let batch = self.batch(tenant, head, payload, items, reservation)?;
+        self.outcome(items, entry.consume(batch).await)
+    }
+
+    /// Sends a remote write request through pipelines that take it as it came.
+    pub(super) async fn deliver_remote_write(
+        &self,
+        Address { entry, tenant }: Address<'_>,
+        head: &request::Parts,
+        version: Version,
+        payload: Bytes,
+        items: u64,
+        reservation: Reservation,
+    ) -> Result<AppendReport, Refused> {
+        let batch = self.batch(tenant, head, payload, items, reservation)?;
+        let Some(entry) = entry.remote_write() else {
+            let message = "the pipelines take no remote write requests as they came";
+            return Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, message));
+        };
+        self.outcome(items, entry.consume_remote_write(RemoteWriteBatch { version, batch }).await)
+    }
+
+    fn batch(
+        &self,
+        tenant: TenantId,
+        head: &request::Parts,
+        payload: Bytes,
+        items: u64,
+        mut reservation: Reservation,
+    ) -> Result<Batch, Refused> {
         if let Err(error) = pipelines::resize(&mut reservation, payload.len() as u64) {
             self.count_refused(items);
-            return Err(refused(&error));
+            return Err(Refused::of_pipeline(&error, self.throttled));
         }
-        let batch = Batch {
+        Ok(Batch {
             signal: self.signal,
             tenant,
             payload,
             items,
             client: client(head, false),
             reservation: Some(Arc::new(reservation)),
-        };
-        let outcome = entry.consume(batch).await;
+        })
+    }
+
+    fn outcome(
+        &self,
+        items: u64,
+        outcome: Result<AppendReport, PipelineError>,
+    ) -> Result<AppendReport, Refused> {
         self.metrics.count(self.signal, items, &outcome);
-        outcome.map_err(|error| refused(&error))
+        outcome.map_err(|error| Refused::of_pipeline(&error, self.throttled))
     }
 
     /// Counts items that never got to a pipeline.

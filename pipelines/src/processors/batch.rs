@@ -25,7 +25,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Batch, ClientMetadata, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer,
-    PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory, Stability,
+    PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory, RemoteWriteBatch,
+    RemoteWriteConsumer, Stability, hand_on_remote_write,
 };
 
 pub(crate) const FACTORY: ProcessorFactory =
@@ -171,6 +172,21 @@ impl Consumer for BatchProcessor {
             self.0.admit(Request { batch, done })?;
             outcome.await.unwrap_or_else(|_| Err(closed()))
         })
+    }
+
+    fn remote_write(&self) -> Option<&dyn RemoteWriteConsumer> {
+        let Config { send_batch_max_size, metadata_keys, .. } = &self.0.config;
+        let has_limits = *send_batch_max_size > 0 || !metadata_keys.is_empty();
+        self.0.next.remote_write().filter(|_| !has_limits).map(|_| self as _)
+    }
+}
+
+/// Only stores in this process take such requests, which gain nothing by waiting for company: they go on at once.
+impl RemoteWriteConsumer for BatchProcessor {
+    fn consume_remote_write(&self, request: RemoteWriteBatch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        self.0.metrics.size.record(request.batch.items as f64);
+        self.0.metrics.size_bytes.record(request.batch.payload.len() as f64);
+        hand_on_remote_write(&*self.0.next, request)
     }
 }
 

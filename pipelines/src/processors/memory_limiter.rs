@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::LimiterMetrics;
 use crate::{
     Batch, ComponentConfig, ConfigDuration, ConfigError, Consumer, PipelineResult, Processor,
-    ProcessorContext, ProcessorFactory, Stability, admit,
+    ProcessorContext, ProcessorFactory, RemoteWriteBatch, RemoteWriteConsumer, Stability, admit,
+    hand_on_remote_write,
 };
 
 pub(crate) const FACTORY: ProcessorFactory =
@@ -149,8 +150,8 @@ struct MemoryLimiter {
     checker: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
-impl Consumer for MemoryLimiter {
-    fn consume(&self, mut batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+impl MemoryLimiter {
+    fn count(&self, batch: &mut Batch) -> PipelineResult<()> {
         let (signal, items) = (batch.signal, batch.items);
         if batch.reservation.is_none() {
             // A receiver that could not know the size beforehand: count the batch now.
@@ -158,12 +159,37 @@ impl Consumer for MemoryLimiter {
                 Ok(reservation) => batch.reservation = Some(Arc::new(reservation)),
                 Err(refusal) => {
                     self.metrics.refused(signal, items);
-                    return Box::pin(std::future::ready(Err(refusal)));
+                    return Err(refusal);
                 }
             }
         }
         self.metrics.accepted(signal, items);
-        self.next.consume(batch)
+        Ok(())
+    }
+}
+
+impl Consumer for MemoryLimiter {
+    fn consume(&self, mut batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        match self.count(&mut batch) {
+            Ok(()) => self.next.consume(batch),
+            Err(refusal) => Box::pin(std::future::ready(Err(refusal))),
+        }
+    }
+
+    fn remote_write(&self) -> Option<&dyn RemoteWriteConsumer> {
+        self.next.remote_write().map(|_| self as _)
+    }
+}
+
+impl RemoteWriteConsumer for MemoryLimiter {
+    fn consume_remote_write(
+        &self,
+        mut request: RemoteWriteBatch,
+    ) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        match self.count(&mut request.batch) {
+            Ok(()) => hand_on_remote_write(&*self.next, request),
+            Err(refusal) => Box::pin(std::future::ready(Err(refusal))),
+        }
     }
 }
 

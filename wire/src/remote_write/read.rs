@@ -39,10 +39,10 @@ pub struct Series<'a> {
     pub histograms: Vec<&'a [u8]>,
     /// The exemplars as they were sent, for [`Request::exemplar`].
     pub exemplars: Vec<&'a [u8]>,
-    /// Version 1: each label. Version 2: nothing.
-    labels: Vec<&'a [u8]>,
-    /// Version 2: the symbols of names and values in turns.
-    refs: Vec<u32>,
+    /// From the first field with labels to the end of the last one.
+    labels: &'a [u8],
+    /// Whether other fields lie between those.
+    is_apart: bool,
     metadata: Option<&'a [u8]>,
     key: Vec<u8>,
 }
@@ -85,10 +85,19 @@ impl<'a> Request<'a> {
     pub fn read(&self, encoded: &'a [u8], series: &mut Series<'a>) -> Result<(), DecodeError> {
         series.clear();
         let mut fields = Fields::new(encoded);
+        let mut labels: Option<(usize, usize)> = None;
+        let mut at = 0;
         while let Some(field) = fields.next_field()? {
+            let start = std::mem::replace(&mut at, fields.offset());
             match (self.version, field.number) {
-                (Version::V1, 1) => series.labels.push(field.bytes()?),
-                (Version::V2, 1) => field.varints(|number| series.refs.push(clamped(number)))?,
+                (version, 1) => {
+                    if version == Version::V1 {
+                        field.bytes()?;
+                    }
+                    let (first, end) = labels.unwrap_or((start, start));
+                    series.is_apart |= end != start;
+                    labels = Some((first, at));
+                }
                 (_, 2) => series.samples.push(sample(field.bytes()?)?),
                 (Version::V1, 4) | (Version::V2, 3) => series.histograms.push(field.bytes()?),
                 (Version::V1, 3) | (Version::V2, 4) => series.exemplars.push(field.bytes()?),
@@ -96,39 +105,56 @@ impl<'a> Request<'a> {
                 _ => {}
             }
         }
+        if let Some((start, end)) = labels {
+            series.labels = &encoded[start..end];
+        }
         Ok(())
     }
 
     /// The key of a series (RW-1).
     #[inline]
-    pub fn key(&self, series: &mut Series<'a>) -> u128 {
+    pub fn key(&self, series: &mut Series<'a>) -> Result<u128, DecodeError> {
+        if self.version == Version::V1 && !series.is_apart {
+            return Ok(xxh3_128_with_seed(series.labels, self.seed));
+        }
         let key = &mut series.key;
         key.clear();
-        for label in &series.labels {
-            key.extend_from_slice(&(label.len() as u32).to_le_bytes());
-            key.extend_from_slice(label);
+        let mut fields = Fields::new(series.labels);
+        let mut at = 0;
+        while let Some(field) = fields.next_field()? {
+            let start = std::mem::replace(&mut at, fields.offset());
+            match (self.version, field.number) {
+                (Version::V1, 1) => key.extend_from_slice(&series.labels[start..at]),
+                (Version::V2, 1) => field.varints(|number| {
+                    let hash = self.hashes.get(clamped(number) as usize).copied();
+                    key.extend_from_slice(&hash.unwrap_or(u128::from(number)).to_le_bytes());
+                })?,
+                _ => {}
+            }
         }
-        for &number in &series.refs {
-            let hash = self.hashes.get(number as usize).copied().unwrap_or(u128::from(number));
-            key.extend_from_slice(&hash.to_le_bytes());
-        }
-        xxh3_128_with_seed(key, self.seed)
+        Ok(xxh3_128_with_seed(key, self.seed))
     }
 
     /// The labels of a series, or a sentence about what is wrong with them: each name must be there once and none may be
     /// empty, all is UTF-8, and there is a metric name. Labels with an empty value are left out.
     pub fn labels(&self, series: &Series<'a>) -> Result<Labels, DecodeError> {
-        let labels = self.pairs(&series.labels, &series.refs)?;
+        let labels = self.pairs(series.labels)?;
         match labels.metric_name() {
             Some(_) => Ok(labels),
             None => Err(DecodeError::invalid(format!("invalid metric name or labels, got {labels}"))),
         }
     }
 
-    fn pairs(&self, encoded: &[&'a [u8]], refs: &[u32]) -> Result<Labels, DecodeError> {
-        let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(encoded.len() + refs.len() / 2);
-        for label in encoded {
-            pairs.push(label_pair(label)?);
+    /// The labels in the fields 1 of a message.
+    fn pairs(&self, message: &'a [u8]) -> Result<Labels, DecodeError> {
+        let (mut pairs, mut refs): (Vec<(&str, &str)>, Vec<u32>) = Default::default();
+        let mut fields = Fields::new(message);
+        while let Some(field) = fields.next_field()? {
+            match (self.version, field.number) {
+                (Version::V1, 1) => pairs.push(label_pair(field.bytes()?)?),
+                (Version::V2, 1) => field.varints(|number| refs.push(clamped(number)))?,
+                _ => {}
+            }
         }
         if !refs.len().is_multiple_of(2) {
             return Err(DecodeError::invalid(format!("invalid labels_refs length {}", refs.len())));
@@ -193,19 +219,16 @@ impl<'a> Request<'a> {
 
     /// Reads one of [`Series::exemplars`].
     pub fn exemplar(&self, bytes: &'a [u8]) -> Result<Exemplar, DecodeError> {
-        let (mut labels, mut refs) = (Vec::new(), Vec::new());
         let (mut value, mut timestamp_ms) = (0.0, 0);
         let mut fields = Fields::new(bytes);
         while let Some(field) = fields.next_field()? {
-            match (self.version, field.number) {
-                (Version::V1, 1) => labels.push(field.bytes()?),
-                (Version::V2, 1) => field.varints(|number| refs.push(clamped(number)))?,
-                (_, 2) => value = field.double()?,
-                (_, 3) => timestamp_ms = field.varint()? as i64,
+            match field.number {
+                2 => value = field.double()?,
+                3 => timestamp_ms = field.varint()? as i64,
                 _ => {}
             }
         }
-        Ok(Exemplar { labels: self.pairs(&labels, &refs)?, value, timestamp_ms })
+        Ok(Exemplar { labels: self.pairs(bytes)?, value, timestamp_ms })
     }
 }
 
@@ -214,8 +237,8 @@ impl Series<'_> {
         self.samples.clear();
         self.histograms.clear();
         self.exemplars.clear();
-        self.labels.clear();
-        self.refs.clear();
+        self.labels = &[];
+        self.is_apart = false;
         self.metadata = None;
     }
 

@@ -7,7 +7,8 @@ use model::{
 use prost::Message;
 
 use super::{
-    Request, RequestWriter, Series, SeriesParts, Version, family_of, put_metadata, put_series, read_histogram,
+    Contents, Refused, Request, RequestWriter, Series, SeriesParts, Taker, Version, contents, family_of,
+    put_metadata, put_series, read_histogram, walk,
 };
 use crate::DecodeError;
 
@@ -337,7 +338,7 @@ fn read(version: Version, bytes: &[u8]) -> Result<Vec<String>, DecodeError> {
     let mut lines = Vec::new();
     for encoded in request.series() {
         request.read(encoded?, &mut series)?;
-        request.key(&mut series);
+        request.key(&mut series)?;
         let labels = request.labels(&series)?;
         for sample in &series.samples {
             lines.push(format!(
@@ -456,7 +457,7 @@ fn equal_series_have_equal_keys_wherever_they_are_in_a_request() {
         let request = Request::new(Version::V2, &bytes, 1).unwrap();
         let mut series = Series::default();
         request.read(request.series().next().unwrap().unwrap(), &mut series).unwrap();
-        request.key(&mut series)
+        request.key(&mut series).unwrap()
     };
     let first = key_of(&["", "__name__", "up"], vec![1, 2]);
     assert_eq!(key_of(&["", "up", "x", "__name__"], vec![3, 1]), first);
@@ -496,4 +497,131 @@ fn the_media_type_says_the_version() {
              application/x-protobuf;x content-type",
         ),
     );
+}
+
+/// Writes down what it takes; knows the keys that it took before.
+#[derive(Default)]
+struct Notes {
+    known: std::collections::HashMap<u128, String>,
+    at: String,
+    lines: Vec<String>,
+}
+
+impl Taker for Notes {
+    type Error = DecodeError;
+
+    fn lookup(&mut self, key: u128, _points: u32) -> bool {
+        self.known.get(&key).map(|labels| self.at.clone_from(labels)).is_some()
+    }
+
+    fn insert(&mut self, key: u128, labels: &Labels) -> Result<Option<Refused>, DecodeError> {
+        if labels.get("refuse").is_some() {
+            return Ok(Some(Refused { reason: "series_limit", message: "no more".to_owned() }));
+        }
+        self.at = labels.to_string();
+        self.lines.push(format!("new {labels}"));
+        self.known.insert(key, self.at.clone());
+        Ok(None)
+    }
+
+    fn metadata(&mut self, family: &str, metadata: &MetricMetadata) {
+        self.lines.push(format!("{family} is {}", metadata.metric_type));
+    }
+
+    fn sample(&mut self, timestamp_ms: i64, value: f64) {
+        self.lines.push(format!("{} {value} @{timestamp_ms}", self.at));
+    }
+
+    fn histogram(&mut self, timestamp_ms: i64, _histogram: NativeHistogram) {
+        self.lines.push(format!("{} histogram @{timestamp_ms}", self.at));
+    }
+
+    fn exemplar(&mut self, exemplar: Exemplar) {
+        self.lines.push(format!("{} exemplar {} @{}", self.at, exemplar.value, exemplar.timestamp_ms));
+    }
+}
+
+#[test]
+fn a_walk_gives_every_series_and_makes_labels_of_new_ones_only() {
+    let up = r#"{__name__="up", job="up"}"#;
+    let (_, first) = example_v1();
+    for (version, bytes, of_up, metadata_first) in [
+        (Version::V1, first.encode_to_vec(), r#"{__name__="up", job="x"}"#, false),
+        (Version::V2, example_v2().0, up, true),
+    ] {
+        let mut notes = Notes::default();
+        let report = walk(version, &bytes, 7, &mut notes).unwrap();
+        assert_eq!(
+            notes.lines.iter().filter(|line| line.starts_with("new")).count(),
+            notes.known.len(),
+            "{:?}",
+            notes.lines
+        );
+        assert!(notes.lines.contains(&format!("new {of_up}")), "{:?}", notes.lines);
+        assert!(notes.lines.contains(&format!("{of_up} 1.5 @{T}")), "{:?}", notes.lines);
+        let metadata = notes.lines.iter().position(|line| line.contains(" is ")).expect("there is metadata");
+        let sample = notes.lines.iter().position(|line| line.contains(" 1.5 ")).expect("there is a sample");
+        assert_eq!(metadata < sample, metadata_first);
+        let found = contents(version, &bytes).unwrap();
+        assert_eq!((report.stored, report.rejected), (found.points(), vec![]));
+        notes.lines.clear();
+        walk(version, &bytes, 7, &mut notes).unwrap();
+        assert!(!notes.lines.iter().any(|line| line.starts_with("new")), "{:?}", notes.lines);
+    }
+    assert_eq!(
+        contents(Version::V2, &example_v2().0).unwrap(),
+        Contents { samples: 1, histograms: 2, exemplars: 1, families: 0 }
+    );
+}
+
+#[test]
+fn a_walk_counts_what_it_leaves_out() {
+    let sample = proto::Sample { value: 1.0, timestamp: T };
+    let label = |name: &str| proto::Label { name: name.into(), value: "v".into() };
+    let series = |names: &[&str], samples: usize, histograms: Vec<proto::Histogram>| proto::TimeSeries {
+        labels: names.iter().map(|name| label(name)).collect(),
+        samples: vec![sample.clone(); samples],
+        histograms,
+        ..Default::default()
+    };
+    let faulty = proto::Histogram { count_int: Some(99), ..proto_histograms().remove(0) };
+    let timeseries = vec![
+        series(&["job"], 2, vec![]),
+        series(&["__name__", "refuse"], 3, vec![]),
+        series(&["__name__"], 1, vec![faulty]),
+        series(&["__name__"], 0, vec![]),
+    ];
+    let bytes = proto::WriteRequest { timeseries, metadata: vec![] }.encode_to_vec();
+    let report = walk(Version::V1, &bytes, 7, &mut Notes::default()).unwrap();
+    let told: Vec<_> = report.rejected.iter().map(|rejection| (rejection.reason, rejection.count)).collect();
+    assert_eq!(report.stored, 1);
+    assert_eq!(told, [("invalid_labels", 2), ("series_limit", 3), ("invalid_histogram", 1)]);
+    assert!(report.rejected[2].message.ends_with(r#"for series {__name__="v"}"#), "{report:?}");
+    for cut in 1..bytes.len() {
+        // Whatever is cut off: an error or what is left, never a panic.
+        let _ = walk(Version::V1, &bytes[..cut], 7, &mut Notes::default());
+        let _ = contents(Version::V1, &bytes[..cut]);
+    }
+}
+
+#[test]
+fn labels_that_lie_apart_are_the_same_series() {
+    let mut together = Vec::new();
+    let one = [Sample { timestamp_ms: T, value: 1.0 }];
+    put_series(
+        &mut together,
+        &labels(&[("__name__", "up"), ("a", "b")]),
+        SeriesParts { samples: &one, ..SeriesParts::default() },
+    );
+    // Tag and length of the series, its two labels of 14 and 8 bytes, and the sample.
+    let series = &together[2..];
+    let apart = [&series[..16], &series[24..], &series[16..24]].concat();
+    let apart = [&together[..2], &apart[..]].concat();
+    let mut notes = Notes::default();
+    for bytes in [&together, &apart] {
+        walk(Version::V1, bytes, 7, &mut notes).unwrap();
+    }
+    let text = r#"{__name__="up", a="b"}"#;
+    let line = format!("{text} 1 @{T}");
+    assert_eq!(notes.lines, [format!("new {text}"), line.clone(), line]);
 }

@@ -8,7 +8,10 @@ use model::{AppendReport, ErrorKind, Labels, Rejection, Sample, Signal};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use parking_lot::Mutex;
-use pipelines::{Batch, ComponentConfig, ComponentId, Consumer, PipelineError, PipelineResult};
+use pipelines::{
+    Batch, ComponentConfig, ComponentId, Consumer, PipelineError, PipelineResult, RemoteWriteBatch,
+    RemoteWriteConsumer,
+};
 use prost::Message;
 use runtime::{MemoryBudget, Tasks};
 use serde_json::{Value, json};
@@ -21,6 +24,9 @@ use crate::server::{Handler, router_handler};
 /// A pipeline that keeps what it gets and refuses what it is told to.
 #[derive(Default)]
 struct Sink {
+    /// Whether it takes requests as they came.
+    takes_remote_write: bool,
+    requests: Mutex<Vec<RemoteWriteBatch>>,
     batches: Mutex<Vec<Batch>>,
     refuse: Mutex<Option<PipelineError>>,
     rejected: Mutex<Vec<Rejection>>,
@@ -38,6 +44,18 @@ impl Consumer for Sink {
             Ok(report)
         })
     }
+
+    fn remote_write(&self) -> Option<&dyn RemoteWriteConsumer> {
+        self.takes_remote_write.then_some(self as _)
+    }
+}
+
+impl RemoteWriteConsumer for Sink {
+    fn consume_remote_write(&self, request: RemoteWriteBatch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        let batch = request.batch.clone();
+        self.requests.lock().push(request);
+        self.consume(batch)
+    }
 }
 
 fn rig() -> (Arc<Sink>, Handler) {
@@ -45,7 +63,11 @@ fn rig() -> (Arc<Sink>, Handler) {
 }
 
 fn rig_within(budget_bytes: u64) -> (Arc<Sink>, Handler) {
-    let sink = Arc::new(Sink::default());
+    rig_of(Sink::default(), budget_bytes)
+}
+
+fn rig_of(sink: Sink, budget_bytes: u64) -> (Arc<Sink>, Handler) {
+    let sink = Arc::new(sink);
     let entries =
         Entries::new(|signal| (signal == Signal::Metrics).then(|| Arc::clone(&sink) as Arc<dyn Consumer>));
     let budget = MemoryBudget::new(budget_bytes);
@@ -121,6 +143,34 @@ async fn both_versions_reach_the_pipeline_and_version_2_is_told_what_was_written
         assert_eq!(metric.name, "up");
         assert!(matches!(&metric.data, Some(Data::Gauge(gauge)) if gauge.data_points.len() == 2));
     }
+}
+
+#[tokio::test]
+async fn pipelines_that_take_requests_as_they_came_get_them_so() {
+    let (sink, handler) = rig_of(Sink { takes_remote_write: true, ..Sink::default() }, u64::MAX);
+    let sent = [(Version::V1, &[][..], v1(&up())), (Version::V2, V2, v2(&up()))];
+    for (version, headers, body) in sent {
+        let (status, headers, _) = send(&handler, "/api/v1/write", headers, body.clone()).await;
+        let told = if version == Version::V2 { vec!["2", "0", "0"] } else { vec![] };
+        assert_eq!((status, counts(&headers)), (StatusCode::NO_CONTENT, told));
+        let request = sink.requests.lock().pop().expect("it came");
+        assert_eq!((request.version, request.batch.items), (version, 2));
+        assert_eq!(snappy(&request.batch.payload), body);
+    }
+    let rejected = |reason, count| vec![Rejection { reason, count, message: "so".to_owned() }];
+    *sink.rejected.lock() = rejected("invalid_labels", 1);
+    let (status, ..) = send(&handler, "/api/v1/write", &[], v1(&up())).await;
+    assert_eq!(status, StatusCode::NO_CONTENT, "version 1 leaves such series out without a word");
+    let (status, headers, text) = send(&handler, "/api/v1/write", V2, v2(&up())).await;
+    assert_eq!((status, text.as_str()), (StatusCode::BAD_REQUEST, "so\n"));
+    assert_eq!(counts(&headers), ["1", "0", "0"]);
+    // A request without samples says what is wrong with it, and nothing reaches the pipelines.
+    let before = sink.batches.lock().len();
+    let mut writer = RequestWriter::default();
+    writer.put_series(&up(), SeriesParts::default(), None);
+    let (status, _, text) = send(&handler, "/api/v1/write", V2, snappy(&writer.finish())).await;
+    assert_eq!((status, sink.batches.lock().len()), (StatusCode::BAD_REQUEST, before));
+    assert!(text.starts_with("TimeSeries must contain at least one sample"), "{text}");
 }
 
 #[tokio::test]
