@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
+
 use crate::{ComponentId, ConfigError, Opaque, PipelineResult};
 
 /// Puts credentials on requests to a destination.
@@ -43,22 +45,76 @@ pub struct Offer {
 
 /// The extensions that run, by id. Clones share them.
 #[derive(Clone, Default)]
-pub struct Extensions(Arc<BTreeMap<ComponentId, Offer>>);
+pub struct Extensions {
+    offers: Arc<BTreeMap<ComponentId, Offer>>,
+    /// Where is noted what was given out, for a component that may outlive them.
+    lent: Option<Lent>,
+}
+
+/// The credentials that one component has of extensions. It keeps them when a reload makes the extensions anew, so what
+/// is behind them can be exchanged.
+#[derive(Clone, Default)]
+pub(crate) struct Lent(Arc<Mutex<Vec<(String, Arc<LentAuth>)>>>);
+
+/// Stands in front of the authenticator of an extension.
+struct LentAuth(RwLock<Arc<dyn ClientAuth>>);
+
+impl ClientAuth for LentAuth {
+    fn header(&self) -> PipelineResult<(String, Opaque)> {
+        let auth = Arc::clone(&self.0.read());
+        auth.header()
+    }
+}
+
+/// New authenticators for what a component has, to be put in place once nothing can fail any more.
+pub(crate) struct Renewal(Vec<(Arc<LentAuth>, Arc<dyn ClientAuth>)>);
+
+impl Lent {
+    /// Looks the same ids up in other extensions. Changes nothing yet.
+    pub(crate) fn renewed_by(&self, extensions: &Extensions) -> Result<Renewal, ConfigError> {
+        let lent = self.0.lock();
+        let found = lent.iter().map(|(id, auth)| Ok((Arc::clone(auth), extensions.offered_auth(id)?)));
+        Ok(Renewal(found.collect::<Result<_, ConfigError>>()?))
+    }
+}
+
+impl Renewal {
+    /// From here on the component has the new authenticators.
+    pub(crate) fn put(&self) {
+        for (lent, auth) in &self.0 {
+            *lent.0.write() = Arc::clone(auth);
+        }
+    }
+}
 
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys().map(ToString::to_string)).finish()
+        f.debug_list().entries(self.offers.keys().map(ToString::to_string)).finish()
     }
 }
 
 impl Extensions {
     /// Extensions with what they offer.
     pub fn new(offers: impl IntoIterator<Item = (ComponentId, Offer)>) -> Self {
-        Self(Arc::new(offers.into_iter().collect()))
+        Self { offers: Arc::new(offers.into_iter().collect()), lent: None }
+    }
+
+    /// The same extensions for one component, and what it gets of them.
+    pub(crate) fn lending(&self) -> (Self, Lent) {
+        let lent = Lent::default();
+        (Self { offers: Arc::clone(&self.offers), lent: Some(lent.clone()) }, lent)
     }
 
     /// The authenticator `id` for requests to a destination; the fault stands at `auth.authenticator`.
     pub fn client_auth(&self, id: &str) -> Result<Arc<dyn ClientAuth>, ConfigError> {
+        let auth = self.offered_auth(id)?;
+        let Some(Lent(lent)) = &self.lent else { return Ok(auth) };
+        let auth = Arc::new(LentAuth(RwLock::new(auth)));
+        lent.lock().push((id.to_owned(), Arc::clone(&auth)));
+        Ok(auth)
+    }
+
+    fn offered_auth(&self, id: &str) -> Result<Arc<dyn ClientAuth>, ConfigError> {
         let at = |message: String| ConfigError::at("auth.authenticator", message);
         let offer = self.find(id).ok_or_else(|| {
             at(format!(
@@ -78,7 +134,7 @@ impl Extensions {
     }
 
     fn find(&self, id: &str) -> Option<&Offer> {
-        ComponentId::parse(id).ok().and_then(|id| self.0.get(&id))
+        ComponentId::parse(id).ok().and_then(|id| self.offers.get(&id))
     }
 }
 

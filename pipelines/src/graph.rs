@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::connectors::Outputs;
+use crate::extensions::{Lent, Renewal};
 use crate::fan_out::FanOut;
 use crate::telemetry::ProcessorItems;
 use crate::{
@@ -82,8 +83,17 @@ struct RunningExporter {
     /// Its section, by which a later graph tells whether it is the same.
     section: Value,
     instance: Arc<dyn Exporter>,
-    /// Whether it was made for this graph and not taken over from another one that runs.
-    is_new: bool,
+    /// What it has of extensions.
+    lent: Lent,
+    /// Of one that is taken over from another graph that runs: what it gets of this config's extensions.
+    renewal: Option<Renewal>,
+}
+
+impl RunningExporter {
+    /// Whether it was made for this graph.
+    fn is_new(&self) -> bool {
+        self.renewal.is_none()
+    }
 }
 
 impl Graph {
@@ -98,7 +108,8 @@ impl Graph {
     }
 
     /// The same beside a graph that runs and is to end soon: exporters whose id and section are those of a running one
-    /// are that one, with its connections and its queue.
+    /// are that one, with its connections and its queue; the credentials of its requests are exchanged in
+    /// [`Self::hand_over_to`].
     pub fn build_beside<S>(
         config: &PipelinesConfig,
         registries: &Registries<'_, S>,
@@ -133,7 +144,8 @@ impl Graph {
                     section: config.exporters[&id].clone(),
                     id,
                     instance: built.instance,
-                    is_new: built.is_new,
+                    lent: built.lent,
+                    renewal: built.renewal,
                 })
                 .collect(),
         })
@@ -147,8 +159,10 @@ impl Graph {
         })
     }
 
-    /// Leaves the exporters that `next` took over to it, so that the end of this graph is not theirs.
+    /// Leaves the exporters that `next` took over to it, so that the end of this graph is not theirs. They authenticate
+    /// themselves by its extensions from here on, with what waits in their queues too.
     pub fn hand_over_to(&mut self, next: &Self) {
+        next.exporters.iter().filter_map(|own| own.renewal.as_ref()).for_each(Renewal::put);
         let is_taken = |own: &RunningExporter| {
             next.exporters.iter().any(|other| Arc::ptr_eq(&own.instance, &other.instance))
         };
@@ -157,12 +171,12 @@ impl Graph {
 
     /// Leaves the exporters that it took over from a running graph there, when this graph does not come to run.
     pub fn hand_back(&mut self) {
-        self.exporters.retain(|own| own.is_new);
+        self.exporters.retain(RunningExporter::is_new);
     }
 
     /// Starts the exporters that do not run yet, then the processors from the back.
     pub async fn start(&self) -> PipelineResult<()> {
-        for RunningExporter { id, instance, .. } in self.exporters.iter().filter(|own| own.is_new) {
+        for RunningExporter { id, instance, .. } in self.exporters.iter().filter(|own| own.is_new()) {
             let failed = |error: PipelineError| {
                 PipelineError::new(error.kind(), format!("failed to start exporter {id}: {error}"))
             };
@@ -229,7 +243,8 @@ impl Graph {
 struct BuiltExporter {
     signals: &'static [Signal],
     instance: Arc<dyn Exporter>,
-    is_new: bool,
+    lent: Lent,
+    renewal: Option<Renewal>,
 }
 
 struct Builder<'a, S: 'static> {
@@ -241,12 +256,6 @@ struct Builder<'a, S: 'static> {
 
 impl<S> Builder<'_, S> {
     fn exporters(&self) -> Result<BTreeMap<ComponentId, BuiltExporter>, ConfigError> {
-        let context = ExporterContext {
-            clock: Arc::clone(&self.context.clock),
-            tasks: self.context.tasks.clone(),
-            budget: Arc::clone(&self.context.budget),
-            extensions: self.context.extensions.clone(),
-        };
         let mut built = BTreeMap::new();
         for (id, value) in &self.config.exporters {
             let rows = self.registries.exporters;
@@ -256,16 +265,34 @@ impl<S> Builder<'_, S> {
             };
             let running = self.running.into_iter().flat_map(|graph| &graph.exporters);
             let same = running.into_iter().find(|running| running.id == *id && running.section == *value);
-            let (instance, is_new) = match same {
-                Some(running) => (Arc::clone(&running.instance), false),
+            let made = match same {
+                Some(running) => running
+                    .lent
+                    .renewed_by(&self.context.extensions)
+                    .map(|renewal| (Arc::clone(&running.instance), running.lent.clone(), Some(renewal))),
                 None => {
-                    let made = (row.create)(&ComponentConfig { id, value }, &context, self.registries.stores);
-                    (made.map_err(|error| error.under(&["exporters", &id.to_string()]))?, true)
+                    let (context, lent) = self.exporter_context();
+                    (row.create)(&ComponentConfig { id, value }, &context, self.registries.stores)
+                        .map(|instance| (instance, lent, None))
                 }
             };
-            built.insert(id.clone(), BuiltExporter { signals: row.signals, instance, is_new });
+            let (instance, lent, renewal) =
+                made.map_err(|error| error.under(&["exporters", &id.to_string()]))?;
+            built.insert(id.clone(), BuiltExporter { signals: row.signals, instance, lent, renewal });
         }
         Ok(built)
+    }
+
+    /// The surroundings of one exporter, and what it gets of extensions.
+    fn exporter_context(&self) -> (ExporterContext, Lent) {
+        let (extensions, lent) = self.context.extensions.lending();
+        let context = ExporterContext {
+            clock: Arc::clone(&self.context.clock),
+            tasks: self.context.tasks.clone(),
+            budget: Arc::clone(&self.context.budget),
+            extensions,
+        };
+        (context, lent)
     }
 
     fn processor(

@@ -332,3 +332,81 @@ fn connectors_must_be_used_on_both_sides_and_lead_nowhere_back() {
         "connectors::forward: forward has no settings, want an empty section",
     );
 }
+
+/// An authenticator whose header has this value.
+struct Token(&'static str);
+
+impl crate::ClientAuth for Token {
+    fn header(&self) -> PipelineResult<(String, crate::Opaque)> {
+        Ok(("authorization".to_owned(), self.0.to_owned().into()))
+    }
+}
+
+/// Notes the credentials that a delivery would have.
+struct Authed {
+    auth: Arc<dyn crate::ClientAuth>,
+    diary: Diary,
+}
+
+impl Consumer for Authed {
+    fn consume(&self, _: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        let (_, token) = self.auth.header().expect("a token");
+        self.diary.lock().push(token.reveal().to_owned());
+        Box::pin(std::future::ready(Ok(AppendReport::default())))
+    }
+}
+
+impl Exporter for Authed {
+    fn start(&self) -> BoxFuture<'_, PipelineResult<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, PipelineResult<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[tokio::test]
+async fn an_exporter_that_stays_over_a_reload_sends_the_credentials_of_the_new_config() {
+    const ROWS: &[ExporterFactory<Diary>] = &[ExporterFactory {
+        kind: "out",
+        aliases: &[],
+        signals: &Signal::ALL,
+        stability: Stability::Alpha,
+        create: |_, context, diary| {
+            let auth = context.extensions.client_auth("bearer")?;
+            Ok(Arc::new(Authed { auth, diary: Arc::clone(diary) }))
+        },
+    }];
+    let diary = Diary::default();
+    let beside = |token: Option<&'static str>, running: Option<&Graph>| {
+        let offer = |token| crate::Offer { client_auth: Some(Arc::new(Token(token))), ..Default::default() };
+        let context = GraphContext {
+            clock: Arc::new(SystemClock),
+            tasks: Tasks::new(),
+            budget: MemoryBudget::new(u64::MAX),
+            extensions: crate::Extensions::new(token.map(|token| (id("bearer"), offer(token)))),
+        };
+        let pipelines = json!({"logs": {"receivers": ["in"], "exporters": ["out"]}});
+        let config = json!({"receivers": {"in": null}, "exporters": {"out": null}, "service": {"pipelines": pipelines}});
+        let config = PipelinesConfig::parse(&config).expect("a good config");
+        let registries = Registries { processors: PROCESSORS, exporters: ROWS, stores: &diary };
+        Graph::build_beside(&config, &registries, &context, running)
+    };
+    let mut old = beside(Some("old"), None).expect("a good config");
+    let entry = old.entry(Signal::Logs, &id("in")).expect("is fed");
+    let sent = || async {
+        entry.consume(batch("x", 1)).await.expect("taken");
+        diary.lock().pop().expect("was noted")
+    };
+    assert_eq!(sent().await, "old");
+    let gone = beside(None, Some(&old)).err().expect("its authenticator is gone");
+    assert!(gone.to_string().contains("authenticator not found"), "{gone}");
+    let new = beside(Some("new"), Some(&old)).expect("a good config");
+    assert_eq!(sent().await, "old", "until the new config runs");
+    old.hand_over_to(&new);
+    assert_eq!(sent().await, "new", "with what is still in its queue");
+    let mut new = new;
+    new.hand_over_to(&beside(Some("third"), Some(&new)).expect("a good config"));
+    assert_eq!(sent().await, "third");
+}
