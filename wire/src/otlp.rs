@@ -37,7 +37,7 @@ pub use response::{
     PartialSuccess, response_from_json, response_from_protobuf, response_to_json, response_to_protobuf,
 };
 pub use scalars::{Doubles, Fixed64s, Varints};
-pub use split::{item_count, merge, split};
+pub use split::{PartsRoom, item_count, merge, split, split_within};
 pub use traces::{Span, SpanEvent, SpanLink, SpanStatus};
 pub use views::{
     ANY_VALUE_DEPTH_MAX, AnyValue, ArrayIter, ArrayValue, Attributes, AttributesIter, EncodedMessages,

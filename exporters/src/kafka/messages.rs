@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use model::Signal;
 use wire::DecodeError;
-use wire::otlp::{Part, json, split, split_by_resource, split_by_trace};
+use wire::otlp::{Part, PartsRoom, json, split_by_resource, split_by_trace, split_within};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::KafkaEncoding;
@@ -36,52 +36,55 @@ pub(super) fn messages(
     keys: Keys,
     bytes_max: usize,
 ) -> Result<Vec<Message>, DecodeError> {
-    let mut out = Vec::new();
-    let mut put = |key: Option<Vec<u8>>, payload: &Bytes, items| {
-        append(signal, key.as_deref(), payload, items, (encoding, bytes_max), &mut out)
-    };
+    let room = PartsRoom::of(payload.len());
+    let mut writer = Writer { signal, encoding, bytes_max, room, out: Vec::new() };
     match keys {
-        Keys::None => put(None, payload, items)?,
+        Keys::None => writer.put(None, payload, items)?,
         Keys::Trace => {
-            for Part { key, payload, items } in split_by_trace(payload)? {
-                put(Some(hex(&key)), &payload, items)?;
+            for Part { key, payload, items } in split_by_trace(payload, &mut writer.room)? {
+                writer.put(Some(&hex(&key)), &payload, items)?;
             }
         }
         Keys::Resource => {
             for Part { key, payload, items } in split_by_resource(signal, payload)? {
-                put(Some(resource_key(&key)?), &payload, items)?;
+                writer.put(Some(&resource_key(&key)?), &payload, items)?;
             }
         }
     }
-    Ok(out)
+    Ok(writer.out)
 }
 
-fn append(
+struct Writer {
     signal: Signal,
-    key: Option<&[u8]>,
-    payload: &Bytes,
-    items: u64,
-    (encoding, bytes_max): (KafkaEncoding, usize),
-    out: &mut Vec<Message>,
-) -> Result<(), DecodeError> {
-    let encoded = match encoding {
-        KafkaEncoding::OtlpProto => payload.clone(),
-        KafkaEncoding::OtlpJson => {
-            let mut text = Vec::with_capacity(2 * payload.len());
-            json::from_protobuf(signal, payload, &mut text)?;
-            Bytes::from(text)
+    encoding: KafkaEncoding,
+    bytes_max: usize,
+    /// For all parts of the payload.
+    room: PartsRoom,
+    out: Vec<Message>,
+}
+
+impl Writer {
+    fn put(&mut self, key: Option<&[u8]>, payload: &Bytes, items: u64) -> Result<(), DecodeError> {
+        let encoded = match self.encoding {
+            KafkaEncoding::OtlpProto => payload.clone(),
+            KafkaEncoding::OtlpJson => {
+                let mut text = Vec::with_capacity(2 * payload.len());
+                json::from_protobuf(self.signal, payload, &mut text)?;
+                Bytes::from(text)
+            }
+        };
+        let overhead = key.map_or(0, <[u8]>::len);
+        if encoded.len() + overhead <= self.bytes_max || items <= 1 {
+            self.out.push(Message { key: key.map(<[u8]>::to_vec), payload: encoded, items });
+            return Ok(());
         }
-    };
-    let overhead = key.map_or(0, <[u8]>::len);
-    if encoded.len() + overhead <= bytes_max || items <= 1 {
-        out.push(Message { key: key.map(<[u8]>::to_vec), payload: encoded, items });
-        return Ok(());
+        let share = items.saturating_mul(self.bytes_max as u64) / encoded.len() as u64;
+        let share = share.clamp(1, items - 1);
+        for (part, part_items) in split_within(self.signal, payload, share, &mut self.room)? {
+            self.put(key, &part, part_items)?;
+        }
+        Ok(())
     }
-    let share = items.saturating_mul(bytes_max as u64) / encoded.len() as u64;
-    for (part, part_items) in split(signal, payload, share.clamp(1, items - 1))? {
-        append(signal, key, &part, part_items, (encoding, bytes_max), out)?;
-    }
-    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> Vec<u8> {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use model::{Signal, TenantId};
 use runtime::MemoryBudget;
 use tokio::time::Instant;
-use wire::otlp::{merge, split};
+use wire::otlp::{PartsRoom, merge, split, split_within};
 
 use super::Sizer;
 use super::config::QueueBatchConfig;
@@ -121,7 +121,10 @@ impl Batcher {
     fn pieces(&self, batch: &Batch) -> Vec<Batch> {
         let parts = match (self.config.max_size, self.config.sizer) {
             (0, _) => None,
-            (max, Sizer::Bytes) => split_bytes(batch.signal, &batch.payload, batch.items, max),
+            (max, Sizer::Bytes) => {
+                let mut room = PartsRoom::of(batch.payload.len());
+                split_bytes(batch.signal, &batch.payload, batch.items, max, &mut room)
+            }
             (max, _) => split(batch.signal, &batch.payload, max).ok(),
         };
         let with = |(payload, items)| Batch { payload, items, ..batch.clone() };
@@ -133,7 +136,13 @@ impl Batcher {
 }
 
 /// Parts of at most `bytes_max`, down to single items; `None` when the payload cannot be split.
-fn split_bytes(signal: Signal, payload: &Bytes, items: u64, bytes_max: u64) -> Option<Vec<(Bytes, u64)>> {
+fn split_bytes(
+    signal: Signal,
+    payload: &Bytes,
+    items: u64,
+    bytes_max: u64,
+    room: &mut PartsRoom,
+) -> Option<Vec<(Bytes, u64)>> {
     let bytes = payload.len() as u64;
     if bytes <= bytes_max || items <= 1 {
         return Some(vec![(payload.clone(), items)]);
@@ -141,9 +150,9 @@ fn split_bytes(signal: Signal, payload: &Bytes, items: u64, bytes_max: u64) -> O
     // Headers are repeated in every part, so the first guess may be too large; then the part is split again.
     let items_max = (items * bytes_max / bytes).clamp(1, items - 1);
     let mut parts = Vec::new();
-    for (part, part_items) in split(signal, payload, items_max).ok()? {
+    for (part, part_items) in split_within(signal, payload, items_max, room).ok()? {
         match part_items < items {
-            true => parts.extend(split_bytes(signal, &part, part_items, bytes_max)?),
+            true => parts.extend(split_bytes(signal, &part, part_items, bytes_max, room)?),
             false => parts.push((part, part_items)),
         }
     }

@@ -1,13 +1,13 @@
 //! Parting a payload by what its items have in common: a payload for each resource, or for each trace.
 //!
 //! The bytes of items are copied, never changed; the headers around them are repeated where items part. Every item is
-//! in exactly one part.
+//! in exactly one part; what is repeated is bounded (SPLIT-2).
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::edit::copy_fields;
-use super::split::item_count;
+use super::split::{PART_BYTES, PartsRoom, item_count};
 use super::{Span, View, resources};
 use crate::DecodeError;
 use crate::protobuf::{Fields, begin_message, put_bytes_field};
@@ -48,18 +48,20 @@ pub fn split_by_resource(signal: Signal, payload: &Bytes) -> Result<Vec<Part>, D
 }
 
 /// A part for each trace id of a traces payload, in the order in which the ids come first.
-pub fn split_by_trace(payload: &Bytes) -> Result<Vec<Part>, DecodeError> {
-    let mut traces = Traces::default();
+pub fn split_by_trace(payload: &Bytes, room: &mut PartsRoom) -> Result<Vec<Part>, DecodeError> {
+    let mut traces = Traces { list: Vec::new(), places: HashMap::new(), room };
     let mut groups = Fields::new(payload);
     while let Some(group) = groups.next_field()? {
         if group.number != 1 {
             continue;
         }
         let group = group.bytes()?;
+        let mut header = Vec::new();
+        copy_fields(group, &mut header, |number| number != 2)?;
         let mut scopes = Fields::new(group);
         while let Some(scope) = scopes.next_field()? {
             if scope.number == 2 {
-                traces.take_scope(group, scope.bytes()?)?;
+                traces.take_scope(&header, scope.bytes()?)?;
             }
         }
     }
@@ -67,16 +69,18 @@ pub fn split_by_trace(payload: &Bytes) -> Result<Vec<Part>, DecodeError> {
     Ok(parts.map(|(id, out, items)| Part { key: id.to_vec().into(), payload: out.into(), items }).collect())
 }
 
-#[derive(Default)]
 struct Traces<'a> {
     /// Id, payload and spans of each trace.
     list: Vec<(&'a [u8], Vec<u8>, u64)>,
     places: HashMap<&'a [u8], usize>,
+    room: &'a mut PartsRoom,
 }
 
 impl<'a> Traces<'a> {
-    /// Adds the spans of one scope to their traces.
-    fn take_scope(&mut self, group: &[u8], scope: &'a [u8]) -> Result<(), DecodeError> {
+    /// Adds the spans of one scope to their traces, under what their group is but for its scopes.
+    fn take_scope(&mut self, group_header: &[u8], scope: &'a [u8]) -> Result<(), DecodeError> {
+        let mut scope_header = Vec::new();
+        copy_fields(scope, &mut scope_header, |number| number != 2)?;
         // Spans of this scope by trace, in the order of the traces.
         let mut spans: Vec<(usize, &'a [u8])> = Vec::new();
         let mut fields = Fields::new(scope);
@@ -94,11 +98,12 @@ impl<'a> Traces<'a> {
         }
         spans.sort_by_key(|(place, _)| *place);
         for run in spans.chunk_by(|(a, _), (b, _)| a == b) {
+            self.room.take(PART_BYTES + group_header.len() + scope_header.len())?;
             let (_, out, items) = &mut self.list[run[0].0];
             let open_group = begin_message(out, 1);
-            copy_fields(group, out, |number| number != 2)?;
+            out.extend_from_slice(group_header);
             let open_scope = begin_message(out, 2);
-            copy_fields(scope, out, |number| number != 2)?;
+            out.extend_from_slice(&scope_header);
             for (_, span) in run {
                 put_bytes_field(out, 2, span);
             }

@@ -6,6 +6,7 @@
 //!
 //! - SPLIT-1: the parts hold every item once, in order, each part at most as many as asked for. Envelopes without
 //!   items may be left out of a payload that is split, as the OTLP specification allows forwarders to do.
+//! - SPLIT-2: headers that are repeated are counted: a small payload whose parts together would be large is refused.
 
 use bytes::Bytes;
 use model::Signal;
@@ -55,9 +56,53 @@ pub fn merge(payloads: &[Bytes]) -> Bytes {
     }
 }
 
+/// How many bytes the parts of one payload may have together, over all its splits: those of a part are split again.
+#[derive(Debug)]
+pub struct PartsRoom {
+    bytes_max: usize,
+    left: usize,
+}
+
+impl PartsRoom {
+    /// Room for the parts of a payload of `bytes`: far more than honest headers need, and a small multiple of a large
+    /// payload.
+    pub fn of(bytes: usize) -> Self {
+        let bytes_max = bytes.saturating_mul(8).saturating_add(64 << 20);
+        Self { bytes_max, left: bytes_max }
+    }
+
+    /// Takes `bytes` of it, before they are written.
+    pub fn take(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(DecodeError::invalid(format!(
+                "the parts of the payload would have more than {} bytes together, because each repeats what is around \
+                 its items; send smaller resources, scopes and metrics, or fewer items",
+                self.bytes_max
+            ))),
+        }
+    }
+}
+
+/// What a part costs beside its bytes.
+pub(super) const PART_BYTES: usize = 64;
+
 /// Splits a payload into parts of at most `items_max` items (0: no limit), with the count of each. All parts but the
 /// last are full. A payload that needs no split comes back as it is.
 pub fn split(signal: Signal, payload: &Bytes, items_max: u64) -> Result<Vec<(Bytes, u64)>, DecodeError> {
+    split_within(signal, payload, items_max, &mut PartsRoom::of(payload.len()))
+}
+
+/// The same of a payload that is itself a part, within the room that is left for all parts.
+pub fn split_within(
+    signal: Signal,
+    payload: &Bytes,
+    items_max: u64,
+    room: &mut PartsRoom,
+) -> Result<Vec<(Bytes, u64)>, DecodeError> {
     let levels = levels(signal);
     let items = count(payload, levels)?;
     if items_max == 0 || items <= items_max {
@@ -66,6 +111,7 @@ pub fn split(signal: Signal, payload: &Bytes, items_max: u64) -> Result<Vec<(Byt
     let mut splitter = Splitter {
         payload,
         items_max,
+        room,
         parts: Vec::new(),
         items: 0,
         whole: (0, 0),
@@ -74,13 +120,14 @@ pub fn split(signal: Signal, payload: &Bytes, items_max: u64) -> Result<Vec<(Byt
         open: SmallVec::new(),
     };
     splitter.message(payload, levels)?;
-    splitter.finish_part();
+    splitter.finish_part()?;
     Ok(splitter.parts)
 }
 
 struct Splitter<'a> {
     payload: &'a Bytes,
     items_max: u64,
+    room: &'a mut PartsRoom,
     parts: Vec<(Bytes, u64)>,
     /// Items of the part being made.
     items: u64,
@@ -88,17 +135,15 @@ struct Splitter<'a> {
     whole: (usize, usize),
     out: Vec<u8>,
     /// The messages around the place that is read.
-    path: SmallVec<[Envelope<'a>; 4]>,
+    path: SmallVec<[Envelope; 4]>,
     /// Those of `path` that are begun in `out`.
     open: SmallVec<[OpenMessage; 4]>,
 }
 
-#[derive(Clone, Copy)]
-struct Envelope<'a> {
+struct Envelope {
     number: u32,
-    content: &'a [u8],
-    /// Its fields that lead to items; all others are its header.
-    children: &'static [u32],
+    /// All its fields but those that lead to items.
+    header: Vec<u8>,
 }
 
 impl<'a> Splitter<'a> {
@@ -112,7 +157,7 @@ impl<'a> Splitter<'a> {
                 let content = field.bytes()?;
                 let items = if below.is_empty() { 1 } else { count(content, below)? };
                 if self.items == self.items_max && items > 0 {
-                    self.finish_part();
+                    self.finish_part()?;
                 }
                 if self.items + items <= self.items_max {
                     if items > 0 {
@@ -120,7 +165,9 @@ impl<'a> Splitter<'a> {
                         self.items += items;
                     }
                 } else if let [children, ..] = below {
-                    self.path.push(Envelope { number: field.number, content, children });
+                    let mut header = Vec::new();
+                    copy_fields(content, &mut header, |number| !children.contains(&number))?;
+                    self.path.push(Envelope { number: field.number, header });
                     self.message(content, below)?;
                     self.path.pop();
                     if self.open.len() > self.path.len()
@@ -148,16 +195,18 @@ impl<'a> Splitter<'a> {
             }
         }
         let (whole_start, whole_end) = std::mem::take(&mut self.whole);
+        let headers = self.path[self.open.len()..].iter().map(|envelope| envelope.header.len());
+        self.room.take(whole_end - whole_start + headers.sum::<usize>() + end - start)?;
         self.out.extend_from_slice(&self.payload[whole_start..whole_end]);
         for envelope in &self.path[self.open.len()..] {
             self.open.push(begin_message(&mut self.out, envelope.number));
-            copy_fields(envelope.content, &mut self.out, |number| !envelope.children.contains(&number))?;
+            self.out.extend_from_slice(&envelope.header);
         }
         self.out.extend_from_slice(&message[start..end]);
         Ok(())
     }
 
-    fn finish_part(&mut self) {
+    fn finish_part(&mut self) -> Result<(), DecodeError> {
         while let Some(open) = self.open.pop() {
             open.end(&mut self.out);
         }
@@ -168,8 +217,10 @@ impl<'a> Splitter<'a> {
             false => std::mem::take(&mut self.out).into(),
         };
         if items > 0 {
+            self.room.take(PART_BYTES)?;
             self.parts.push((part, items));
         }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
-use super::{split_by_resource, split_by_trace};
+use super::{PartsRoom, split_by_resource, split_by_trace};
 
 fn group(resource: u32, scope: &str, spans: &[(u8, &str)]) -> ResourceSpans {
     let span = |&(trace, name): &(u8, &str)| Span {
@@ -37,7 +37,7 @@ fn each_trace_gets_its_spans_with_their_resources_and_scopes() {
         group(2, "b", &[(8, "4")]),
         group(3, "c", &[]),
     ]);
-    let parts = split_by_trace(&whole).expect("well-formed");
+    let parts = split_by_trace(&whole, &mut PartsRoom::of(whole.len())).expect("well-formed");
     let want = [
         (7, 2, payload(vec![group(1, "a", &[(7, "1"), (7, "3")])])),
         (8, 2, payload(vec![group(1, "a", &[(8, "2")]), group(2, "b", &[(8, "4")])])),
@@ -58,4 +58,15 @@ fn each_resource_gets_its_own_payload() {
     assert_eq!(seen, [(payload(vec![groups[0].clone()]), 2), (payload(vec![groups[2].clone()]), 1)]);
     let resource = groups[2].resource.as_ref().expect("has one").encode_to_vec();
     assert_eq!(parts[1].key, resource);
+}
+
+#[test]
+fn a_large_resource_is_not_repeated_for_each_of_many_traces() {
+    let mut large = group(1, &"s".repeat(1 << 20), &[]);
+    let spans = (0..200_u8).map(|trace| Span { trace_id: vec![trace; 16], ..Span::default() });
+    large.scope_spans[0].spans = spans.collect();
+    let whole = payload(vec![large]);
+    let error =
+        split_by_trace(&whole, &mut PartsRoom::of(whole.len())).expect_err("200 MiB of a payload of one");
+    assert!(error.to_string().contains("the parts of the payload would have more than"), "{error}");
 }

@@ -162,3 +162,19 @@ fn one_metric_with_many_points_is_split_between_them() {
 fn merging_nothing_is_an_empty_request() {
     assert!(merge(&[]).is_empty());
 }
+
+#[test]
+fn a_large_resource_is_not_repeated_around_each_of_many_records() {
+    let resource = vec![b'x'; 1 << 20];
+    let mut group = Vec::new();
+    crate::protobuf::put_bytes_field(&mut group, 1, &resource);
+    // 200 empty records.
+    crate::protobuf::put_bytes_field(&mut group, 2, &[0x12, 0].repeat(200));
+    let mut payload = Vec::new();
+    crate::protobuf::put_bytes_field(&mut payload, 1, &group);
+    let payload = Bytes::from(payload);
+    let error = split(Signal::Logs, &payload, 1).expect_err("200 MiB of a payload of one");
+    assert_eq!(error.kind(), model::ErrorKind::Invalid);
+    assert!(error.to_string().contains("the parts of the payload would have more than"), "{error}");
+    assert_eq!(split(Signal::Logs, &payload, 10).expect("20 MiB").len(), 20);
+}
