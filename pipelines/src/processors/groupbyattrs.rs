@@ -5,6 +5,7 @@
 //! equal when their attributes are, whatever their order, and of what is around
 //! records only the attributes of resources and the scopes are kept.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use wire::DecodeError;
 use wire::otlp::edit::{
     copy_fields, is_group, is_metric_data, is_point, is_record, is_scope_group, put_key_value, singular,
 };
-use wire::otlp::{KeyValue, View};
+use wire::otlp::{KeyValue, PartsRoom, View};
 use wire::protobuf::{Fields, begin_message, put_bytes_field};
 
 use super::hand_on::{edit_and_hand_on, refused};
@@ -71,12 +72,22 @@ impl Consumer for GroupByAttrs {
 
 impl Processor for GroupByAttrs {}
 
-/// The groups of a request as they grow.
+/// The groups of a request as they grow. What is the same for many records (resource, scope, the metric around points)
+/// is read once, and places are found by hashes of its numbers: a record costs no more for what is around it.
 struct Grouping<'a> {
     keys: &'a [String],
     groups: Vec<Group<'a>>,
     /// Groups by the attributes of their resource, in one order.
     by_attributes: HashMap<Vec<u8>, usize>,
+    /// Numbers of scopes and of names of metrics, by their bytes.
+    scope_numbers: HashMap<&'a [u8], usize>,
+    name_numbers: HashMap<&'a [u8], usize>,
+    /// Places by group and number of the scope.
+    scope_places: HashMap<(usize, usize), usize>,
+    /// Places by group, place of the scope, number of the name and field of the points.
+    metric_places: HashMap<(usize, usize, usize, u32), usize>,
+    /// For everything that is written once for each group.
+    room: PartsRoom,
 }
 
 struct Group<'a> {
@@ -88,21 +99,60 @@ struct ScopeOf<'a> {
     scope: &'a [u8],
     /// Log records or spans as encoded fields.
     records: Vec<u8>,
-    metrics: Vec<MetricOf<'a>>,
+    metrics: Vec<MetricOf>,
 }
 
-struct MetricOf<'a> {
-    name: &'a [u8],
-    /// The metric, for everything but its points.
-    metric: &'a [u8],
-    /// The field that holds the points, and its content.
-    data_number: u32,
-    data: &'a [u8],
+struct MetricOf {
+    around: Rc<AroundPoints>,
     points: Vec<u8>,
 }
 
-/// The pairs of a message that have one of the keys, in the order of the keys.
+/// A metric without its points.
+struct AroundPoints {
+    /// Its fields but for the one with the points.
+    metric: Vec<u8>,
+    /// The field that holds the points, and its other fields.
+    data_number: u32,
+    data: Vec<u8>,
+}
+
+/// The pairs of a message that have one of the keys, in the order of the message.
 type Moved<'a> = Vec<(&'a str, &'a [u8])>;
+
+/// A resource of the request, read once.
+struct Base<'a> {
+    pairs: Moved<'a>,
+    /// The groups of its records by what moves up to it.
+    groups: HashMap<Moved<'a>, usize>,
+}
+
+impl<'a> Base<'a> {
+    fn read(resource: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut pairs = Vec::new();
+        children(
+            resource,
+            |number| number == 1,
+            |_, pair| {
+                let pair = KeyValue::parse(pair)?;
+                pairs.push((pair.key()?, pair.value_bytes()));
+                Ok(())
+            },
+        )?;
+        Ok(Self { pairs, groups: HashMap::new() })
+    }
+
+    /// Its pairs with others moved up to it.
+    fn with(&self, moved: &Moved<'a>) -> Moved<'a> {
+        let mut pairs = self.pairs.clone();
+        for (key, value) in moved {
+            match pairs.iter_mut().find(|(known, _)| known == key) {
+                Some(known) => known.1 = value,
+                None => pairs.push((key, value)),
+            }
+        }
+        pairs
+    }
+}
 
 /// Every child of `message` in the fields that `is_child` names.
 fn children<'a>(
@@ -121,36 +171,58 @@ fn children<'a>(
 
 impl<'a> Grouping<'a> {
     fn of(signal: Signal, payload: &'a [u8], keys: &'a [String]) -> Result<Bytes, DecodeError> {
-        let mut grouping = Self { keys, groups: Vec::new(), by_attributes: HashMap::new() };
+        let mut grouping = Self {
+            keys,
+            groups: Vec::new(),
+            by_attributes: HashMap::new(),
+            scope_numbers: HashMap::new(),
+            name_numbers: HashMap::new(),
+            scope_places: HashMap::new(),
+            metric_places: HashMap::new(),
+            room: PartsRoom::of(payload.len()),
+        };
         children(payload, is_group, |_, group| {
-            let resource = singular(group, 1)?;
+            let mut base = Base::read(singular(group, 1)?)?;
             children(group, is_scope_group, |_, scope_group| {
                 let scope = singular(scope_group, 1)?;
+                let next = grouping.scope_numbers.len();
+                let scope = (*grouping.scope_numbers.entry(scope).or_insert(next), scope);
                 children(scope_group, is_record, |_, record| match signal {
-                    Signal::Logs => grouping.record(resource, scope, record, 6),
-                    Signal::Traces => grouping.record(resource, scope, record, 9),
-                    Signal::Metrics => grouping.metric(resource, scope, record),
+                    Signal::Logs => grouping.record(&mut base, scope, record, 6),
+                    Signal::Traces => grouping.record(&mut base, scope, record, 9),
+                    Signal::Metrics => grouping.metric(&mut base, scope, record),
                 })
             })
         })?;
-        Ok(grouping.written(payload.len())?.into())
+        Ok(grouping.written(payload.len()).into())
     }
 
     fn record(
         &mut self,
-        resource: &'a [u8],
-        scope: &'a [u8],
+        base: &mut Base<'a>,
+        scope: (usize, &'a [u8]),
         record: &'a [u8],
         attributes: u32,
     ) -> Result<(), DecodeError> {
         let moved = self.moved(record, attributes)?;
-        let scope = self.scope(resource, scope, &moved)?;
-        put_without(&mut scope.records, 2, record, attributes, &moved)
+        let (group, place) = self.place(base, scope, &moved)?;
+        put_without(&mut self.groups[group].scopes[place].records, 2, record, attributes, &moved)
     }
 
-    fn metric(&mut self, resource: &'a [u8], scope: &'a [u8], metric: &'a [u8]) -> Result<(), DecodeError> {
-        let name = singular(metric, 1)?;
+    fn metric(
+        &mut self,
+        base: &mut Base<'a>,
+        scope: (usize, &'a [u8]),
+        metric: &'a [u8],
+    ) -> Result<(), DecodeError> {
+        let next = self.name_numbers.len();
+        let name = *self.name_numbers.entry(singular(metric, 1)?).or_insert(next);
+        let mut around_metric = Vec::new();
+        copy_fields(metric, &mut around_metric, |number| !is_metric_data(number))?;
         children(metric, is_metric_data, |data_number, data| {
+            let mut around = AroundPoints { metric: around_metric.clone(), data_number, data: Vec::new() };
+            copy_fields(data, &mut around.data, |number| !is_point(number))?;
+            let around = Rc::new(around);
             let attributes = match data_number {
                 9 => 9,
                 10 => 1,
@@ -158,13 +230,15 @@ impl<'a> Grouping<'a> {
             };
             children(data, is_point, |_, point| {
                 let moved = self.moved(point, attributes)?;
-                let metrics = &mut self.scope(resource, scope, &moved)?.metrics;
-                let known = metrics.iter().position(|m| m.name == name && m.data_number == data_number);
-                let index = known.unwrap_or(metrics.len());
-                if known.is_none() {
-                    metrics.push(MetricOf { name, metric, data_number, data, points: Vec::new() });
+                let (group, scope) = self.place(base, scope, &moved)?;
+                let metrics = &mut self.groups[group].scopes[scope].metrics;
+                let place =
+                    *self.metric_places.entry((group, scope, name, data_number)).or_insert(metrics.len());
+                if place == metrics.len() {
+                    self.room.take(PLACE_BYTES + around.metric.len() + around.data.len())?;
+                    metrics.push(MetricOf { around: Rc::clone(&around), points: Vec::new() });
                 }
-                put_without(&mut metrics[index].points, 1, point, attributes, &moved)
+                put_without(&mut metrics[place].points, 1, point, attributes, &moved)
             })
         })
     }
@@ -191,53 +265,49 @@ impl<'a> Grouping<'a> {
         Ok(found)
     }
 
-    /// The scope of the group whose resource is `resource` with the moved attributes.
-    fn scope(
+    /// The group of a resource with the moved attributes, and the place of a scope in it.
+    fn place(
         &mut self,
-        resource: &'a [u8],
-        scope: &'a [u8],
+        base: &mut Base<'a>,
+        (number, scope): (usize, &'a [u8]),
         moved: &Moved<'a>,
-    ) -> Result<&mut ScopeOf<'a>, DecodeError> {
-        let mut pairs: Moved<'a> = Vec::new();
-        children(
-            resource,
-            |number| number == 1,
-            |_, pair| {
-                let pair = KeyValue::parse(pair)?;
-                pairs.push((pair.key()?, pair.value_bytes()));
-                Ok(())
-            },
-        )?;
-        for (key, value) in moved {
-            match pairs.iter_mut().find(|(known, _)| known == key) {
-                Some(known) => known.1 = value,
-                None => pairs.push((key, value)),
+    ) -> Result<(usize, usize), DecodeError> {
+        let group = match base.groups.get(moved) {
+            Some(group) => *group,
+            None => {
+                let group = self.group(base.with(moved))?;
+                base.groups.insert(moved.clone(), group);
+                group
             }
+        };
+        let scopes = &mut self.groups[group].scopes;
+        let place = *self.scope_places.entry((group, number)).or_insert(scopes.len());
+        if place == scopes.len() {
+            self.room.take(PLACE_BYTES + scope.len())?;
+            scopes.push(ScopeOf { scope, records: Vec::new(), metrics: Vec::new() });
         }
+        Ok((group, place))
+    }
+
+    /// The group of these attributes, whatever their order.
+    fn group(&mut self, pairs: Moved<'a>) -> Result<usize, DecodeError> {
         let mut sorted = pairs.clone();
         sorted.sort_unstable();
         let mut key = Vec::new();
         sorted.iter().for_each(|(name, value)| put_key_value(&mut key, 1, name, value));
-        let index = match self.by_attributes.get(&key) {
-            Some(index) => *index,
-            None => {
-                let mut written = Vec::with_capacity(resource.len() + 32);
-                pairs.iter().for_each(|(name, value)| put_key_value(&mut written, 1, name, value));
-                self.groups.push(Group { resource: written, scopes: Vec::new() });
-                self.by_attributes.insert(key, self.groups.len() - 1);
-                self.groups.len() - 1
-            }
-        };
-        let scopes = &mut self.groups[index].scopes;
-        let position = scopes.iter().position(|known| known.scope == scope);
-        let position = position.unwrap_or(scopes.len());
-        if position == scopes.len() {
-            scopes.push(ScopeOf { scope, records: Vec::new(), metrics: Vec::new() });
+        // In the index and in the group; or read in vain, which takes its time too.
+        self.room.take(PLACE_BYTES + 2 * key.len())?;
+        let next = self.groups.len();
+        let group = *self.by_attributes.entry(key).or_insert(next);
+        if group == next {
+            let mut resource = Vec::new();
+            pairs.iter().for_each(|(name, value)| put_key_value(&mut resource, 1, name, value));
+            self.groups.push(Group { resource, scopes: Vec::new() });
         }
-        Ok(&mut scopes[position])
+        Ok(group)
     }
 
-    fn written(&self, len: usize) -> Result<Vec<u8>, DecodeError> {
+    fn written(&self, len: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(len);
         for group in &self.groups {
             let open = begin_message(&mut out, 1);
@@ -246,12 +316,12 @@ impl<'a> Grouping<'a> {
                 let open = begin_message(&mut out, 2);
                 put_bytes_field(&mut out, 1, scope.scope);
                 out.extend_from_slice(&scope.records);
-                for metric in &scope.metrics {
+                for MetricOf { around, points } in &scope.metrics {
                     let open = begin_message(&mut out, 2);
-                    copy_fields(metric.metric, &mut out, |number| !is_metric_data(number))?;
-                    let data = begin_message(&mut out, metric.data_number);
-                    out.extend_from_slice(&metric.points);
-                    copy_fields(metric.data, &mut out, |number| !is_point(number))?;
+                    out.extend_from_slice(&around.metric);
+                    let data = begin_message(&mut out, around.data_number);
+                    out.extend_from_slice(points);
+                    out.extend_from_slice(&around.data);
                     data.end(&mut out);
                     open.end(&mut out);
                 }
@@ -259,9 +329,12 @@ impl<'a> Grouping<'a> {
             }
             open.end(&mut out);
         }
-        Ok(out)
+        out
     }
 }
+
+/// What a group, a scope or a metric costs beside its bytes.
+const PLACE_BYTES: usize = 64;
 
 /// Appends `record` as field `number` without the moved attributes.
 fn put_without(

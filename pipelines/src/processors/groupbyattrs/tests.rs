@@ -74,3 +74,21 @@ async fn without_keys_equal_resources_are_joined() {
         vec![group(&[("a", "1"), ("b", "2")], &[&[("x", "1")], &[("x", "2")]]), group(&[("c", "3")], &[&[]])];
     assert_eq!(grouped(json!(null), sent).await, wanted);
 }
+
+#[tokio::test]
+async fn a_large_resource_is_not_repeated_for_each_of_many_values() {
+    let large = "x".repeat(1 << 20);
+    let hosts: Vec<String> = (0..200).map(|host| host.to_string()).collect();
+    let records: Vec<[(&str, &str); 1]> = hosts.iter().map(|host| [("host", host.as_str())]).collect();
+    let records: Vec<&[(&str, &str)]> = records.iter().map(|record| &record[..]).collect();
+    let request = ExportLogsServiceRequest { resource_logs: vec![group(&[("large", &large)], &records)] };
+    let id = ComponentId::parse("groupbyattrs").expect("an id");
+    let (config, next) = (json!({"keys": ["host"]}), Destination::new());
+    let config = ComponentConfig { id: &id, value: &config };
+    let processor = (super::FACTORY.create)(&config, Signal::Logs, &processor_context(), next.clone());
+    let sent = Batch { payload: Bytes::from(request.encode_to_vec()), ..batch("", 200) };
+    let error =
+        processor.expect("a good config").consume(sent).await.expect_err("200 MiB of a payload of one");
+    assert!(error.to_string().contains("groupbyattrs processor: the parts of the payload"), "{error}");
+    assert!(!error.kind().is_retryable());
+}
