@@ -35,6 +35,8 @@ struct Collector {
     limit: usize,
     interval_ns: i64,
     candidates: Vec<Candidate>,
+    /// With `interval`, how many candidates there are when the next try is made to settle some of them.
+    settle_at: usize,
     /// With `interval`, thinned entries that nothing can come before any more.
     settled: Vec<ResultEntry>,
     last_kept_ns: Option<i64>,
@@ -61,6 +63,7 @@ pub(super) async fn run(
         limit: params.limit as usize,
         interval_ns: params.interval_ns.max(0),
         candidates: Vec::new(),
+        settle_at: SLACK_MIN,
         settled: Vec::new(),
         last_kept_ns: None,
         visited: vec![false; pages.len()],
@@ -247,7 +250,7 @@ impl Collector {
     /// With thinning: moves entries that no open page can come before into the answer.
     fn settle(&mut self, bounds: &[TimeRange]) {
         let open = bounds.get(self.first_open);
-        if open.is_some() && self.candidates.len() < SLACK_MIN {
+        if open.is_some() && self.candidates.len() < self.settle_at {
             return;
         }
         self.trim();
@@ -267,6 +270,8 @@ impl Collector {
                 self.settled.push(candidate.entry);
             }
         }
+        // Those that stay are sorted again only when as many have come, so that each is moved a few times only.
+        self.settle_at = (2 * self.candidates.len()).max(SLACK_MIN);
     }
 
     fn take(&mut self, bounds: &[TimeRange]) -> Vec<ResultEntry> {
