@@ -108,7 +108,7 @@ def rebuilt(page, parts, news, summaries):
     """The page with `news` (text by part) in place of what it had; `parts` are all names in order, `summaries` gives
     the ratios of a part from its section."""
     sections = {part: news.get(part, section_of(page, part)) for part in parts}
-    rows, better, worse = [], [], []
+    rows, all_ratios = [], []
     for part in parts:
         text = sections[part]
         if text is None:
@@ -121,10 +121,10 @@ def rebuilt(page, parts, news, summaries):
             continue
         for one in ratios:
             rows.append(f"| {part} | {one.what} | {one.beside} | {figure(one.ours)} | {figure(one.theirs)} | {one.ratio:.2f} |")
-            (worse if one.ratio > 1 else better).append(one)
+            all_ratios.append(one)
     out = [HEAD, SUMMARY_HEAD, f"{COLUMNS}\n" + "\n".join(rows) + "\n"]
-    if better or worse:
-        out.append(verdict(better, worse))
+    if all_ratios:
+        out.append(verdict(all_ratios))
     for part in parts:
         begin, end = marks(part)
         if sections[part] is not None:
@@ -132,14 +132,16 @@ def rebuilt(page, parts, news, summaries):
     return "\n".join(out)
 
 
-def verdict(better, worse):
-    """What is won and what is lost, in words."""
-    text = f"Tidegate needs less in {len(better)} of {len(better) + len(worse)} lines, median ratio "
-    text += f"{statistics.median(one.ratio for one in better + worse):.2f}."
-    if worse:
-        lost = "; ".join(f"{one.what}, {one.ratio:.2f} of {one.beside}" for one in sorted(worse, key=lambda one: -one.ratio))
-        text += f" It needs more here: {lost}."
-    return text + "\n"
+def verdict(ratios):
+    """What is won and what is lost, in words; within two percent it is the same."""
+    less = [one for one in ratios if one.ratio < 0.98]
+    more = sorted((one for one in ratios if one.ratio > 1.02), key=lambda one: -one.ratio)
+    text = f"Of {len(ratios)} lines Tidegate needs less in {len(less)}, as much in {len(ratios) - len(less) - len(more)} and "
+    text += f"more in {len(more)}; the median ratio is {statistics.median(one.ratio for one in ratios):.2f}.\n"
+    if more:
+        text += "\nWhere it needs more:\n\n"
+        text += "".join(f"- {one.what}: {one.ratio:.2f} of {one.beside}\n" for one in more)
+    return text
 
 
 def figure(value):
