@@ -85,6 +85,8 @@ fn leaf(
         pipeline: Pipeline::compile(&range.log.stages, now_ns)?,
         wanted: Arc::new(wanted(range, grouping, no_labels)),
         keep: keep(range, grouping, no_labels),
+        // Loki's evaluator of `absent_over_time` looks for no errors: an entry with one is there.
+        fails_on_errors: aggregation.op != RangeOp::AbsentOverTime,
         value: value_of(aggregation)?,
         windows: grid.windows(range.interval_ns, range.offset_ns)?,
     };

@@ -46,6 +46,8 @@ pub(super) struct SampleSpec {
     pub(super) wanted: Arc<Wanted>,
     pub(super) keep: Keep,
     pub(super) value: ValueOf,
+    /// Whether an entry that kept an error ends the query: at once, since such entries are in series of their own.
+    pub(super) fails_on_errors: bool,
     pub(super) windows: Windows,
 }
 
@@ -160,6 +162,9 @@ impl PageVisitor for Visitor {
             self.sample_hits(&entries, page, &hits);
         }
         self.hits = hits;
+        if let Some(labels) = self.table.failed.as_ref().filter(|_| self.spec.fails_on_errors) {
+            return Err(pipeline_failed(labels));
+        }
         self.budget.charge_memory(self.table.held_bytes - held)?;
         Ok(true)
     }
@@ -326,6 +331,8 @@ struct SeriesTable {
     base_series: Option<usize>,
     key: String,
     held_bytes: usize,
+    /// The first series whose entries have an error.
+    failed: Option<Labels>,
 }
 
 impl SeriesTable {
@@ -373,6 +380,9 @@ impl SeriesTable {
                 Labels::from_pairs(labels.all().filter(|(name, _)| !names.iter().any(|gone| gone == name)))
             }
         };
+        if self.failed.is_none() && labels.has_error() && pipeline_error(&kept).is_some() {
+            self.failed = Some(kept.clone());
+        }
         self.held_bytes += key.len() + kept.text_bytes() + 256;
         let series = *self.by_labels.entry(kept).or_insert_with_key(|kept| {
             self.series.push((kept.clone(), SeriesSamples::default()));
@@ -407,8 +417,19 @@ impl SeriesTable {
 }
 
 /// The error that an entry of this series carries, unless the query asked for it.
-pub(super) fn pipeline_error(labels: &Labels) -> Option<&str> {
+fn pipeline_error(labels: &Labels) -> Option<&str> {
     labels.get(ERROR_LABEL).filter(|_| labels.get(PRESERVE_ERROR_LABEL) != Some("true"))
+}
+
+/// Loki's text (`PipelineError` in pkg/logqlmodel/error.go), which Grafana shows as it is.
+fn pipeline_failed(labels: &Labels) -> LogqlError {
+    let kind = labels.get(ERROR_LABEL).unwrap_or("");
+    LogqlError::limit(format!(
+        "pipeline error: '{kind}' for series: '{labels}'.\n\
+         Use a label filter to intentionally skip this error. (e.g | __error__!=\"{kind}\").\n\
+         To skip all potential errors you can match empty errors.(e.g __error__=\"\")\n\
+         The label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n"
+    ))
 }
 
 /// Time range to select for a spec.

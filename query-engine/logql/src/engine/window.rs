@@ -4,12 +4,12 @@
 //! windows. Functions of values run over a slice of the sorted samples per step, with the arithmetic in Loki's order.
 
 use super::grid::Windows;
-use super::samples::{Run, SampleSeries, SeriesSamples, pipeline_error};
+use super::samples::{Run, SampleSeries, SeriesSamples};
 use super::series::{Point, Series, SeriesSet};
+use crate::LogqlResult;
 use crate::scan::Budget;
 use crate::syntax::{RangeAggregation, RangeOp};
 use crate::units::go_seconds;
-use crate::{LogqlError, LogqlResult};
 
 /// Applies a range aggregation to its samples. Series come sorted by labels. Ends when `budget` says so: a step of
 /// `quantile_over_time` alone may sort millions of values.
@@ -25,12 +25,6 @@ pub(super) fn apply(
     let mut set = Vec::with_capacity(series.len());
     for (labels, samples) in series {
         budget.check_time()?;
-        // Loki's evaluator of `absent_over_time` looks for no errors: an entry with one is there.
-        if aggregation.op != RangeOp::AbsentOverTime
-            && let Some(kind) = pipeline_error(&labels)
-        {
-            return Err(pipeline_failed(kind, &labels));
-        }
         let points = match aggregation.range.unwrap {
             Some(_) => of_values(aggregation, windows, steps, samples, budget)?,
             None => of_counts(aggregation, steps, &samples.runs),
@@ -43,16 +37,6 @@ pub(super) fn apply(
         return Ok(absent(aggregation, steps, &set));
     }
     Ok(set)
-}
-
-/// Loki's text (`PipelineError` in pkg/logqlmodel/error.go), which Grafana shows as it is.
-fn pipeline_failed(kind: &str, labels: &model::Labels) -> LogqlError {
-    LogqlError::limit(format!(
-        "pipeline error: '{kind}' for series: '{labels}'.\n\
-         Use a label filter to intentionally skip this error. (e.g | __error__!=\"{kind}\").\n\
-         To skip all potential errors you can match empty errors.(e.g __error__=\"\")\n\
-         The label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n"
-    ))
 }
 
 fn of_counts(aggregation: &RangeAggregation, steps: u32, runs: &[Run]) -> Vec<Point> {
