@@ -26,6 +26,7 @@ use crate::telemetry::ProcessorItems;
 use crate::{
     Batch, ComponentConfig, ComponentId, ConfigError, Consumer, Exporter, ExporterContext, ExporterFactory,
     Extensions, PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory,
+    RemoteWriteBatch, RemoteWriteConsumer, hand_on_remote_write,
 };
 use connections::Connections;
 
@@ -429,6 +430,17 @@ impl Consumer for Counted {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
         self.counter.increment(batch.items);
         self.inner.consume(batch)
+    }
+
+    fn remote_write(&self) -> Option<&dyn RemoteWriteConsumer> {
+        self.inner.remote_write().map(|_| self as _)
+    }
+}
+
+impl RemoteWriteConsumer for Counted {
+    fn consume_remote_write(&self, request: RemoteWriteBatch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
+        self.counter.increment(request.batch.items);
+        hand_on_remote_write(&*self.inner, request)
     }
 }
 
