@@ -1,4 +1,5 @@
-"""The metrics store beside Prometheus and VictoriaMetrics, in one run: `interop/run bench_tsdb` prints a Markdown table.
+"""The metrics store beside Prometheus, VictoriaMetrics and Thanos' receiver, in one run: `interop/run bench_tsdb` prints a
+Markdown table.
 
 Each program takes the same bytes, made once and read from a file: BENCH_SERIES series of 10 labels (some 208 bytes), a
 sample every 15 s for BENCH_ROUNDS rounds, over remote write 1, remote write 2 and OTLP over HTTP with gzip, as fast as it
@@ -311,18 +312,43 @@ class VictoriaMetrics(Process):
         return None
 
 
+class Thanos(Process):
+    """`thanos receive` by itself, which answers no queries: readiness is all that is known of its start."""
+
+    label = "Thanos receive"
+    paths = {"remote write 1": "/api/v1/receive"}
+
+    def __init__(self, folder):
+        self.port, self.write, self.data = free_port(), free_port(), folder / "data"
+        super().__init__("thanos", [
+            peer("thanos"), "receive", f"--tsdb.path={self.data}", '--label=replica="a"', "--log.level=error",
+            f"--http-address=127.0.0.1:{self.port}", f"--grpc-address=127.0.0.1:{free_port()}",
+            f"--remote-write.address=127.0.0.1:{self.write}"], folder)
+
+    def write_port(self, _):
+        return self.write
+
+    def log_bytes(self):
+        return folder_bytes(self.data / "default-tenant" / "wal")
+
+    def snapshots(self):
+        return None
+
+
 def ready(server):
     path = "/health" if isinstance(server, VictoriaMetrics) else "/-/ready"
     return server.wait_ready(f"http://127.0.0.1:{server.port}{path}", 120)
 
 
 def answering(server, end_s):
-    """Every series has a sample at the end."""
+    """Every series has a sample at the end, as far as the program can be asked."""
     def all_there():
         query = {"query": 'count({__name__=~"container_network_receive_bytes_.+"})', "time": end_s}
         result = requests.get(f"http://127.0.0.1:{server.port}/api/v1/query", params=query, timeout=60).json()["data"]["result"]
         return int(result[0]["value"][1]) == SERIES
 
+    if isinstance(server, Thanos):
+        return
     wait_until(all_there, f"{server.label}: all series answer", 120)
 
 
@@ -357,6 +383,7 @@ def measure(kind, protocol, load, end_s):
             if not isinstance(server, VictoriaMetrics):
                 answering(server, end_s)
             else:
+                # It has no snapshots; what it wrote in the end counts.
                 server.stop(60)
                 figures["block"] = folder_bytes(server.data) / (SERIES * ROUNDS)
             return figures
@@ -365,36 +392,39 @@ def measure(kind, protocol, load, end_s):
 
 
 def run(programs, protocols):
-    """Rows of (protocol, program, figures)."""
+    """Rows of (protocol, program, figures), all of a protocol at once."""
     # A whole number of rounds before now, and inside one block of two hours.
     block = 7200
     end_s = int(time.time()) // block * block - 60
     start_ms = (end_s - (ROUNDS - 1) * INTERVAL_MS // 1000) * 1000
-    rows = []
     with tempfile.TemporaryDirectory() as name:
         for protocol in protocols:
+            rows = []
             load = Load(pathlib.Path(name), protocol, start_ms)
             for kind in programs:
                 if protocol in kind.paths:
                     rows.append((protocol, kind.label, measure(kind, protocol, load, end_s)))
                     print(protocol, kind.label, rows[-1][2], file=sys.stderr, flush=True)
             load.path.unlink()
-    return rows
+            yield rows
 
 
-def table(rows):
+def table(protocols):
+    """Lines as soon as they are known."""
     yield "| protocol | program | CPU-µs a sample | ratio | RSS a series, B | peak RSS, MiB | log, B a sample | block, B a sample | ready after kill -9, s (CPU-s) |"
     yield "|---|---|---|---|---|---|---|---|---|"
-    reference = {protocol: figures["cpu"] for protocol, label, figures in rows if label == "Prometheus"}
-    for protocol, label, figures in rows:
-        ratio = figures["cpu"] / reference[protocol] if protocol in reference else float("nan")
-        yield (f"| {protocol} | {label} | {figures['cpu']:.2f} | {ratio:.2f} | {figures['rss']:,.0f} | {figures['peak']:.0f} | "
-               f"{figures['log']:.2f} | {figures.get('block', float('nan')):.2f} | {figures['ready']:.2f} ({figures['ready_cpu']:.2f}) |")
+    for rows in protocols:
+        reference = {protocol: figures["cpu"] for protocol, label, figures in rows if label == "Prometheus"}
+        for protocol, label, figures in rows:
+            ratio = f"{figures['cpu'] / reference[protocol]:.2f}" if protocol in reference else ""
+            block = f"{figures['block']:.2f}" if "block" in figures else ""
+            yield (f"| {protocol} | {label} | {figures['cpu']:.2f} | {ratio} | {figures['rss']:,.0f} | {figures['peak']:.0f} | "
+                   f"{figures['log']:.2f} | {block} | {figures['ready']:.2f} ({figures['ready_cpu']:.2f}) |")
 
 
 def main():
     parser = argparse.ArgumentParser()
-    programs = {kind.label.lower(): kind for kind in (Tidegate, Prometheus, VictoriaMetrics)}
+    programs = {kind.label.lower(): kind for kind in (Tidegate, Prometheus, VictoriaMetrics, Thanos)}
     parser.add_argument("--program", action="append", choices=sorted(programs))
     parser.add_argument("--protocol", action="append", choices=list(PROTOCOLS))
     arguments = parser.parse_args()
