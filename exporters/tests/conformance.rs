@@ -628,6 +628,7 @@ fn every_component_has_an_example_that_builds() {
             create_directory: true,
             directory_permissions: 0o750,
             timeout: Duration::from_secs(1),
+            free_bytes_min: 0,
         };
         let offer = pipelines::Offer { storage: Some(Arc::new(storage)), ..pipelines::Offer::default() };
         let name = ComponentId::parse("file_storage").expect("an id");

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => cli::serve::run(&arguments.config, &serve),
         Command::Validate => cli::validate::run(&arguments.config),
         Command::Components => cli::components::run(),
-        Command::Query(query) => cli::query::run(&query),
+        Command::Query(query) => cli::query::run(&arguments.config, &query),
         Command::Logs(logs) => cli::logs::run(&logs),
         Command::Blocks(blocks) => cli::blocks::run(&arguments.config, &blocks),
         Command::Migrate(migrate) => cli::migrate::run(&arguments.config, &migrate),

@@ -37,7 +37,7 @@ use crate::receivers::Worker;
 use crate::server::listen::BoundAddress;
 use crate::stores::OpenStores;
 use crate::{apis, bucket_work, receive_work, telemetry};
-pub use build::check;
+pub use build::{check, endpoints};
 use generation::Generation;
 use listeners::{Open, Stage};
 use wanted::wanted;
@@ -49,12 +49,19 @@ pub struct Bound {
     pub what: &'static str,
     /// Where.
     pub address: BoundAddress,
+    /// Whether it speaks TLS.
+    pub is_encrypted: bool,
 }
 
 impl Bound {
     /// Whether it is an address that one can connect to from elsewhere.
     pub fn is_tcp(&self) -> bool {
         matches!(self.address, BoundAddress::Tcp(_))
+    }
+
+    /// The scheme of URLs that lead there.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_encrypted { "https" } else { "http" }
     }
 }
 
@@ -149,22 +156,18 @@ impl Gateway {
             Some(stores) => apis::loki(&config, stores, &tasks, &clock, &process),
             None => apis::loki_without_stores(&process),
         };
-        let apis = apis::prometheus(&config, open_stores, &bucket_store, &tasks, &clock, &process).map(
-            |prometheus| ApiRoutes {
+        let apis = apis::prometheus(&config, open_stores, &bucket_store, &tasks, &clock, &process);
+        let apis = apis.and_then(|prometheus| {
+            let store_api =
+                apis::store_api(&config, open_stores, bucket_store, router.clone(), &tasks, &clock)?;
+            Ok(ApiRoutes {
                 prometheus,
                 loki,
-                store_api: apis::store_api(
-                    &config,
-                    open_stores,
-                    bucket_store.clone(),
-                    router.clone(),
-                    &tasks,
-                )
-                .map(Arc::new),
+                store_api: store_api.map(Arc::new),
                 receive: router.map(|router| receive_work::routes(router, &budget, &tasks)),
                 metrics: OwnMetrics(Arc::clone(&process)),
-            },
-        );
+            })
+        });
         let extensions = pipelines::Extensions::default();
         if let Err(error) = bucket_work::start(&config, &tasks, &clock, open_stores.is_some()) {
             if let Some(stores) = &stores {

@@ -69,9 +69,16 @@ impl Path {
             }
             Access::Point(point) => return set_point(point, &mut frame.item, data, value),
             Access::EventIndex => return Err(RunError::new("event_index cannot be set")),
+            Access::MetricType | Access::Temporality | Access::IsMonotonic | Access::DataPoints => {
+                return set_metric_part(self.access, frame.message_mut(self.level), data, value);
+            }
             _ => {}
         }
-        let message = frame.message_mut(self.level);
+        self.set_field(frame.message_mut(self.level), value)
+    }
+
+    /// Sets what is one field of a message or a part of one.
+    fn set_field<'p>(&'p self, message: &mut Message<'p>, value: Value<'p>) -> Eval<()> {
         match self.access {
             Access::Text(number) => message.set(number, Scalar::Bytes(text(&value)?.as_bytes().to_vec())),
             Access::Uint32(number) => message.set(number, Scalar::Varint(u64::from(int(&value)? as u32))),
@@ -120,26 +127,16 @@ impl Path {
                 let text = text(&value)?.as_bytes().to_vec();
                 edit_part(message, 15, |status| status.set(2, Scalar::Bytes(text)))?;
             }
-            // As upstream: without effect.
-            Access::MetricType => {}
-            Access::Temporality => {
-                let temporality = i64::from(int(&value)? as i32) as u64;
-                if matches!(data, SUM | HISTOGRAM | EXPONENTIAL) {
-                    message.set(2, Scalar::Varint(temporality));
-                }
-            }
-            Access::IsMonotonic => {
-                let flag = bool_bits(&value)?;
-                if data == SUM {
-                    message.set(3, Scalar::Varint(flag));
-                }
-            }
-            Access::DataPoints => {
-                if data != 0 {
-                    message.set_all(1, messages(value, points_kind(data))?);
-                }
-            }
-            Access::Pairs(_) | Access::Cache | Access::Body | Access::Point(_) | Access::EventIndex => {}
+            // Those that `set` has dealt with.
+            Access::Pairs(_)
+            | Access::Cache
+            | Access::Body
+            | Access::Point(_)
+            | Access::EventIndex
+            | Access::MetricType
+            | Access::Temporality
+            | Access::IsMonotonic
+            | Access::DataPoints => {}
         }
         Ok(())
     }
@@ -325,6 +322,28 @@ fn edit_part<'p>(
     let mut out = Vec::with_capacity(bytes.len() + 16);
     part.write(&mut out)?;
     message.set(number, Scalar::Bytes(out));
+    Ok(())
+}
+
+/// Sets a part of a metric's data; what data of this kind does not have stays unset, as upstream.
+fn set_metric_part<'p>(access: Access, message: &mut Message<'p>, data: u32, value: Value<'p>) -> Eval<()> {
+    match access {
+        Access::Temporality => {
+            let temporality = i64::from(int(&value)? as i32) as u64;
+            if matches!(data, SUM | HISTOGRAM | EXPONENTIAL) {
+                message.set(2, Scalar::Varint(temporality));
+            }
+        }
+        Access::IsMonotonic => {
+            let flag = bool_bits(&value)?;
+            if data == SUM {
+                message.set(3, Scalar::Varint(flag));
+            }
+        }
+        Access::DataPoints if data != 0 => message.set_all(1, messages(value, points_kind(data))?),
+        // The type has no effect when it is set.
+        _ => {}
+    }
     Ok(())
 }
 

@@ -37,6 +37,8 @@ pub struct ConnectorFactory {
     pub pairs: &'static [(Signal, Signal)],
     /// How far it is.
     pub stability: Stability,
+    /// Checks the config of one that no pipeline names.
+    pub check: fn(&ComponentConfig<'_>, &ProcessorContext) -> Result<(), ConfigError>,
     /// Checks the config and puts the connector in front of its pipelines.
     #[expect(clippy::type_complexity, reason = "a row of a plain table")]
     pub create:
@@ -48,6 +50,11 @@ const SAME_SIGNAL: &[(Signal, Signal)] =
     &[(Signal::Metrics, Signal::Metrics), (Signal::Logs, Signal::Logs), (Signal::Traces, Signal::Traces)];
 
 impl Outputs {
+    /// Those of a connector that is only checked: none.
+    fn none(from: Signal, to: Signal) -> Self {
+        Self { from, to, heads: BTreeMap::new() }
+    }
+
     /// All pipelines behind it.
     fn all(self) -> Arc<dyn Consumer> {
         FanOut::over(self.heads.into_values().collect())

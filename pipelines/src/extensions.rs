@@ -32,6 +32,13 @@ pub struct FileStorage {
     pub directory_permissions: u32,
     /// Longest wait for a lock on a folder.
     pub timeout: Duration,
+    /// Free space on the disk below which nothing more is written, bytes.
+    pub free_bytes_min: u64,
+}
+
+impl FileStorage {
+    /// Room that the rest of a machine needs to go on, bytes.
+    pub const FREE_BYTES_MIN_DEFAULT: u64 = 256 << 20;
 }
 
 /// What one extension offers.
@@ -153,6 +160,7 @@ mod tests {
             create_directory: true,
             directory_permissions: 0o750,
             timeout: Duration::from_secs(1),
+            free_bytes_min: 0,
         });
         let id = ComponentId::parse("file_storage/queue").expect("an id");
         let offer = Offer { storage: Some(Arc::clone(&storage)), ..Offer::default() };

@@ -121,6 +121,7 @@ impl Graph {
         builder.check_unused_processors()?;
         let exporters = builder.exporters()?;
         let connections = Connections::of(config)?;
+        builder.check_unused_connectors()?;
         let mut heads: BTreeMap<(Signal, ComponentId), Vec<Arc<dyn Consumer>>> = BTreeMap::new();
         let mut processors = Vec::new();
         let mut behind = Behind::default();
@@ -346,6 +347,20 @@ impl<S> Builder<'_, S> {
             consumers.push(made);
         }
         Ok(consumers)
+    }
+
+    /// Checks the sections of connectors that no pipeline names.
+    fn check_unused_connectors(&self) -> Result<(), ConfigError> {
+        let pipelines = || self.config.pipelines.values();
+        let is_used = |id: &ComponentId| {
+            pipelines().any(|pipeline| pipeline.receivers.contains(id) || pipeline.exporters.contains(id))
+        };
+        for (id, value) in self.config.connectors.iter().filter(|(id, _)| !is_used(id)) {
+            let row = connections::row(id)?;
+            (row.check)(&ComponentConfig { id, value }, &self.processor_context())
+                .map_err(|error| error.under(&["connectors", &id.to_string()]))?;
+        }
+        Ok(())
     }
 
     fn processor_context(&self) -> ProcessorContext {

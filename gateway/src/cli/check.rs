@@ -34,11 +34,11 @@ pub fn run(config: &ConfigArguments, arguments: &CheckArguments) -> anyhow::Resu
             super::validate::run(config)?;
             super::print("the config is valid\n")
         }
-        What::Healthy(client) => probe(client, "/-/healthy"),
-        What::Ready(client) => probe(client, "/-/ready"),
+        What::Healthy(client) => probe(config, client, "/-/healthy"),
+        What::Ready(client) => probe(config, client, "/-/ready"),
     }
 }
 
-fn probe(client: &ClientArguments, path: &str) -> anyhow::Result<()> {
-    super::print(&client.get("http://localhost:9090", path, &[], TIMEOUT)?)
+fn probe(config: &ConfigArguments, client: &ClientArguments, path: &str) -> anyhow::Result<()> {
+    super::print(&client.get(config, path, &[], TIMEOUT)?)
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use super::ConfigArguments;
+
 /// Whom to ask, and how.
 #[derive(Args, Clone, Debug)]
 pub struct ClientArguments {
-    /// The server, e.g. http://localhost:9090.
+    /// The server, e.g. http://localhost:9090. Default the one that --config describes.
     #[arg(long, env = "TIDEGATE_URL", global = true)]
     pub url: Option<String>,
     /// The tenant to ask about, sent as X-Scope-OrgID.
@@ -34,17 +36,41 @@ pub enum Output {
 /// Most of an answer that is read, bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 
+/// The Prometheus API of a server that runs with a config, as it is reached from this machine; without a config that of
+/// the built-in one.
+pub(super) fn prometheus_url(config: &ConfigArguments) -> anyhow::Result<String> {
+    let config = config.load()?;
+    let server = &config.server.prometheus;
+    let endpoint = server.endpoint();
+    if endpoint.is_empty() {
+        bail!(
+            "the config switches the Prometheus API off (server.prometheus.endpoint); name a server with --url"
+        );
+    }
+    if endpoint.starts_with("unix:") {
+        bail!("the Prometheus API listens on {endpoint}, which is no URL; name a server with --url");
+    }
+    let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, "9090"));
+    // An address of every interface is also this machine's.
+    let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "localhost" } else { host };
+    Ok(format!("{}://{host}:{port}", if server.tls.is_some() { "https" } else { "http" }))
+}
+
 impl ClientArguments {
-    /// Asks `path` of the server and returns the body, of an error of the API too.
+    /// Asks `path` of the server, without one that of the config, and returns the body, of an error of the API too.
     pub(super) fn get(
         &self,
-        default_url: &str,
+        config: &ConfigArguments,
         path: &str,
         form: &[(&str, String)],
         timeout: Duration,
     ) -> anyhow::Result<String> {
+        let default_url = match &self.url {
+            Some(_) => String::new(),
+            None => prometheus_url(config)?,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (status, body) = runtime.block_on(self.ask(default_url, path, form, timeout))?;
+        let (status, body) = runtime.block_on(self.ask(&default_url, path, form, timeout))?;
         // Errors of the API are JSON as well; anything else comes from somebody in between.
         if !status.is_success() && !body.trim_start().starts_with('{') {
             bail!("{status}: {}", body.trim());
@@ -85,5 +111,33 @@ impl ClientArguments {
             }
         }
         Ok((status, String::from_utf8(body).context("the answer is not UTF-8")?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prometheus_url;
+    use crate::cli::ConfigArguments;
+
+    #[test]
+    fn the_server_of_a_config_is_asked_where_it_listens() {
+        let check = |set: &[&str], want: Result<&str, &str>| {
+            let set = set.iter().map(|set| (*set).to_owned()).collect();
+            let found = prometheus_url(&ConfigArguments { config: Vec::new(), set });
+            match (found, want) {
+                (Ok(found), Ok(want)) => assert_eq!(found, want),
+                (Err(error), Err(want)) => assert!(error.to_string().contains(want), "{error}"),
+                (found, want) => panic!("{found:?}, wanted {want:?}"),
+            }
+        };
+        check(&[], Ok("http://localhost:9090"));
+        check(&["server.prometheus.endpoint=0.0.0.0:19090"], Ok("http://localhost:19090"));
+        check(&["server.prometheus.endpoint=node-1:80"], Ok("http://node-1:80"));
+        check(
+            &["server.prometheus.endpoint=:9443", "server.prometheus.tls={cert_file: a, key_file: b}"],
+            Ok("https://localhost:9443"),
+        );
+        check(&["server.prometheus.endpoint="], Err("switches the Prometheus API off"));
+        check(&["server.prometheus.endpoint=unix:/run/t.sock"], Err("name a server with --url"));
     }
 }

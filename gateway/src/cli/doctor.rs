@@ -126,26 +126,14 @@ fn open_files() -> Finding {
     }
 }
 
-/// Whether the TCP endpoints that the config names can be listened on.
+/// Whether the TCP endpoints that a process with this config opens can be listened on.
 fn ports(config: &Config) -> Vec<Finding> {
-    let mut endpoints = vec![
-        ("Prometheus API".to_owned(), config.server.prometheus.endpoint().to_owned()),
-        ("Loki API".to_owned(), config.server.loki.endpoint().to_owned()),
-        ("StoreAPI".to_owned(), config.server.store_api.endpoint.clone()),
-    ];
-    let receivers = config.value()["receivers"].as_object();
-    for (id, section) in receivers.into_iter().flatten() {
-        for (protocol, own) in section["protocols"].as_object().into_iter().flatten() {
-            let default = match (id.split('/').next(), protocol.as_str()) {
-                (Some("otlp"), "grpc") => "localhost:4317",
-                (Some("otlp"), "http") => "localhost:4318",
-                _ => "",
-            };
-            let endpoint = own["endpoint"].as_str().unwrap_or(default);
-            endpoints.push((format!("{id} {protocol}"), endpoint.to_owned()));
-        }
-    }
-    let look = |(what, endpoint): (String, String)| {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return Vec::new();
+    };
+    // A config that cannot run was told of before.
+    let endpoints = runtime.block_on(async { wiring::endpoints(config) }).unwrap_or_default();
+    let look = |(what, endpoint): (&str, String)| {
         let (host, port) = endpoint.rsplit_once(':')?;
         let port: u16 = port.parse().ok().filter(|port| *port > 0)?;
         let host = if host.is_empty() { "::" } else { host.trim_matches(['[', ']']) };
@@ -209,7 +197,32 @@ fn data_folder(folder: &Path, free_bytes_min: u64) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Grade, data_folder};
+    use super::{Grade, data_folder, ports};
+    use crate::config::Config;
+    use crate::config::expand::ProcessSurroundings;
+    use crate::config::load::load;
+
+    #[test]
+    fn only_ports_that_the_config_opens_are_looked_at() {
+        let check = |text: &str, want: &[&str]| {
+            let loaded = load(&[format!("yaml:{text}")], &[], &ProcessSurroundings).expect("loads");
+            let findings = ports(&Config::new(loaded).expect("a good config"));
+            let looked: Vec<_> = findings.iter().map(|finding| finding.what.as_str()).collect();
+            assert_eq!(looked, want, "{text}");
+        };
+        let service = "service: {pipelines: {logs: {receivers: [otlp], exporters: [nop]}}}";
+        let forwarder = format!(
+            "receivers: {{otlp: {{protocols: {{http: {{endpoint: 'localhost:45871'}}}}}}, otlp/unused: {{protocols: \
+             {{grpc: {{}}}}}}}}\nexporters: {{nop: {{}}}}\n{service}"
+        );
+        check(&forwarder, &["OTLP HTTP", "Metrics"]);
+        check(
+            &format!("{forwarder}\nserver: {{loki: {{endpoint: 'localhost:45872'}}}}"),
+            &["OTLP HTTP", "Loki API"],
+        );
+        let keeping = forwarder.replace("nop", "log_store");
+        check(&keeping, &["OTLP HTTP", "Prometheus API", "Loki API", "StoreAPI"]);
+    }
 
     #[test]
     fn a_folder_that_is_not_there_yet_is_judged_by_its_parent_and_nothing_stays_behind() {

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::ConfigArguments;
 use super::client::{ClientArguments, Output};
 
 /// What to ask.
@@ -85,10 +86,10 @@ const TIMEOUT: Duration = Duration::from_secs(150);
 const RANGE_DEFAULT_SECONDS: f64 = 3600.0;
 
 /// Asks and prints.
-pub fn run(arguments: &QueryArguments) -> anyhow::Result<()> {
+pub fn run(config: &ConfigArguments, arguments: &QueryArguments) -> anyhow::Result<()> {
     let (path, form) = request(&arguments.ask)?;
     let client = &arguments.client;
-    let body = client.get("http://localhost:9090", &path, &form, TIMEOUT)?;
+    let body = client.get(config, &path, &form, TIMEOUT)?;
     let answer: Value = serde_json::from_str(&body).context("the answer is not JSON")?;
     if answer["status"] != "success" {
         bail!("{}: {}", text(&answer["errorType"]), text(&answer["error"]));

@@ -173,7 +173,8 @@ fn banner(directory: Option<&String>, listeners: &[Bound], refused: &[Signal]) -
         directory.map_or_else(|| "keeps no data".to_owned(), |directory| format!("data in {directory}"));
     let mut text = format!("Tidegate {}, {keeps}\n\n", env!("CARGO_PKG_VERSION"));
     for listener in listeners {
-        text.push_str(&format!("  {:<16}{}\n", listener.what, listener.address));
+        let tls = if listener.is_encrypted { "  (TLS)" } else { "" };
+        text.push_str(&format!("  {:<16}{}{tls}\n", listener.what, listener.address));
     }
     for signal in refused {
         text.push_str(&format!("  {signal}: not in any pipeline, refused\n"));
@@ -181,7 +182,8 @@ fn banner(directory: Option<&String>, listeners: &[Bound], refused: &[Signal]) -
     let first_line = listeners.iter().find(|listener| listener.what == "OTLP HTTP" && listener.is_tcp());
     if let Some(http) = first_line.filter(|_| !refused.contains(&Signal::Logs)) {
         text.push_str(&format!(
-            "\nSend a first log line:\n  curl -H 'Content-Type: application/json' http://{}/v1/logs -d '{}'\n",
+            "\nSend a first log line:\n  curl -H 'Content-Type: application/json' {}://{}/v1/logs -d '{}'\n",
+            http.scheme(),
             http.address,
             r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello"}}]}]}]}"#
         ));
@@ -189,7 +191,8 @@ fn banner(directory: Option<&String>, listeners: &[Bound], refused: &[Signal]) -
     let loki = listeners.iter().find(|listener| listener.what == "Loki API" && listener.is_tcp());
     if let (Some(loki), Some(_), Some(_)) = (loki, first_line, directory) {
         text.push_str(&format!(
-            "and read it back:\n  curl -G http://{}/loki/api/v1/query_range --data-urlencode 'query={{service_name=~\".+\"}}'\n",
+            "and read it back:\n  curl -G {}://{}/loki/api/v1/query_range --data-urlencode 'query={{service_name=~\".+\"}}'\n",
+            loki.scheme(),
             loki.address
         ));
     }
@@ -235,7 +238,23 @@ mod tests {
     use std::sync::mpsc::sync_channel;
     use std::time::Duration;
 
-    use super::run_on;
+    use super::{banner, run_on};
+    use crate::server::listen::BoundAddress;
+    use crate::wiring::Bound;
+
+    #[test]
+    fn the_banner_names_the_scheme_that_each_listener_speaks() {
+        let bound = |what: &'static str, port: u16, is_encrypted: bool| Bound {
+            what,
+            address: BoundAddress::Tcp(([127, 0, 0, 1], port).into()),
+            is_encrypted,
+        };
+        let listeners = [bound("OTLP HTTP", 4318, true), bound("Loki API", 3100, false)];
+        let text = banner(Some(&"data".to_owned()), &listeners, &[]);
+        assert!(text.contains("127.0.0.1:4318  (TLS)\n"), "{text}");
+        assert!(text.contains(" https://127.0.0.1:4318/v1/logs "), "{text}");
+        assert!(text.contains(" http://127.0.0.1:3100/loki/api/v1/query_range "), "{text}");
+    }
 
     #[test]
     fn work_that_never_ends_does_not_keep_the_process() {

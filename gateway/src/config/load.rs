@@ -5,7 +5,7 @@
 
 use super::error::ConfigFault;
 use super::expand::{Expander, Surroundings};
-use super::node::{Entry, Node, NodeValue, Place};
+use super::node::{Entry, Node, NodeValue, Place, Scalar};
 use super::yaml;
 
 /// A config that is read, merged and expanded, not yet typed.
@@ -92,7 +92,11 @@ fn parse_set(set: &str) -> Result<Node, ConfigFault> {
     if keys.iter().any(|key| key.is_empty()) {
         return Err(ConfigFault::new(format!("--set {set:?}: an empty key, want key.key=value")));
     }
-    let node = yaml::parse(&format!("--set {path}"), value)?;
+    let mut node = yaml::parse(&format!("--set {path}"), value)?;
+    if value.is_empty() {
+        // As in the collector, nothing is an empty text and not null.
+        node.value = NodeValue::Scalar(Scalar { text: String::new(), is_text: true, original: None });
+    }
     Ok(nest(&keys, node))
 }
 

@@ -31,6 +31,9 @@ struct Config {
     compaction: Option<IgnoredAny>,
     /// Accepted for the collector's configs: a damaged segment is set aside and the queue goes on.
     recreate: bool,
+    /// Free space on the disk below which queues take nothing more, bytes: senders are then refused and come again, as
+    /// with a full queue. Default 268435456 (256 MiB). A key of this program.
+    free_bytes_min: u64,
 }
 
 impl Default for Config {
@@ -43,6 +46,7 @@ impl Default for Config {
             fsync: false,
             compaction: None,
             recreate: false,
+            free_bytes_min: FileStorage::FREE_BYTES_MIN_DEFAULT,
         }
     }
 }
@@ -67,6 +71,7 @@ fn create(config: &ComponentConfig<'_>, _context: &ExtensionContext) -> Result<E
         create_directory: config.create_directory,
         directory_permissions: permissions,
         timeout: config.timeout.0,
+        free_bytes_min: config.free_bytes_min,
     });
     let start = Arc::clone(&storage);
     Ok(Extension {

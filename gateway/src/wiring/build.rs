@@ -36,6 +36,17 @@ impl Parts {
 
 /// Makes every component of a config without starting anything.
 pub fn check(config: &Config) -> Result<(), ConfigFault> {
+    made_only(config).map(drop)
+}
+
+/// What speaks at each endpoint that a process with this config opens. Opens nothing.
+pub fn endpoints(config: &Config) -> Result<Vec<(&'static str, String)>, ConfigFault> {
+    let parts = made_only(config)?;
+    Ok(super::wanted::endpoints(config, &parts, super::needs_stores(config), config.store_gateway.enabled))
+}
+
+/// Every component of a config, of a process that will not start.
+fn made_only(config: &Config) -> Result<Parts, ConfigFault> {
     let context = GraphContext {
         clock: Arc::new(SystemClock),
         tasks: Tasks::new(),
@@ -44,7 +55,7 @@ pub fn check(config: &Config) -> Result<(), ConfigFault> {
     };
     let (process, _requests) = ProcessInfo::new(0, None, Described::default());
     let made = build(config, &OpenStores::not_opened(), &context, &process, None);
-    made.map(drop).map_err(|first| faults::all(config, first, &context, &process))
+    made.map_err(|first| faults::all(config, first, &context, &process))
 }
 
 /// Makes the components of a config; exporters that `running` has in the same form are taken over.

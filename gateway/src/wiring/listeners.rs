@@ -37,6 +37,8 @@ pub(super) struct Open {
 /// What becomes of the listeners.
 pub(super) struct Prepared {
     steps: Vec<Step>,
+    /// Whether each speaks TLS.
+    encrypted: Vec<bool>,
 }
 
 enum Step {
@@ -53,7 +55,7 @@ pub(super) async fn prepare(
     generation: &Arc<Generation>,
 ) -> anyhow::Result<Prepared> {
     let mut taken = vec![false; open.len()];
-    let mut steps = Vec::new();
+    let (mut steps, mut encrypted) = (Vec::new(), Vec::new());
     for (stage, Listener { what, endpoint, settings, handler }) in wanted {
         let handler = generation.track(handler);
         let same = |exact: bool| {
@@ -66,6 +68,7 @@ pub(super) async fn prepare(
             open.iter().enumerate().find(is_same).map(|(index, _)| index)
         };
         let failed = || format!("{what}: cannot listen on {endpoint}");
+        encrypted.push(settings.tls.is_some());
         steps.push(match same(true).or_else(|| same(false)) {
             Some(index) => {
                 taken[index] = true;
@@ -77,17 +80,20 @@ pub(super) async fn prepare(
             }
         });
     }
-    Ok(Prepared { steps })
+    Ok(Prepared { steps, encrypted })
 }
 
 impl Prepared {
     /// Where everything will be reachable.
     pub(super) fn bound(&self, open: &[Open]) -> Vec<Bound> {
-        let bound = |step: &Step| match step {
-            Step::Keep(index, what, ..) => Bound { what, address: open[*index].listening.address().clone() },
-            Step::New(new) => Bound { what: new.what, address: new.listening.address().clone() },
+        let bound = |(step, is_encrypted): (&Step, &bool)| {
+            let (what, listening) = match step {
+                Step::Keep(index, what, ..) => (*what, &open[*index].listening),
+                Step::New(new) => (new.what, &new.listening),
+            };
+            Bound { what, address: listening.address().clone(), is_encrypted: *is_encrypted }
         };
-        self.steps.iter().map(bound).collect()
+        self.steps.iter().zip(&self.encrypted).map(bound).collect()
     }
 
     /// Starts the new ones, exchanges the handlers of the kept ones, and gives back those that nobody wants any more.

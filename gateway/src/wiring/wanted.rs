@@ -14,7 +14,7 @@ use crate::api::thanos::store_api_handler;
 use crate::config::Config;
 use crate::config::error::ConfigFault;
 use crate::config::types::{LokiApiConfig, MetricsLevel, PrometheusApiConfig, StoreApiConfig};
-use crate::receivers::{ApiServer, Listener};
+use crate::receivers::{ApiServer, Listener, Receiver};
 use crate::server::auth::{AuthConfig, ServerAuths, protect, refuse_in_text};
 use crate::server::cors::CorsConfig;
 use crate::server::tls::TlsServerConfig;
@@ -23,6 +23,51 @@ use crate::telemetry::exposition::Names;
 
 /// Where the collector serves its own metrics when its config does not say.
 const OWN_METRICS_DEFAULT: &str = "localhost:8888";
+
+const PROMETHEUS_API: &str = "Prometheus API";
+const LOKI_API: &str = "Loki API";
+const THANOS_RECEIVE: &str = "Thanos receive";
+const STORE_API: &str = "StoreAPI";
+const OWN_METRICS: &str = "Metrics";
+
+/// What speaks at each endpoint that a process with this config opens.
+pub(super) fn endpoints(
+    config: &Config,
+    parts: &Parts,
+    has_stores: bool,
+    serves_blocks: bool,
+) -> Vec<(&'static str, String)> {
+    let of = |listeners: &[Listener]| -> Vec<_> {
+        listeners.iter().map(|listener| (listener.what, listener.endpoint.clone())).collect()
+    };
+    let mut all: Vec<_> = parts.receivers.iter().flat_map(|receiver| of(&receiver.listeners)).collect();
+    let [prometheus, loki] = api_endpoints(config, &parts.receivers, has_stores);
+    all.push((PROMETHEUS_API, prometheus.to_owned()));
+    all.push((LOKI_API, loki.to_owned()));
+    all.push((THANOS_RECEIVE, config.receive.endpoint.clone()));
+    if has_stores || serves_blocks {
+        all.push((STORE_API, config.server.store_api.endpoint.clone()));
+    }
+    let has_api = !prometheus.is_empty() || !loki.is_empty();
+    all.extend(own_metrics_places(config, has_api).into_iter().map(|(endpoint, _)| (OWN_METRICS, endpoint)));
+    all.extend(of(&parts.extensions.listeners));
+    all.retain(|(_, endpoint)| !endpoint.is_empty());
+    all
+}
+
+/// Where the Prometheus API and the Loki API listen, empty for one that does not.
+fn api_endpoints<'c>(config: &'c Config, receivers: &[Receiver], has_stores: bool) -> [&'c str; 2] {
+    let server = &config.server;
+    let mut is_needed =
+        [has_stores || server.prometheus.endpoint.is_some(), has_stores || server.loki.endpoint.is_some()];
+    for receiver in receivers.iter().filter(|receiver| receiver.listeners.is_empty()) {
+        receiver.mounts.iter().for_each(|mount| is_needed[mount.server as usize] = true);
+    }
+    [
+        if is_needed[ApiServer::Prometheus as usize] { server.prometheus.endpoint() } else { "" },
+        if is_needed[ApiServer::Loki as usize] { server.loki.endpoint() } else { "" },
+    ]
+}
 
 /// Every listener that a config asks for. In a process without stores an API listens only where its endpoint is given or
 /// a receiver has no other place.
@@ -34,15 +79,10 @@ pub(super) fn wanted(
 ) -> Result<Vec<(Stage, Listener)>, ConfigFault> {
     let mut intake = Vec::new();
     let ApiRoutes { mut prometheus, mut loki, store_api, receive, metrics } = apis.clone();
-    let mut is_needed = [
-        has_stores || config.server.prometheus.endpoint.is_some(),
-        has_stores || config.server.loki.endpoint.is_some(),
-    ];
+    let api_endpoints = api_endpoints(config, &parts.receivers, has_stores);
     for receiver in parts.receivers.drain(..) {
-        let has_no_other = receiver.listeners.is_empty();
         intake.extend(receiver.listeners);
         for mount in receiver.mounts {
-            is_needed[mount.server as usize] |= has_no_other;
             match mount.server {
                 ApiServer::Prometheus => prometheus = prometheus.merge(mount.routes),
                 ApiServer::Loki => loki = loki.merge(mount.routes),
@@ -52,15 +92,12 @@ pub(super) fn wanted(
     let PrometheusApiConfig { tls, auth, cors, .. } = &config.server.prometheus;
     let edge =
         Edge { tls: tls.as_ref(), auth: auth.as_ref(), cors: cors.as_ref(), auths: &parts.extensions.auths };
-    let endpoint =
-        if is_needed[ApiServer::Prometheus as usize] { config.server.prometheus.endpoint() } else { "" };
-    let listener = edge.listener("Prometheus API", endpoint, prometheus);
+    let listener = edge.listener(PROMETHEUS_API, api_endpoints[ApiServer::Prometheus as usize], prometheus);
     intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "prometheus"])))?);
     let LokiApiConfig { tls, auth, cors, .. } = &config.server.loki;
     let edge =
         Edge { tls: tls.as_ref(), auth: auth.as_ref(), cors: cors.as_ref(), auths: &parts.extensions.auths };
-    let endpoint = if is_needed[ApiServer::Loki as usize] { config.server.loki.endpoint() } else { "" };
-    let listener = edge.listener("Loki API", endpoint, loki);
+    let listener = edge.listener(LOKI_API, api_endpoints[ApiServer::Loki as usize], loki);
     intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "loki"])))?);
     if let Some(routes) = receive {
         let section = &config.receive;
@@ -70,14 +107,14 @@ pub(super) fn wanted(
             cors: None,
             auths: &parts.extensions.auths,
         };
-        let listener = edge.listener("Thanos receive", &section.endpoint, routes);
+        let listener = edge.listener(THANOS_RECEIVE, &section.endpoint, routes);
         intake.extend(listener.map_err(|error| config.fault(error.under(&["receive"])))?);
     }
     if let Some(server) = store_api {
         let listener = store_api_listener(&config.server.store_api, server, &parts.extensions.auths);
         intake.extend(listener.map_err(|error| config.fault(error.under(&["server", "store_api"])))?);
     }
-    let is_api = |listener: &Listener| matches!(listener.what, "Prometheus API" | "Loki API");
+    let is_api = |listener: &Listener| matches!(listener.what, PROMETHEUS_API | LOKI_API);
     let mut status = own_metrics(config, metrics, intake.iter().any(is_api));
     let of_extensions = parts.extensions.listeners.drain(..);
     status.extend(of_extensions);
@@ -122,7 +159,7 @@ fn store_api_listener(
 ) -> Result<Option<Listener>, ConfigError> {
     let auth = auths.resolve(config.auth.as_ref())?;
     Ok((!config.endpoint.is_empty()).then(|| Listener {
-        what: "StoreAPI",
+        what: STORE_API,
         endpoint: config.endpoint.clone(),
         settings: ServeSettings {
             tls: config.tls.clone(),
@@ -135,27 +172,32 @@ fn store_api_listener(
     }))
 }
 
-/// The listeners of `service::telemetry::metrics`; where neither they nor an API show the metrics, the collector's.
+/// The listeners of `service::telemetry::metrics`.
 fn own_metrics(config: &Config, metrics: OwnMetrics, has_api: bool) -> Vec<Listener> {
-    let section = &config.service.telemetry.metrics;
-    let listener = |endpoint: String, routes: Router| Listener {
-        what: "Metrics",
+    let places = own_metrics_places(config, has_api).into_iter();
+    let listener = |(endpoint, names)| Listener {
+        what: OWN_METRICS,
         endpoint,
         settings: ServeSettings::default(),
-        handler: router_handler(routes),
+        handler: router_handler(metrics.routes(names)),
     };
-    let address =
-        section.address.iter().map(|address| listener(address.clone(), metrics.routes(Names::default())));
+    places.map(listener).collect()
+}
+
+/// Where the process shows its own metrics; where neither the config nor an API does, the collector's place.
+fn own_metrics_places(config: &Config, has_api: bool) -> Vec<(String, Names)> {
+    let section = &config.service.telemetry.metrics;
+    let address = section.address.iter().map(|address| (address.clone(), Names::default()));
     let readers = section.readers.iter().filter_map(|reader| reader.pull.as_ref()).map(|pull| {
         let reader = &pull.exporter.prometheus;
         let names =
             Names { with_type_suffix: !reader.without_type_suffix, with_units: !reader.without_units };
         let host = if reader.host.contains(':') { format!("[{}]", reader.host) } else { reader.host.clone() };
-        listener(format!("{host}:{}", reader.port), metrics.routes(names))
+        (format!("{host}:{}", reader.port), names)
     });
-    let mut listeners: Vec<Listener> = address.chain(readers).collect();
-    if listeners.is_empty() && !has_api && section.level != MetricsLevel::None {
-        listeners.push(listener(OWN_METRICS_DEFAULT.to_owned(), metrics.routes(Names::default())));
+    let mut places: Vec<_> = address.chain(readers).collect();
+    if places.is_empty() && !has_api && section.level != MetricsLevel::None {
+        places.push((OWN_METRICS_DEFAULT.to_owned(), Names::default()));
     }
-    listeners
+    places
 }

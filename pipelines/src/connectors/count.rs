@@ -31,6 +31,7 @@ pub(crate) const FACTORY: ConnectorFactory = ConnectorFactory {
         (Signal::Traces, Signal::Metrics),
     ],
     stability: Stability::Beta,
+    check: |config, context| create(config, context, Outputs::none(Signal::Logs, Signal::Metrics)).map(drop),
     create,
 };
 

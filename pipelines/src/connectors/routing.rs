@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub(crate) const FACTORY: ConnectorFactory =
-    ConnectorFactory { kind: "routing", pairs: SAME_SIGNAL, stability: Stability::Beta, create };
+    ConnectorFactory { kind: "routing", pairs: SAME_SIGNAL, stability: Stability::Beta, check, create };
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -116,23 +116,38 @@ fn pipelines(names: &[String], outputs: &Outputs) -> Result<Arc<dyn Consumer>, S
     Ok(FanOut::over(heads))
 }
 
+fn read(config: &ComponentConfig<'_>) -> Result<Config, ConfigError> {
+    let config: Config = config.parse()?;
+    if config.table.is_empty() {
+        return Err(ConfigError::at("table", "invalid routing table: the routing table is empty"));
+    }
+    match config.table.iter().position(|row| row.pipelines.is_empty()) {
+        Some(index) => {
+            Err(ConfigError::at(&format!("table[{index}]"), "invalid route: no pipelines defined"))
+        }
+        None => Ok(config),
+    }
+}
+
+/// What can be told without the pipelines around it.
+fn check(config: &ComponentConfig<'_>, _: &ProcessorContext) -> Result<(), ConfigError> {
+    for (index, row) in read(config)?.table.iter().enumerate() {
+        condition(row).map_err(|message| ConfigError::at(&format!("table[{index}]"), message))?;
+    }
+    Ok(())
+}
+
 fn create(
     config: &ComponentConfig<'_>,
     context_of: &ProcessorContext,
     outputs: Outputs,
 ) -> Result<Arc<dyn Consumer>, ConfigError> {
     let log = FailureLog::new(config.id);
-    let config: Config = config.parse()?;
-    if config.table.is_empty() {
-        return Err(ConfigError::at("table", "invalid routing table: the routing table is empty"));
-    }
+    let config = read(config)?;
     let mode = config.error_mode.map_or(ottl::ErrorMode::Propagate, |mode| mode.0);
     let (mut rows, mut ways) = (Vec::with_capacity(config.table.len()), Vec::new());
     for (index, row) in config.table.iter().enumerate() {
         let at = |message: String| ConfigError::at(&format!("table[{index}]"), message);
-        if row.pipelines.is_empty() {
-            return Err(at("invalid route: no pipelines defined".to_owned()));
-        }
         let context = context(row, outputs.from).map_err(at)?;
         let text = [condition(row).map_err(at)?.to_owned()];
         let conditions =

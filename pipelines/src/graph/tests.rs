@@ -331,6 +331,20 @@ fn connectors_must_be_used_on_both_sides_and_lead_nowhere_back() {
         }),
         "connectors::forward: forward has no settings, want an empty section",
     );
+    // One that no pipeline names is checked all the same.
+    let pipelines = || json!({"logs": {"receivers": ["otlp"], "exporters": ["out"]}});
+    check(
+        json!({"forward": {"x": 1}}),
+        pipelines(),
+        "connectors::forward: forward has no settings, want an empty section",
+    );
+    check(
+        json!({"routing": {"table": []}}),
+        pipelines(),
+        "connectors::routing::table: invalid routing table: the routing table is empty",
+    );
+    let unused = json!({"routing": {"table": [{"statement": "route()", "pipelines": ["logs/elsewhere"]}]}, "count": null});
+    assert!(build(with_connectors(unused, pipelines()), &Diary::default()).is_ok());
 }
 
 /// An authenticator whose header has this value.

@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use wal::{Wal, WalSettings};
 
 pub use self::entry::{EntryError, decode_queued, encode_queued};
-use self::marks::Marks;
+use self::marks::{Done, Marks};
 use super::Sizer;
 use super::room::{PushError, Room};
 use crate::{Batch, ComponentId, FileStorage, PipelineError, PipelineResult};
@@ -96,6 +96,66 @@ pub(super) struct DiskQueueSettings {
     pub(super) budget: Arc<MemoryBudget>,
 }
 
+/// What a log holds that a queue opens.
+struct Found {
+    wal: Wal,
+    room: Room,
+    state: State,
+    /// Items that wait.
+    items: u64,
+    /// Batches that cannot be read any more.
+    unreadable: u64,
+}
+
+/// Why a log cannot be a queue.
+enum OpenError {
+    Log(wal::WalError),
+    /// It has records of a version of a later program.
+    Version(u8),
+}
+
+/// Opens the log and collects what is not done with.
+fn recover(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    done: &Done,
+    (sizer, capacity, free_bytes_min): (Sizer, u64, u64),
+    tasks: &Tasks,
+) -> Result<Found, OpenError> {
+    let room = Room::new(capacity);
+    let mut state = State::default();
+    let mut newer = None;
+    let (mut strange, mut items) = (0_u64, 0_u64);
+    let settings = WalSettings {
+        metric_prefix: "tidegate_exporter_queue",
+        segment_bytes_max: SEGMENT_BYTES_MAX,
+        sequence_min: done.above.last().map_or(done.below, |last| last + 1),
+        free_bytes_min,
+        ..WalSettings::default()
+    };
+    let (wal, report) = Wal::open(disk, dir.to_owned(), settings, tasks, |record| {
+        if done.contains(record.sequence) {
+            return;
+        }
+        match decode_queued(Bytes::copy_from_slice(record.bytes)) {
+            Ok(batch) => {
+                items += batch.items;
+                room.take_unchecked(sizer.size(&batch));
+                state.waiting.push_back(record.sequence);
+                state.unfinished.insert(record.sequence);
+            }
+            Err(EntryError::Version(version)) => newer = Some(version),
+            Err(EntryError::Malformed) => strange += 1,
+        }
+    })
+    .map_err(OpenError::Log)?;
+    if let Some(version) = newer {
+        return Err(OpenError::Version(version));
+    }
+    let unreadable = strange + report.damage.iter().map(|damage| damage.lost_records).sum::<u64>();
+    Ok(Found { wal, room, state, items, unreadable })
+}
+
 impl DiskQueue {
     /// Opens the queue of an exporter below `storage`. Blocks on the disk, and until a program that still has the
     /// queue lets go of it, for as long as the storage says.
@@ -114,13 +174,14 @@ impl DiskQueue {
         }
         make_folder(&dir, storage.directory_permissions).map_err(|error| at("cannot be made", &error))?;
         let lock = lock(&dir, storage.timeout).map_err(|error| at("is in use", &error))?;
-        Self::open(Arc::new(LocalDisk), &dir, settings, Some(lock), tasks)
+        Self::open(Arc::new(LocalDisk), &dir, settings, storage.free_bytes_min, Some(lock), tasks)
     }
 
     fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
         settings: DiskQueueSettings,
+        free_bytes_min: u64,
         lock: Option<std::fs::File>,
         tasks: &Tasks,
     ) -> PipelineResult<Self> {
@@ -132,38 +193,16 @@ impl DiskQueue {
         disk.create_dir_all(dir).map_err(|error| failed(ErrorKind::Unavailable, &error))?;
         let (mut marks, done) =
             Marks::open(Arc::clone(&disk), dir).map_err(|error| failed(ErrorKind::Invalid, &error))?;
-        let room = Room::new(capacity);
-        let mut state = State::default();
-        let mut newer = None;
-        let (mut strange, mut items) = (0_u64, 0_u64);
-        let wal_settings = WalSettings {
-            metric_prefix: "tidegate_exporter_queue",
-            segment_bytes_max: SEGMENT_BYTES_MAX,
-            sequence_min: done.above.last().map_or(done.below, |last| last + 1),
-            ..WalSettings::default()
-        };
-        let (wal, report) = Wal::open(disk, dir.to_owned(), wal_settings, tasks, |record| {
-            if done.contains(record.sequence) {
-                return;
+        let limits = (sizer, capacity, free_bytes_min);
+        let found = recover(disk, dir, &done, limits, tasks).map_err(|error| match error {
+            OpenError::Log(error) => failed(error.kind(), &error),
+            OpenError::Version(version) => {
+                let text = format!("it has records of version {version}, this program reads 1");
+                failed(ErrorKind::Invalid, &text)
             }
-            match decode_queued(Bytes::copy_from_slice(record.bytes)) {
-                Ok(batch) => {
-                    items += batch.items;
-                    room.take_unchecked(sizer.size(&batch));
-                    state.waiting.push_back(record.sequence);
-                    state.unfinished.insert(record.sequence);
-                }
-                Err(EntryError::Version(version)) => newer = Some(version),
-                Err(EntryError::Malformed) => strange += 1,
-            }
-        })
-        .map_err(|error| failed(error.kind(), &error))?;
-        if let Some(version) = newer {
-            let text = format!("it has records of version {version}, this program reads 1");
-            return Err(failed(ErrorKind::Invalid, &text));
-        }
+        })?;
+        let Found { wal, room, state, items, unreadable } = found;
         let lost = counter!("tidegate_exporter_queue_unreadable_batches", "exporter" => id.to_string());
-        let unreadable = strange + report.damage.iter().map(|damage| damage.lost_records).sum::<u64>();
         lost.increment(unreadable);
         if unreadable > 0 {
             tracing::error!(exporter = %id, unreadable, "a part of the queue on disk could not be read");

@@ -263,6 +263,7 @@ async fn on_disk(
         create_directory: true,
         directory_permissions: 0o750,
         timeout: Duration::from_secs(5),
+        free_bytes_min: 0,
     };
     let offer = crate::Offer { storage: Some(Arc::new(storage)), ..crate::Offer::default() };
     let id = ComponentId::parse("file_storage").expect("an id");
@@ -347,6 +348,7 @@ async fn two_exporters_cannot_open_the_same_queue() {
         create_directory: true,
         directory_permissions: 0o750,
         timeout: Duration::ZERO,
+        free_bytes_min: 0,
     };
     let offer = crate::Offer { storage: Some(Arc::new(storage)), ..crate::Offer::default() };
     let name = ComponentId::parse("file_storage").expect("an id");

@@ -28,6 +28,7 @@ fn later_sources_win_key_by_key_and_sets_come_last() {
         (&["/empty.yaml"], &["p.q=[1]"], json!({"p": {"q": [1]}})),
         (&["yaml:a::b::c: 1"], &["a.b.d={e: 2}"], json!({"a": {"b": {"c": 1, "d": {"e": 2}}}})),
         (&["yaml:{}"], &["a.b=x=y"], json!({"a": {"b": "x=y"}})),
+        (&["yaml:{}"], &["a.b=", "a.c=null"], json!({"a": {"b": "", "c": null}})),
     ] {
         assert_eq!(merged(sources, sets), Ok(want), "{sources:?} {sets:?}");
     }

@@ -17,7 +17,7 @@ fn open(disk: &SimulatedDisk, tasks: &Tasks) -> DiskQueue {
         capacity: 1000,
         budget: MemoryBudget::new(u64::MAX),
     };
-    DiskQueue::open(Arc::new(disk.clone()), Path::new("/storage/queue"), settings, None, tasks)
+    DiskQueue::open(Arc::new(disk.clone()), Path::new("/storage/queue"), settings, 0, None, tasks)
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
