@@ -4,7 +4,7 @@
 //! a page, all pages of a slot together (bit-sliced), so a needle of n bytes looks at n − 3 slots only and an absent one
 //! is known as such from a few hundred bytes. Slots that three pages in four have are left out: they tell nothing.
 //! Invariant SIG-1: a page that holds the needle in some line, in any ASCII case, is never ruled out. Grams do not
-//! cross lines. Building costs about a nanosecond a line byte; a needle under four bytes rules nothing out.
+//! cross lines. Building costs less than a nanosecond a line byte; a needle under four bytes rules nothing out.
 
 use crate::log_cursor::{Cursor, put_varint};
 use crate::log_error::LogFormatResult;
@@ -36,6 +36,9 @@ pub struct SignatureBuilder {
     pages: Vec<Vec<u64>>,
     /// The lines of a page in lower case.
     folded: Vec<u8>,
+    /// A byte a slot while a page is looked at: setting one waits for nothing, as setting a bit does for the word that it
+    /// is in (0.63 ns a line byte for 0.95).
+    marks: Vec<u8>,
 }
 
 impl Default for SignatureBuilder {
@@ -78,7 +81,7 @@ fn grams(text: &[u8], mut each: impl FnMut(u32)) {
 impl SignatureBuilder {
     /// Without a page.
     pub fn new() -> Self {
-        Self { bits: BITS_MAX, pages: Vec::new(), folded: Vec::new() }
+        Self { bits: BITS_MAX, pages: Vec::new(), folded: Vec::new(), marks: Vec::new() }
     }
 
     /// Adds a page of lines, given as one text and the length of each.
@@ -86,17 +89,19 @@ impl SignatureBuilder {
         // One pass that the compiler vectorises, so that the next has nothing to decide for each byte.
         self.folded.clear();
         self.folded.extend(text.iter().map(u8::to_ascii_lowercase));
-        let mut slots = vec![0u64; (1 << self.bits) / 64];
+        self.marks.clear();
+        self.marks.resize(1 << self.bits, 0);
+        let marks = &mut self.marks[..];
         let mut rest = &self.folded[..];
         for length in lengths {
             let (line, after) = rest.split_at(length);
             rest = after;
             for gram in line.windows(GRAM_BYTES) {
                 let gram = u32::from_be_bytes(gram.try_into().expect("windows are of this size"));
-                let slot = slot(gram, self.bits);
-                slots[slot / 64] |= 1 << (slot % 64);
+                marks[slot(gram, self.bits)] = 1;
             }
         }
+        let mut slots: Vec<u64> = self.marks.chunks_exact(64).map(word_of).collect();
         if self.pages.is_empty() {
             let bits = (bits_for(count_ones(&slots)) + BUILD_BITS_SPARE).clamp(BUILD_BITS_MIN, BITS_MAX);
             slots = folded(&slots, self.bits - bits);
@@ -231,6 +236,16 @@ impl PageSignatures {
 /// One to two slots a gram of a page: half of the slots set at most. As a power of two.
 fn bits_for(grams: u64) -> u32 {
     (2 * grams).max(1).ilog2()
+}
+
+/// A bit for each of 64 bytes that are 0 or 1.
+fn word_of(marks: &[u8]) -> u64 {
+    /// Brings the lowest bit of byte `i` to bit 56 + `i`; no two bits meet on the way.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    marks.chunks_exact(8).enumerate().fold(0, |word, (at, eight)| {
+        let eight = u64::from_le_bytes(eight.try_into().expect("chunks are of this size"));
+        word | (eight.wrapping_mul(GATHER) >> 56) << (8 * at)
+    })
 }
 
 fn count_ones(page: &[u64]) -> u64 {

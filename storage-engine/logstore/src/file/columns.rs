@@ -15,8 +15,9 @@ use parquet::schema::types::ColumnDescPtr;
 
 use crate::error::{LogStoreError, LogStoreResult};
 
-/// Below this many bytes compressing costs more than it can save.
-const COMPRESS_BYTES_MIN: usize = 64;
+/// Below this many bytes compressing costs more than it can save: some microseconds for what are mostly packed indices
+/// into a dictionary.
+const COMPRESS_BYTES_MIN: usize = 512;
 
 /// Compresses pages; keeps its tables from one to the next.
 pub(crate) struct PageCompressor {
