@@ -5,7 +5,7 @@ import json
 import time
 
 import requests
-from conftest import Process, free_port, peer, wait_until
+from conftest import Process, Tidegate, free_port, peer, wait_until
 
 
 def varint(number):
@@ -81,3 +81,38 @@ service:
     wait_until(lambda: len(gateway.lines('{service_name="shop"}')) == 1, "the line")
     [(labels, _, line)] = gateway.lines('{service_name="shop"}')
     assert line == "over otlp" and labels["user_id"] == "7" and labels["detected_level"] == "warn"
+
+
+LIMITS = """  logs:
+    tenants_max: 3
+    limits: {max_line_size: 20, max_global_streams_per_user: 2}
+    overrides: {slow: {limits: {ingestion_rate_mb: 0.001, ingestion_burst_size_mb: 0.001}}}
+"""
+
+
+def test_limits_have_the_statuses_and_texts_of_loki(start, tmp_path):
+    gateway = start(Tidegate(tmp_path, storage=LIMITS))
+
+    def push(app, lines, tenant=None):
+        now = time.time_ns()
+        body = {"streams": [{"stream": {"app": app}, "values": [[str(now + n), line] for n, line in enumerate(lines)]}]}
+        headers = {"X-Scope-OrgID": tenant} if tenant else {}
+        answer = requests.post(gateway.loki_url("/loki/api/v1/push"), json=body, headers=headers, timeout=30)
+        return answer.status_code, answer.text.strip(), answer.headers.get("retry-after")
+
+    assert push("one", ["fine"]) == (204, "", None)
+    status, text, _ = push("one", ["also fine", "x" * 21])
+    assert (status, text) == (400, "max entry size '20' bytes exceeded for stream '{app=\"one\", service_name=\"one\"}' "
+                              "while adding an entry with length '21' bytes")
+    assert sorted(line for _, _, line in gateway.lines('{app="one"}')) == ["also fine", "fine"]
+    assert push("two", ["fine"])[0] == 204
+    status, text, _ = push("three", ["one stream too many"])
+    assert status == 429 and text.startswith(
+        'maximum active stream limit exceeded when trying to create stream {app="three", service_name="three"}, reduce the')
+    assert push("one", ["0123456789"] * 90, tenant="slow")[0] == 204
+    status, text, retry = push("one", ["0123456789"] * 90, tenant="slow")
+    assert status == 429 and int(retry) >= 1
+    assert text.startswith("ingestion rate limit exceeded for user slow (limit: 1048 bytes/sec) while attempting to ingest '90' lines")
+    assert push("one", ["fine"], tenant="third")[0] == 204
+    status, text, _ = push("one", ["fine"], tenant="fourth")
+    assert status == 429 and "there are 3 tenants, the limit (tenants_max); tenant fourth is not taken" in text
