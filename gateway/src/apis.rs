@@ -111,7 +111,7 @@ pub(crate) fn loki(
         tails: loki::RunningTails::default(),
         process: Arc::clone(process),
         clock: Arc::clone(clock),
-        slots: Semaphore::new(query.max_concurrency),
+        slots: Arc::new(Semaphore::new(query.max_concurrency)),
         query,
     };
     with_edges(loki::router(Arc::new(api)).merge(process::loki_routes(Arc::clone(process))), process)

@@ -70,11 +70,16 @@ pub fn bounded(routes: Router, answers: Arc<WaitingAnswers>) -> Router {
                 return answer;
             }
             match answers.hold(bytes) {
-                Some(held) => answer.map(|body| Body::new(Held { body, _held: held })),
+                Some(held) => holding(answer, held),
                 None => refusal(),
             }
         }
     }))
+}
+
+/// The answer, which keeps `held` until its last byte is taken or its reader is gone.
+pub(super) fn holding<H: Send + Unpin + 'static>(answer: Response, held: H) -> Response {
+    answer.map(|body| Body::new(Held { body, _held: held }))
 }
 
 fn refusal() -> Response {
@@ -82,13 +87,13 @@ fn refusal() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], text).into_response()
 }
 
-/// A body with the room that it takes.
-struct Held {
+/// A body with what it holds until it is gone.
+struct Held<H> {
     body: Body,
-    _held: Reservation,
+    _held: H,
 }
 
-impl http_body::Body for Held {
+impl<H: Unpin> http_body::Body for Held<H> {
     type Data = Bytes;
     type Error = axum::Error;
 

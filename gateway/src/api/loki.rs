@@ -62,8 +62,8 @@ pub struct LokiApi {
     pub clock: Arc<dyn Clock>,
     /// Limits of queries.
     pub query: QueryConfig,
-    /// One permit for each query that may run.
-    pub slots: Semaphore,
+    /// One permit for each query that may run or has an answer that is not read yet.
+    pub slots: Arc<Semaphore>,
 }
 
 type Shared = State<Arc<LokiApi>>;
@@ -79,6 +79,7 @@ pub fn router(api: Arc<LokiApi>) -> Router {
         .route("/series", get(streams::series).post(streams::series))
         .route("/tail", get(tail::tail))
         .route("/index/stats", get(volume::stats).post(volume::stats))
+        .route("/index/shards", get(volume::shards).post(volume::shards))
         .route("/index/volume", get(volume::volume).post(volume::volume))
         .route("/index/volume_range", get(volume::volume_range).post(volume::volume_range))
         .route("/detected_labels", get(fields::detected_labels).post(fields::detected_labels))

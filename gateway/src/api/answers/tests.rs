@@ -7,7 +7,7 @@ use http::{Request, StatusCode};
 use runtime::MemoryBudget;
 use tower::ServiceExt;
 
-use super::{HeldBytes, WaitingAnswers, bounded};
+use super::{HeldBytes, WaitingAnswers, bounded, holding};
 
 #[tokio::test]
 async fn answers_that_nobody_reads_take_a_share_of_the_memory_and_no_more() {
@@ -37,4 +37,19 @@ async fn answers_that_nobody_reads_take_a_share_of_the_memory_and_no_more() {
     drop(second);
     memory.lower_ceiling(1 << 20);
     assert_eq!(ask("/whole").await.status(), StatusCode::OK, "alone it may pass the share");
+}
+
+#[tokio::test]
+async fn what_an_answer_holds_is_free_once_it_is_read_or_given_up() {
+    let slots = Arc::new(tokio::sync::Semaphore::new(1));
+    let answer = |slots: &Arc<tokio::sync::Semaphore>| {
+        let slot = Arc::clone(slots).try_acquire_owned().expect("the slot is free");
+        holding(http::Response::new(Body::from("a result")), slot)
+    };
+    let unread = answer(&slots);
+    assert_eq!(slots.available_permits(), 0, "nobody has read the answer");
+    drop(unread);
+    let read = answer(&slots);
+    let body = axum::body::to_bytes(read.into_body(), usize::MAX).await.expect("a body");
+    assert_eq!((&body[..], slots.available_permits()), (&b"a result"[..], 1));
 }

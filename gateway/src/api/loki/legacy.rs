@@ -18,6 +18,7 @@ use super::query::{query_error, query_text, slot};
 use super::result::stats;
 use super::streams::{label_set, value_set};
 use super::{Shared, success, tenant_and_form};
+use crate::api::answers::holding;
 use crate::api::json::{self, Html};
 
 /// `/api/prom/label`.
@@ -75,7 +76,7 @@ pub(super) async fn query(State(api): Shared, request: Request<Body>) -> Respons
             return Err(LokiError::bad_request("legacy endpoints only support streams result type"));
         }
         let arrived = std::time::Instant::now();
-        let _slot = slot(&api).await?;
+        let slot = slot(&api).await?;
         let queued = arrived.elapsed();
         let cancel = CancellationToken::new();
         let output = api.engine.query_range(&query, params, &tenant, Arc::clone(&api.querier), &cancel).await;
@@ -106,7 +107,7 @@ pub(super) async fn query(State(api): Shared, request: Request<Body>) -> Respons
         body.extend_from_slice(br#"],"stats":"#);
         body.extend_from_slice(stats(&output.stats, queued).to_string().as_bytes());
         body.extend_from_slice(b"}\n");
-        Ok(success(body))
+        Ok(holding(success(body), slot))
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }

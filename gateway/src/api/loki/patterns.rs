@@ -12,6 +12,7 @@ use model::TimeRange;
 use super::params::{LokiError, bounds, step};
 use super::query::{query_error, slot};
 use super::{Shared, success, tenant_and_form};
+use crate::api::answers::holding;
 use crate::api::json::{self, Html};
 
 /// The finest step of counts (pkg/pattern/drain, TimeResolution).
@@ -26,7 +27,7 @@ pub(super) async fn patterns(State(api): Shared, request: Request<Body>) -> Resp
         let matchers = logql::syntax::parse_selector(form.get("query").unwrap_or(""))
             .map_err(|error| query_error(&error))?;
         let range = TimeRange::new(start_ns, end_ns);
-        let _slot = slot(&api).await?;
+        let slot = slot(&api).await?;
         let found = api.engine.patterns(matchers, range, step_ns, &tenant, Arc::clone(&api.querier)).await;
         let found = found.map_err(|error| query_error(&error))?;
         let mut body = br#"{"status":"success","data":["#.to_vec();
@@ -37,7 +38,7 @@ pub(super) async fn patterns(State(api): Shared, request: Request<Body>) -> Resp
             write_pattern(&mut body, pattern);
         }
         body.extend_from_slice(b"]}\n");
-        Ok(success(body))
+        Ok(holding(success(body), slot))
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }

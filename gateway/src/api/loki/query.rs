@@ -8,12 +8,13 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{HeaderMap, Request, Response, StatusCode};
 use logql::{LogqlError, QueryParams};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::params::{LokiError, bounds, direction, interval, limit, step, time_or};
 use super::result::{CATEGORIZE_LABELS, answer};
 use super::{LokiApi, Shared, status_of, tenant_and_form};
+use crate::api::answers::holding;
 
 /// Query text may have this many bytes (pkg/logql/syntax, maxInputSize).
 const QUERY_BYTES_MAX: usize = 131_072;
@@ -34,11 +35,11 @@ pub(super) async fn range(State(api): Shared, request: Request<Body>) -> Respons
             interval_ns: interval(&form)?,
         };
         let arrived = Instant::now();
-        let _slot = slot(&api).await?;
+        let slot = slot(&api).await?;
         let queued = arrived.elapsed();
         let cancel = CancellationToken::new();
         let output = api.engine.query_range(query, params, &tenant, Arc::clone(&api.querier), &cancel).await;
-        Ok(answer(output.map_err(|error| query_error(&error))?, categorize, queued))
+        Ok(holding(answer(output.map_err(|error| query_error(&error))?, categorize, queued), slot))
     };
     run.await.unwrap_or_else(LokiError::into_response)
 }
@@ -54,25 +55,26 @@ pub(super) async fn instant(State(api): Shared, request: Request<Body>) -> Respo
         limit(&form)?;
         direction(&form)?;
         let arrived = Instant::now();
-        let _slot = slot(&api).await?;
+        let slot = slot(&api).await?;
         let queued = arrived.elapsed();
         let cancel = CancellationToken::new();
         let output =
             api.engine.query_instant(query, time_ns, &tenant, Arc::clone(&api.querier), &cancel).await;
-        Ok(answer(output.map_err(|error| query_error(&error))?, categorize, queued))
+        Ok(holding(answer(output.map_err(|error| query_error(&error))?, categorize, queued), slot))
     };
     run.await.unwrap_or_else(LokiError::into_response)
 }
 
-/// Waits for a slot, at most a query's own time.
-pub(super) async fn slot(api: &LokiApi) -> Result<SemaphorePermit<'_>, LokiError> {
+/// Waits for a slot, at most a query's own time. It is held until the answer is read: a result lies in memory until
+/// then, so that readers that do not read take slots and not ever more memory.
+pub(super) async fn slot(api: &LokiApi) -> Result<OwnedSemaphorePermit, LokiError> {
     let timeout = || {
         LokiError {
         status: StatusCode::GATEWAY_TIMEOUT,
         message: "request timed out, decrease the duration of the request or add more label matchers (prefer exact match over regex match) to reduce the amount of data processed".to_owned(),
     }
     };
-    match tokio::time::timeout(api.query.timeout, api.slots.acquire()).await {
+    match tokio::time::timeout(api.query.timeout, Arc::clone(&api.slots).acquire_owned()).await {
         Ok(Ok(slot)) => Ok(slot),
         Ok(Err(_)) | Err(_) => Err(timeout()),
     }

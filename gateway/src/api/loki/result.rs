@@ -239,39 +239,8 @@ fn entry_value(out: &mut Vec<u8>, entry: &ResultEntry, categorize: bool) {
 /// The statistics block with every key of Loki's, since logcli prints and Grafana charts them; what has no meaning
 /// here is 0.
 pub(super) fn stats(stats: &QueryStats, queued: Duration) -> Value {
-    let store = |chunks: u64, bytes: u64, lines: u64, kept: u64, metadata: u64| {
-        json!({
-            "totalChunksRef": chunks,
-            "totalChunksDownloaded": chunks,
-            "chunksDownloadTime": 0,
-            "queryReferencedStructuredMetadata": metadata > 0,
-            "chunk": {
-                "headChunkBytes": 0,
-                "headChunkLines": 0,
-                "decompressedBytes": bytes,
-                "decompressedLines": lines,
-                "compressedBytes": 0,
-                "totalDuplicates": 0,
-                "postFilterLines": kept,
-                "headChunkStructuredMetadataBytes": 0,
-                "decompressedStructuredMetadataBytes": metadata,
-            },
-            "chunkRefsFetchTime": 0,
-            "congestionControlLatency": 0,
-            "pipelineWrapperFilteredLines": 0,
-            "dataobj": {},
-        })
-    };
-    let cache = json!({
-        "entriesFound": 0,
-        "entriesRequested": 0,
-        "entriesStored": 0,
-        "bytesReceived": 0,
-        "bytesSent": 0,
-        "requests": 0,
-        "downloadTime": 0,
-        "queryLengthServed": 0,
-    });
+    let nothing = QueryStats::default();
+    let cache = cache_stats();
     json!({
         "summary": {
             "bytesProcessedPerSecond": stats.bytes_per_second(),
@@ -287,21 +256,13 @@ pub(super) fn stats(stats: &QueryStats, queued: Duration) -> Value {
             "totalPostFilterLines": stats.lines_after_filters,
             "totalStructuredMetadataBytesProcessed": stats.metadata_bytes_processed,
         },
-        "querier": {
-            "store": store(
-                stats.pages_read,
-                stats.bytes_processed,
-                stats.lines_processed,
-                stats.lines_after_filters,
-                stats.metadata_bytes_processed,
-            ),
-        },
+        "querier": { "store": store_stats(stats) },
         "ingester": {
             "totalReached": 0,
             "totalChunksMatched": 0,
             "totalBatches": 0,
             "totalLinesSent": 0,
-            "store": store(0, 0, 0, 0, 0),
+            "store": store_stats(&nothing),
         },
         "cache": {
             "chunk": cache,
@@ -319,6 +280,45 @@ pub(super) fn stats(stats: &QueryStats, queued: Duration) -> Value {
             "shardsDuration": 0,
             "usedBloomFilters": false,
         },
+    })
+}
+
+/// What was read. A page here is what a chunk is there.
+fn store_stats(stats: &QueryStats) -> Value {
+    json!({
+        "totalChunksRef": stats.pages_read,
+        "totalChunksDownloaded": stats.pages_read,
+        "chunksDownloadTime": 0,
+        "queryReferencedStructuredMetadata": stats.metadata_bytes_processed > 0,
+        "chunk": {
+            "headChunkBytes": 0,
+            "headChunkLines": 0,
+            "decompressedBytes": stats.bytes_processed,
+            "decompressedLines": stats.lines_processed,
+            "compressedBytes": 0,
+            "totalDuplicates": 0,
+            "postFilterLines": stats.lines_after_filters,
+            "headChunkStructuredMetadataBytes": 0,
+            "decompressedStructuredMetadataBytes": stats.metadata_bytes_processed,
+        },
+        "chunkRefsFetchTime": 0,
+        "congestionControlLatency": 0,
+        "pipelineWrapperFilteredLines": 0,
+        "dataobj": {},
+    })
+}
+
+/// A cache of Loki's, of which there is none here.
+fn cache_stats() -> Value {
+    json!({
+        "entriesFound": 0,
+        "entriesRequested": 0,
+        "entriesStored": 0,
+        "bytesReceived": 0,
+        "bytesSent": 0,
+        "requests": 0,
+        "downloadTime": 0,
+        "queryLengthServed": 0,
     })
 }
 

@@ -1,5 +1,5 @@
-//! `index/volume`, `index/volume_range`, `index/stats`: bytes and entries from stream tables and one-minute rollups,
-//! without reading a line.
+//! `index/volume`, `index/volume_range`, `index/stats`, `index/shards`: bytes and entries from stream tables and
+//! one-minute rollups, without reading a line.
 
 use std::collections::BTreeMap;
 
@@ -23,23 +23,56 @@ const MS_NS: i64 = 1_000_000;
 /// Series of an answer without `limit`.
 const SERIES_DEFAULT: usize = 100;
 
-/// `index/stats`. A stream here is one unit of storage, so `chunks` counts streams.
+/// `index/stats`.
 pub(super) async fn stats(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
-        if form.get("query").is_none() {
-            return Err(LokiError::bad_request("parse error : syntax error: unexpected $end"));
+        let counted = counts(&api, &tenant, &form).await?;
+        Ok(success(format!("{counted}\n").into_bytes()))
+    };
+    answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+/// What the selected streams have. A stream here is one unit of storage, so `chunks` counts streams.
+async fn counts(api: &LokiApi, tenant: &TenantId, form: &Form) -> Result<String, LokiError> {
+    if form.get("query").is_none() {
+        return Err(LokiError::bad_request("parse error : syntax error: unexpected $end"));
+    }
+    let streams = by_query(api, tenant, form).await?;
+    let (mut bytes, mut entries) = (0, 0);
+    for stream in &streams {
+        bytes += stream.bytes;
+        entries += stream.entries;
+    }
+    let count = streams.len();
+    Ok(format!("{{\"streams\":{count},\"chunks\":{count},\"bytes\":{bytes},\"entries\":{entries}}}"))
+}
+
+/// Whether this is a size above 0 as `datasize.ByteSize` reads it: digits and a unit.
+fn is_size(text: &str) -> bool {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let unit = text[digits..].trim_start().to_ascii_uppercase();
+    let units = ["", "B", "K", "KB", "M", "MB", "G", "GB", "T", "TB", "P", "PB", "E", "EB"];
+    text[..digits].parse::<u64>().is_ok_and(|size| size > 0) && units.contains(&unit.as_str())
+}
+
+/// `index/shards`: how the streams would be cut into shards of about `targetBytesPerShard`. There are no fingerprints by
+/// which readers could cut them here, so that there is one shard, which has them all.
+pub(super) async fn shards(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let (tenant, form) = tenant_and_form(request).await?;
+        if !form.get("targetBytesPerShard").is_some_and(is_size) {
+            return Err(LokiError::bad_request("targetBytesPerShard must be a positive value"));
         }
-        let streams = by_query(&api, &tenant, &form).await?;
-        let (mut bytes, mut entries) = (0, 0);
-        for stream in &streams {
-            bytes += stream.bytes;
-            entries += stream.entries;
-        }
-        let count = streams.len();
+        let counted = counts(&api, &tenant, &form).await?;
+        let statistics = result::stats(&QueryStats::default(), std::time::Duration::ZERO);
+        let last = u64::MAX;
         Ok(success(
-            format!("{{\"streams\":{count},\"chunks\":{count},\"bytes\":{bytes},\"entries\":{entries}}}\n")
-                .into_bytes(),
+            format!(
+                "{{\"shards\":[{{\"bounds\":{{\"min\":0,\"max\":{last}}},\"stats\":{counted}}}],\
+                 \"statistics\":{statistics},\"chunkGroups\":null}}\n"
+            )
+            .into_bytes(),
         ))
     };
     answer.await.unwrap_or_else(LokiError::into_response)
@@ -48,7 +81,7 @@ pub(super) async fn stats(State(api): Shared, request: Request<Body>) -> Respons
 /// What volume is asked for.
 struct VolumeRequest {
     matchers: Vec<Matcher>,
-    /// Labels to group by.
+    /// Labels to group by; none stands for all.
     targets: Vec<String>,
     /// Sums by label name and not by label set.
     by_name: bool,
@@ -63,14 +96,15 @@ impl VolumeRequest {
         } else {
             logql::syntax::parse_selector(selector).map_err(|error| query_error(&error))?
         };
-        let targets = match form.get("targetLabels") {
-            Some(names) => names.split(',').map(|name| name.trim().to_owned()).collect(),
-            None => matchers.iter().map(|matcher| matcher.name().to_owned()).collect(),
-        };
         let by_name = match form.get("aggregateBy") {
             None | Some("series") => false,
             Some("labels") => true,
             Some(_) => return Err(LokiError::bad_request("invalid aggregation option")),
+        };
+        let targets = match form.get("targetLabels") {
+            Some(names) => names.split(',').map(|name| name.trim().to_owned()).collect(),
+            None if by_name => Vec::new(),
+            None => matchers.iter().map(|matcher| matcher.name().to_owned()).collect(),
         };
         let limit = match form.get("limit") {
             None => SERIES_DEFAULT,
@@ -228,7 +262,24 @@ fn write_point(out: &mut Vec<u8>, (at_ns, bytes): (i64, u64)) {
 
 #[cfg(test)]
 mod tests {
-    use super::{MINUTE_NS, steps};
+    use super::{MINUTE_NS, is_size, steps};
+
+    #[test]
+    fn sizes_of_shards_are_whole_numbers_above_0_with_a_unit_or_none() {
+        for (text, want) in [
+            ("1", true),
+            ("600MB", true),
+            ("2 gb", true),
+            ("0", false),
+            ("0KB", false),
+            ("1.5MB", false),
+            ("MB", false),
+            ("5 apples", false),
+            ("", false),
+        ] {
+            assert_eq!(is_size(text), want, "{text:?}");
+        }
+    }
 
     #[test]
     fn steps_end_at_their_multiples_and_the_last_at_the_end() {
