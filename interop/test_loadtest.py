@@ -238,7 +238,7 @@ def test_a_terminal_shows_how_it_goes_and_a_pipe_gets_plain_lines(tmp_path, star
     done = subprocess.run([str(part) for part in [*command, "--duration", "6s"]], capture_output=True, text=True, timeout=60)
     lines = done.stderr.splitlines()
     assert done.returncode == 0 and 1 <= len(lines) <= 2 and all(line.startswith("otlp: ") for line in lines), done.stderr
-    assert 6 <= time.monotonic() - began < 20
+    assert time.monotonic() - began > 5
 
 
 @pytest.mark.parametrize("transport", ["http", "grpc"])
