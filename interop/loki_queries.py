@@ -202,7 +202,7 @@ def fitting_pipeline(rng, stages, fitting, made=()):
     for _ in range(stages):
         at = rng.random()
         if narrowing >= 2:
-            at = 0.3 if at < 0.5 else 0.9
+            at = 0.3 if at < 0.4 else 0.8 + at / 5
         if at < 0.2:
             chosen.append(rng.choice(fitting["lines"]))
             narrowing += 1
@@ -214,7 +214,7 @@ def fitting_pipeline(rng, stages, fitting, made=()):
         elif at < 0.8:
             chosen.append("| " + rng.choice(ON_LABEL[rng.choice(labels)]))
             narrowing += 1
-        elif at < 0.9:
+        elif at < 0.93:
             chosen.append(line_format(rng, labels))
             parsed = False
         else:
@@ -290,11 +290,12 @@ def aggregated(rng, query):
     return f"{op}({query}){grouping}" if rng.random() < 0.3 else f"{op}{grouping} ({query})"
 
 
-def selected(rng):
-    """`topk` and its like over sums without ties: bytes differ from pod to pod."""
+def selected(rng, instant):
+    """`topk` and its like over sums without ties: bytes differ from pod to pod. A Loki whose `shard_aggregations` lack it
+    never answers `approx_topk` over steps, and a range has nothing to sort."""
     selector = rng.choice(SELECTORS[:5])
     inner = f"sum by (app, pod, env) (bytes_over_time({selector} [{rng.choice(['30m', '1h'])}]))"
-    op = rng.choice(["topk", "bottomk", "topk", "bottomk", "sort", "sort_desc", "approx_topk"])
+    op = rng.choice(["topk", "bottomk", "topk", "bottomk"] + ["sort", "sort_desc", "approx_topk"] * instant)
     if op in ("sort", "sort_desc"):
         return f"{op}({inner})"
     grouping = "" if op == "approx_topk" else rng.choice(["", " by (env)", " by (app)", " without (pod)"])
@@ -326,10 +327,10 @@ def replaced(rng):
     return f"label_replace({inner}, {change})"
 
 
-def metric(rng):
+def metric(rng, instant):
     at = rng.random()
     if at < 0.08:
-        return selected(rng)
+        return selected(rng, instant)
     if at < 0.2:
         return joined(rng)
     if at < 0.24:
@@ -368,9 +369,9 @@ def queries(seed, count, start_ns):
                 parameters["interval"] = "300"
             made.append(("query_range", parameters))
         elif at < 0.72:
-            made.append(("query", {"query": metric(rng), "time": start_ns + rng.choice([1800, SPAN, 4000]) * SECOND}))
+            made.append(("query", {"query": metric(rng, True), "time": start_ns + rng.choice([1800, SPAN, 4000]) * SECOND}))
         else:
-            made.append(("query_range", {"query": metric(rng), "start": start_ns, "end": end_ns,
+            made.append(("query_range", {"query": metric(rng, False), "start": start_ns, "end": end_ns,
                                          "step": str(rng.choice([60, 300, 450, 1000]))}))
     return made
 
