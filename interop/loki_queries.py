@@ -6,6 +6,7 @@ them. `FEATURES` names every part of the language that a whole run has to reach.
 
 import random
 import re
+from collections import Counter
 
 from loki_corpus import SECOND, SPAN
 
@@ -32,7 +33,7 @@ FILTERS = [
 # Templates with the labels that they look at. Every function is in at least one.
 TEMPLATES = [
     ("{{.level}} {{.status}} {{.pod}}", ""), ("{{.app}}:{{__line__}}", ""), ("{{ .level | upper | trunc 2 }}{{ if .status }} s={{.status}}{{end}}", ""),
-    ("{{.nosuch}}", ""), ('{{ bytes "5KB" }} {{ duration "90s" }}', ""), ("{{ range $k,$v := fromJson __line__ }}{{$k}},{{end}}", ""), ('{{ regexReplaceAll "(\\\\d+)" __line__ "<$1>" }}', ""),
+    ("{{.nosuch}}", ""), ('{{ bytes "5KB" }} {{ duration "90s" }} {{ duration_seconds "250ms" }}', ""), ("{{ range $k,$v := fromJson __line__ }}{{$k}},{{end}}", ""), ('{{ regexReplaceAll "(\\\\d+)" __line__ "<$1>" }}', ""),
     ('{{ regexReplaceAllLiteral "[0-9]" __line__ "$1" | trunc 40 }}', ""), ('{{ __timestamp__ | date "2006-01-02T15:04:05.000Z07:00" }}', ""),
     ("{{ __timestamp__ | unixEpoch }} {{ __timestamp__ | unixEpochMillis }} {{ __timestamp__ | unixEpochNanos }}", ""),
     ('{{ ToUpper .app }} {{ ToLower .env }} {{ .pod | title }} {{ Replace .replica "r" "x" 1 }}', ""),
@@ -178,9 +179,22 @@ ON_LABEL = {
 }
 
 
+class Dealer(random.Random):
+    """Chance that deals: of what was dealt least, so that rare things come up as well."""
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.dealt = Counter()
+
+    def deal(self, choices):
+        chosen = min(choices, key=lambda one: (self.dealt[one], self.random()))
+        self.dealt[chosen] += 1
+        return chosen
+
+
 def line_format(rng, labels):
     fitting = [text for text, needs in TEMPLATES if all(name in labels for name in needs.split())]
-    return f"| line_format `{rng.choice(fitting)}`"
+    return f"| line_format `{rng.deal(fitting)}`"
 
 
 def wild_pipeline(rng, stages):
@@ -189,9 +203,9 @@ def wild_pipeline(rng, stages):
     for _ in range(stages):
         at = rng.random()
         if at >= 0.9:
-            chosen.append(f"| line_format `{rng.choice(TEMPLATES)[0]}`")
+            chosen.append(f"| line_format `{rng.deal(TEMPLATES)[0]}`")
         else:
-            chosen.append(rng.choice(next(kind for below, kind in kinds if at < below)))
+            chosen.append(rng.deal(next(kind for below, kind in kinds if at < below)))
     return " ".join(chosen)
 
 
@@ -204,21 +218,21 @@ def fitting_pipeline(rng, stages, fitting, made=()):
         if narrowing >= 2:
             at = 0.3 if at < 0.4 else 0.8 + at / 5
         if at < 0.2:
-            chosen.append(rng.choice(fitting["lines"]))
+            chosen.append(rng.deal(fitting["lines"]))
             narrowing += 1
         elif at < 0.5 or (at < 0.8 and not parsed):
-            parser, names = rng.choice(fitting["parsers"])
+            parser, names = rng.deal(fitting["parsers"])
             chosen.append(parser)
             labels += [name for name in names.split() if name in ON_LABEL] * 2
             parsed = True
         elif at < 0.8:
-            chosen.append("| " + rng.choice(ON_LABEL[rng.choice(labels)]))
+            chosen.append("| " + rng.deal(ON_LABEL[rng.choice(labels)]))
             narrowing += 1
         elif at < 0.93:
             chosen.append(line_format(rng, labels))
             parsed = False
         else:
-            chosen.append(rng.choice(CHANGES))
+            chosen.append(rng.deal(CHANGES))
             if "drop" in chosen[-1] or "keep" in chosen[-1] or "label_format" in chosen[-1]:
                 labels = ["nosuch", "__error__"]
                 parsed = False
@@ -354,13 +368,13 @@ def metric(rng, instant):
 
 def queries(seed, count, start_ns):
     """Queries as (path, parameters)."""
-    rng = random.Random(seed + 1)
+    rng = Dealer(seed + 1)
     end_ns = start_ns + SPAN * SECOND
     made = []
     for _ in range(count):
         at = rng.random()
         if at < 0.05:
-            made.append(("query_range", {"query": rng.choice(WRONG), "start": start_ns, "end": end_ns}))
+            made.append(("query_range", {"query": rng.deal(WRONG), "start": start_ns, "end": end_ns}))
         elif at < 0.45:
             parameters = {"query": written(rng, *log_query(rng, rng.randrange(5))), "start": start_ns,
                           "end": start_ns + rng.choice([600, SPAN]) * SECOND, "limit": rng.choice([5000, 5000, 50, 1]),
