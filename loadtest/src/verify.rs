@@ -110,7 +110,9 @@ impl<'a> Reader<'a> {
         query: &[(&str, String)],
     ) -> anyhow::Result<T> {
         let url = format!("{}{path}", base.trim_end_matches('/'));
-        let mut request = self.client.get(&url).query(query);
+        // Otherwise a Loki makes a stream of each line whose metadata is its own.
+        let request = self.client.get(&url).header("X-Loki-Response-Encoding-Flags", "categorize-labels");
+        let mut request = request.query(query);
         if let Some(tenant) = &self.load.pace().tenant {
             request = request.header("X-Scope-OrgID", tenant);
         }

@@ -294,6 +294,8 @@ fn junit_html_and_json_are_written_and_stand_alone() {
     assert!(junit.contains("<testcase classname=\"otlp\" name=\"max&lt;1us\"><failure"), "{junit}");
     let page = read("page.html");
     assert!(page.contains("<svg") && page.contains("polyline") && page.contains("</html>"), "{page}");
+    let mut lines = page.split("points=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+    assert!(lines.all(|points| points.contains(' ')), "a line of one point shows nothing: {page}");
     assert!(
         !page.contains("<script") && !page.contains("src=") && !page.contains("href="),
         "needs no other file"

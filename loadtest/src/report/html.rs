@@ -193,13 +193,7 @@ fn plot(page: &mut String, title: &str, unit: &str, lines: &[Line<'_>], is_log: 
             LEFT + WIDTH, LEFT - 8.0, at + 4.0, short(value)
         ));
     }
-    let labels: Vec<(f64, String)> = match unit {
-        "s" => {
-            linear_scale(x_max).2.into_iter().map(|value| (value, format!("{} s", short(value)))).collect()
-        }
-        _ => NINES.iter().enumerate().map(|(nines, label)| (nines as f64, (*label).to_owned())).collect(),
-    };
-    for (value, label) in labels.into_iter().filter(|(value, _)| *value <= x_max) {
+    for (value, label) in labels(unit, x_max) {
         page.push_str(&format!(
             "<text x=\"{:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{label}</text>",
             x(value),
@@ -209,6 +203,12 @@ fn plot(page: &mut String, title: &str, unit: &str, lines: &[Line<'_>], is_log: 
     for line in lines {
         let mut sorted = line.points.clone();
         sorted.retain(|point| point.0 <= x_max + 1e-9);
+        // A moment stands for the time before it, so that a run of one moment has a line too.
+        if unit == "s"
+            && let Some((_, first)) = sorted.first().copied()
+        {
+            sorted.insert(0, (x_min, first));
+        }
         let points = sorted.iter().map(|(px, py)| format!("{:.1},{:.1}", x(*px), y(*py)));
         let points = points.collect::<Vec<_>>().join(" ");
         page.push_str(&format!(
@@ -217,6 +217,15 @@ fn plot(page: &mut String, title: &str, unit: &str, lines: &[Line<'_>], is_log: 
         ));
     }
     page.push_str("</svg>\n");
+}
+
+/// What stands below an axis of seconds, or of shares.
+fn labels(unit: &str, x_max: f64) -> Vec<(f64, String)> {
+    let label = |value: f64| (value, format!("{} s", short(value)));
+    match unit {
+        "s" => linear_scale(x_max).2.into_iter().filter(|value| *value <= x_max).map(label).collect(),
+        _ => NINES.iter().enumerate().map(|(nines, label)| (nines as f64, (*label).to_owned())).collect(),
+    }
 }
 
 /// Labels of the shares, by the number of nines.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{Reader, Verdict, by_template};
 use crate::clock::now_ns;
@@ -30,8 +31,12 @@ struct Data {
 
 #[derive(Deserialize)]
 struct Stream {
-    values: Vec<(String, String)>,
+    values: Vec<Entry>,
 }
+
+/// Time, line, and metadata where the answer has it apart.
+#[derive(Deserialize)]
+struct Entry(String, String, #[serde(default)] IgnoredAny);
 
 #[derive(Deserialize)]
 struct Counts {
@@ -222,7 +227,7 @@ impl<'a> StreamCheck<'a> {
     /// Compares a page; its entries and the last time in it.
     fn page(&mut self, verdict: &mut Verdict, streams: Vec<Stream>) -> (usize, Option<i64>) {
         let (mut count, mut last_ns) = (0, None);
-        for (time, line) in streams.into_iter().flat_map(|stream| stream.values) {
+        for Entry(time, line, _) in streams.into_iter().flat_map(|stream| stream.values) {
             count += 1;
             let Ok(time_ns) = time.parse::<i64>() else {
                 verdict.wrong += 1;
