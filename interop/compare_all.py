@@ -14,6 +14,7 @@ import os
 import pathlib
 import platform
 import re
+import shlex
 import signal
 import statistics
 import subprocess
@@ -123,6 +124,19 @@ def logs_summary(text):
     return [*ratios, Ratio(f"LogQL, CPU-ms of the worst: {worst[2]}", "Loki", *worst[:2])]
 
 
+def store_summary(text):
+    asked, started = table(text, "tidegate CPU-ms"), table(text, "ready after")
+    total, = [row for row in asked.rows if row[0] == "sum"]
+    queries = [row for row in asked.rows if row[0] != "sum"]
+    both = lambda row: (asked.at(row, "tidegate CPU-ms"), asked.at(row, "thanos CPU-ms"))
+    worst = max(queries, key=lambda row: both(row)[0] / max(both(row)[1], 1e-9))
+    ours, theirs = started.row("tidegate"), started.row("thanos")
+    ratios = [Ratio(f"PromQL over a bucket, CPU-ms of {len(queries)} queries", "Thanos", *both(total)),
+              Ratio(f"PromQL over a bucket, CPU-ms of the worst: {worst[0]}", "Thanos", *both(worst))]
+    return ratios + [Ratio(f"PromQL over a bucket, {what}", "Thanos", started.at(ours, column), started.at(theirs, column))
+                     for what, column in (("CPU-s until ready", "CPU until ready"), ("peak memory, MiB", "peak RSS"))]
+
+
 def compaction_summary(text):
     found = table(text, "CPU s")
     ours, theirs = found.row("tidegate"), found.row("thanos")
@@ -169,6 +183,12 @@ PARTS = [
          "Copies of one bucket: blocks of two replicas of the same series, compacted, deduplicated and downsampled to the "
          "end; then all samples and windows of both are compared.",
          compaction_summary),
+    Part("store", "PromQL over a bucket, beside Thanos", "compare_store.py", 3, ("thanos",),
+         {"STORE_DAYS": "4", "STORE_SERIES": "500"}, {"STORE_DAYS": "3", "STORE_SERIES": "40"},
+         "One bucket for both, compacted and downsampled by `thanos compact`: a store gateway of ours, which answers PromQL by "
+         "itself, beside `thanos store` with `thanos query`, whose figures are added. Replicas are deduplicated, each has its "
+         "defaults, every answer is compared, to 1e-9.",
+         store_summary),
 ]
 
 
@@ -229,7 +249,7 @@ def run(part, seconds):
                 end(child)
         text, wrong = printed.read_text(errors="replace").strip(), errors.read_text(errors="replace").strip()
     took = time.monotonic() - began
-    command = " ".join(f"{name}={value}" for name, value in sizes.items()) + f" interop/run {pathlib.Path(part.script).stem}"
+    command = " ".join(f"{name}={shlex.quote(value)}" for name, value in sizes.items()) + f" interop/run {pathlib.Path(part.script).stem}"
     lines = [f"## {part.title}\n", f"{part.text}\n",
              f"`interop/run compare {part.name}` (`{command}`), {at}, {took / 60:.1f} minutes; {ours()}, "
              f"{', '.join(version(name) for name in part.peers)}; {machine()}, load before {load:.1f}.\n"]

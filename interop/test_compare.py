@@ -1,7 +1,10 @@
 """The page of the side-by-side benchmark: sections are replaced by themselves, and the summary says what they say."""
 
+import dataclasses
+import time
+
 import pytest
-from compare_all import PARTS
+from compare_all import PARTS, run
 from compare_page import Ratio, numbers, rebuilt, section_of, tables
 
 SUMMARY = {part.name: part.summary for part in PARTS}
@@ -54,6 +57,18 @@ PRINTED = {
 | tidegate blocks compact | 4.0 | 5.0 | 100.0 | 500.0 |
 | thanos compact | 16.0 | 10.0 | 400.0 | 500.0 |
 """,
+    "store": """8 blocks
+| query | tidegate CPU-ms (wall) | thanos CPU-ms (wall) | ratio |
+|---|---|---|---|
+| one metric, 6 h | 5.0 (4.0) | 10.0 (9.0) | 0.50 |
+| sum of all counters, 6 h | 5.0 (4.0) | 20.0 (9.0) | 0.25 |
+| sum | 10 | 30 | 0.33 |
+
+| program | ready after, s | CPU until ready, s | peak RSS, MiB |
+|---|---|---|---|
+| tidegate | 0.30 | 0.10 | 50 |
+| thanos | 1.30 | 0.40 | 200 |
+""",
 }
 
 
@@ -77,6 +92,8 @@ def test_the_summary_has_what_the_tables_have():
     check("logs", {("push", "Loki"): 0.4, ("to files", "Loki"): 1.18, ("CPU-ms of 2 queries", "Loki"): 0.08,
                    ("worst: json filter", "Loki"): 0.27})
     check("compaction", {("CPU-s", "Thanos"): 0.25, ("wall", "Thanos"): 0.5, ("peak memory", "Thanos"): 0.25})
+    check("store", {("CPU-ms of 2 queries", "Thanos"): 0.33, ("worst: one metric", "Thanos"): 0.5,
+                    ("until ready", "Thanos"): 0.25, ("peak memory", "Thanos"): 0.25})
 
 
 def test_a_part_replaces_its_own_section_and_no_other():
@@ -89,6 +106,27 @@ def test_a_part_replaces_its_own_section_and_no_other():
     assert "- logs, to files, CPU-s a GB: 1.18 of Loki\n" in second and "more in 2;" in second
     third = rebuilt(second, names, {"gateway": "**This part failed**: `compare.py` did not end\n"}, SUMMARY)
     assert "| gateway | failed: see its section" in third and section_of(third, "logs") == PRINTED["logs"]
+
+
+def ended(process):
+    try:
+        with open(f"/proc/{process}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_part_that_fails_or_hangs_says_so_and_leaves_no_program_behind(tmp_path):
+    script = tmp_path / "part.py"
+    part = dataclasses.replace(PARTS[0], script=str(script))
+    script.write_text("print('| a |\\n|---|\\n| 1 |')\nraise SystemExit('no peer')\n")
+    section = run(part, 30)
+    assert "ended with exit code 1" in section and "no peer" in section and "| 1 |" in section, section
+    script.write_text("import subprocess, time\nprint(subprocess.Popen(['sleep', '600']).pid, flush=True)\ntime.sleep(600)\n")
+    began = time.monotonic()
+    section = run(part, 3)
+    assert time.monotonic() - began < 20 and "**This part failed**" in section and "did not end within 3 s" in section, section
+    assert ended(int(section.splitlines()[-1])), section
 
 
 @pytest.mark.parametrize("cell, expected", [("2.78 (2.71–2.85)", [2.78, 2.71, 2.85]), ("1,885", [1885]), ("27, 285", [27, 285]),
