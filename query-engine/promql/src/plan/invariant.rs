@@ -2,7 +2,7 @@
 //! `@ start()` and `@ end()` and removes parentheses around arguments (promql/engine.go, PreprocessExpr).
 
 use super::PlanContext;
-use crate::syntax::{At, Expr, ExprKind, Span};
+use crate::syntax::{At, Call, Expr, ExprKind, Span};
 
 /// Functions whose value depends on the step even if their arguments do not.
 const STEP_DEPENDENT: [&str; 15] = [
@@ -107,41 +107,44 @@ fn visit(expr: &mut Expr, context: &PlanContext) -> Invariance {
             }
             both(false)
         }
-        ExprKind::Call(call) => {
-            let name = call.function.name;
-            let mut invariant = !STEP_DEPENDENT.contains(&name);
-            // timestamp(metric @ 1) is invariant, timestamp(abs(metric @ 1)) is not.
-            let mut timestamps = name == "timestamp";
-            let mut found = Vec::with_capacity(call.args.len());
-            let is_info = name == "info";
-            for (index, arg) in call.args.iter_mut().enumerate() {
-                unwrap_parens(arg);
-                if is_info && index == 1 {
-                    // A set of matchers, not evaluated.
-                    visit(arg, context);
-                    found.push(false);
-                    continue;
-                }
-                let is_selector = matches!(arg.kind, ExprKind::Vector(_));
-                let arg = visit(arg, context);
-                invariant &= arg.invariant;
-                timestamps &= arg.invariant && is_selector;
-                found.push(arg.wrap);
-            }
-            if is_info {
-                invariant &= super::info::complete(&mut call.args);
-                found.resize(call.args.len(), false);
-            }
-            if invariant || timestamps {
-                return both(true);
-            }
-            for (arg, _) in call.args.iter_mut().zip(found).filter(|(_, wrap)| *wrap) {
-                wrap(arg);
-            }
-            both(false)
-        }
+        ExprKind::Call(call) => both(visit_call(call, context)),
         ExprKind::Paren(inner) | ExprKind::StepInvariant(inner) | ExprKind::Unary { expr: inner, .. } => {
             visit(inner, context)
         }
     }
+}
+
+/// Whether a call is the same at every step; what is so inside one that is not is wrapped.
+fn visit_call(call: &mut Call, context: &PlanContext) -> bool {
+    let name = call.function.name;
+    let mut invariant = !STEP_DEPENDENT.contains(&name);
+    // timestamp(metric @ 1) is invariant, timestamp(abs(metric @ 1)) is not.
+    let mut timestamps = name == "timestamp";
+    let mut found = Vec::with_capacity(call.args.len());
+    let is_info = name == "info";
+    for (index, arg) in call.args.iter_mut().enumerate() {
+        unwrap_parens(arg);
+        if is_info && index == 1 {
+            // A set of matchers, not evaluated.
+            visit(arg, context);
+            found.push(false);
+            continue;
+        }
+        let is_selector = matches!(arg.kind, ExprKind::Vector(_));
+        let arg = visit(arg, context);
+        invariant &= arg.invariant;
+        timestamps &= arg.invariant && is_selector;
+        found.push(arg.wrap);
+    }
+    if is_info {
+        invariant &= super::info::complete(&mut call.args);
+        found.resize(call.args.len(), false);
+    }
+    if invariant || timestamps {
+        return true;
+    }
+    for (arg, _) in call.args.iter_mut().zip(found).filter(|(_, wrap)| *wrap) {
+        wrap(arg);
+    }
+    false
 }
