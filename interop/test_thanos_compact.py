@@ -13,7 +13,8 @@ import time
 
 import pytest
 from conftest import TARGET, wait_until
-from thanos_bucket import (FORTNIGHT_MS, HOUR_MS, blocks, bucket_config, fill, filesystem, listed, replica, same_blocks,
+from s3_faults import Faults
+from thanos_bucket import (FORTNIGHT_MS, HOUR_MS, S3, blocks, bucket_config, fill, filesystem, listed, replica, same_blocks,
                            summary, thanos, thanos_compact)
 
 HOURS = int(os.environ.get("INTEROP_COMPACT_HOURS", 52))
@@ -164,6 +165,36 @@ def test_taking_turns_with_thanos_in_mid_work(tmp_path, copy):
     wait_until(lambda: subprocess.run(command, capture_output=True).returncode == 0, "it comes to an end", 60)
     thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
     same_blocks(ours, theirs)
+
+
+def test_faults_of_the_object_store_come_to_the_same_end(tmp_path, copy, start):
+    """One request in twenty is refused, answered with an error or half an answer, late, or done without an answer."""
+    theirs = copy("theirs")
+    s3 = start(S3(tmp_path))
+    ours = s3.root / s3.bucket
+    shutil.copytree(copy("ours"), ours, dirs_exist_ok=True)
+    seed = int(os.environ.get("INTEROP_SEED", time.time()))
+    print(f"INTEROP_SEED={seed}")
+    faults = start(Faults(s3.port, seed))
+    through = s3.config()
+    through["config"]["endpoint"] = f"127.0.0.1:{faults.port}"
+    config = bucket_config(tmp_path, through, compactor="{lease_duration: 1s}")
+    command = [TARGET / "tidegate", "blocks", "compact", *DEDUPLICATION, *NOW, "--config", config]
+    rounds = 0
+
+    def ended():
+        nonlocal rounds
+        rounds += 1
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    wait_until(ended, "it comes to an end", 300)
+    faults.share = 0
+    blocks(config, "compact", *DEDUPLICATION, *NOW)
+    blocks(config, "verify")
+    thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
+    lines = same_blocks(ours, theirs)
+    print(f"{rounds} rounds, {faults.requests} requests, {faults.counts}; {lines} samples and windows are equal")
+    assert sum(faults.counts.values()) > 10
 
 
 def test_gateways_compact_a_bucket_one_at_a_time(tmp_path, copy, start):

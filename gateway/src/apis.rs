@@ -8,8 +8,8 @@ use axum::Router;
 use http::StatusCode;
 use runtime::{Clock, Tasks};
 use thanos::{
-    BucketStoreHandle, EndpointSet, Fanout, FanoutSettings, LocalSettings, LocalStore, Sources,
-    StoreApiServer, StoreWriter, WriteTarget,
+    BucketStoreHandle, EndpointSet, Fanout, FanoutSettings, Frontend, LocalSettings, LocalStore, Queries,
+    Sources, StoreApiServer, StoreWriter, WriteTarget,
 };
 use tokio::sync::Semaphore;
 use tower_http::CompressionLevel;
@@ -41,6 +41,7 @@ pub(crate) fn prometheus(
         engine: promql::Engine::new(query.engine(), tasks.clone()),
         querier: stores.map_or_else(OpenStores::no_metrics, OpenStores::metrics_querier),
         fanout: fanout(config, stores, bucket.clone(), tasks, clock)?.map(Arc::new),
+        frontend: frontend(config, clock),
         clock: Arc::clone(clock),
         slots: Arc::new(Semaphore::new(query.max_concurrency)),
         tasks: tasks.clone(),
@@ -70,15 +71,28 @@ fn fanout(
     let endpoints =
         endpoints.collect::<Result<Vec<_>, _>>().map_err(|error| anyhow!("query::store_apis: {error}"))?;
     let endpoints = EndpointSet::start(&endpoints, Arc::clone(clock), tasks)?;
-    let settings = FanoutSettings {
+    let settings = fanout_settings(config);
+    let local = stores.map(|stores| local_store(&config.storage, "receive", stores));
+    Ok(Some(Fanout::new(Sources { local, bucket }, endpoints, settings, tasks.clone())))
+}
+
+/// How several stores are asked and merged.
+fn fanout_settings(config: &Config) -> FanoutSettings {
+    let section = &config.query.store_apis;
+    FanoutSettings {
         replica_labels: section.replica_labels.clone(),
         dedup: section.deduplication.into(),
         partial_response: section.partial_response,
         response_timeout: Some(section.response_timeout).filter(|timeout| !timeout.is_zero()),
         tenant_label: config.storage.tenant_label.clone(),
-    };
-    let local = stores.map(|stores| local_store(&config.storage, "receive", stores));
-    Ok(Some(Fanout::new(Sources { local, bucket }, endpoints, settings, tasks.clone())))
+    }
+}
+
+/// What range queries go through, if the config says so.
+fn frontend(config: &Config, clock: &Arc<dyn Clock>) -> Option<Frontend> {
+    let section = &config.query.frontend;
+    let settings = section.settings(config.storage.metrics.out_of_order_window);
+    section.enabled.then(|| Frontend::new(settings, Arc::clone(clock)))
 }
 
 /// What `server.loki` serves without stores: what it is asked about the process.
@@ -124,16 +138,22 @@ pub(crate) fn store_api(
     bucket: Option<BucketStoreHandle>,
     router: Option<Arc<thanos::Router>>,
     tasks: &Tasks,
-) -> Option<StoreApiServer> {
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Option<StoreApiServer>> {
     if stores.is_none() && bucket.is_none() && router.is_none() {
-        return None;
+        return Ok(None);
     }
     let component = config.server.store_api.component.name();
     let local = stores.map(|stores| local_store(&config.storage, component, stores));
     let routed = router.map(|router| router as Arc<dyn WriteTarget>);
     let writer = routed.or_else(|| stores.and_then(|stores| writer(stores, tasks)));
     let admin = stores.and_then(OpenStores::metrics_admin);
-    Some(StoreApiServer::new(Sources { local, bucket }, admin, writer, tasks.clone()))
+    let sources = Sources { local, bucket };
+    // What it has itself: queriers that ask it ask the other stores as well.
+    let endpoints = EndpointSet::start(&[], Arc::clone(clock), tasks)?;
+    let stores = Arc::new(Fanout::new(sources.clone(), endpoints, fanout_settings(config), tasks.clone()));
+    let queries = Queries { engine: promql::Engine::new(config.query.engine(), tasks.clone()), stores };
+    Ok(Some(StoreApiServer::new(sources, admin, writer, tasks.clone()).with_queries(queries)))
 }
 
 /// What takes writes of Thanos' routers into the metrics store.

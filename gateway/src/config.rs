@@ -114,6 +114,7 @@ impl Config {
         faults.extend(config.receive.validate(has_metrics).err().map(|error| config.fault(error)));
         let storage = config.storage.validate(has_metrics);
         faults.extend(storage.err().map(|error| config.fault(error)));
+        faults.extend(config.query.frontend.validate().err().map(|error| config.fault(error)));
         let store_gateway = config.store_gateway.validate(config.storage.bucket.is_some());
         faults.extend(store_gateway.err().map(|error| config.fault(error)));
         faults.extend(config.compactor.validate().err().map(|error| config.fault(error)));

@@ -29,7 +29,7 @@ use http::Request;
 use model::TenantId;
 use runtime::{Clock, Tasks};
 use storage_api::{MetricsAdmin, MetricsQuerier};
-use thanos::Fanout;
+use thanos::{Fanout, Frontend};
 use tokio::sync::Semaphore;
 
 use self::error::ApiError;
@@ -46,6 +46,8 @@ pub struct PrometheusApi {
     pub querier: Arc<dyn MetricsQuerier>,
     /// That and the stores of others, if there are any.
     pub fanout: Option<Arc<Fanout>>,
+    /// What range queries go through, if the config says so.
+    pub frontend: Option<Frontend>,
     /// The time, for queries that name none.
     pub clock: Arc<dyn Clock>,
     /// Limits of queries.

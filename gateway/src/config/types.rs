@@ -14,6 +14,7 @@ use serde_json::Value;
 
 mod compactor;
 mod external_labels;
+mod frontend;
 mod log_limits;
 mod log_store;
 mod metrics_store;
@@ -26,6 +27,7 @@ mod store_gateway;
 mod telemetry;
 
 pub use self::compactor::{CompactorConfig, DeduplicationConfig, MergingConfig, RetentionConfig};
+pub use frontend::FrontendConfig;
 pub use log_store::LogStoreConfig;
 pub use metrics_store::MetricsStoreConfig;
 pub use query_feature::QueryFeature;
@@ -138,6 +140,8 @@ pub struct QueryConfig {
     pub features: Vec<QueryFeature>,
     /// The stores of others that queries are answered from as well. Default none.
     pub store_apis: StoreApisConfig,
+    /// Range queries day by day, with answers that are kept. Default off.
+    pub frontend: FrontendConfig,
 }
 
 impl Default for QueryConfig {
@@ -149,6 +153,7 @@ impl Default for QueryConfig {
             max_concurrency: 20,
             features: Vec::new(),
             store_apis: StoreApisConfig::default(),
+            frontend: FrontendConfig::default(),
         }
     }
 }

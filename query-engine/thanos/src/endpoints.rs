@@ -1,7 +1,8 @@
 //! The stores that a querier asks: who they are, whether they live, and what they have.
 //!
 //! Every endpoint is asked for its `Info` every few seconds (pkg/query/endpointset.go). One that does not answer is left
-//! out at once; a strict one stays in, with what it last said, or with everything if it never answered.
+//! out at once; a strict one stays in, with what it last said, or with everything if it never answered. `dns+name:port`
+//! stands for every address that the name has, looked up from time to time; a look-up that fails changes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use model::{Labels, Matcher, TimeRange};
 use parking_lot::RwLock;
 use runtime::{Clock, Tasks};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::error::ThanosResult;
@@ -24,10 +26,15 @@ const INFO_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an endpoint that does not answer is still listed (`--store.unhealthy-timeout`).
 const UNHEALTHY_MS: i64 = 5 * 60 * 1000;
 
+/// Time between two look-ups of names (`--store.sd-dns-interval`).
+const LOOK_UP_INTERVAL: Duration = Duration::from_secs(30);
+/// In front of an address: every address of the name is a store.
+const DNS: &str = "dns+";
+
 /// How to reach a store.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointSettings {
-    /// `host:port`.
+    /// `host:port`, or `dns+name:port` for all addresses of a name.
     pub address: String,
     /// Asked even when it does not answer, so that its absence shows.
     pub strict: bool,
@@ -40,6 +47,8 @@ pub struct EndpointSettings {
 /// A store that is asked.
 pub(crate) struct Endpoint {
     pub(crate) address: String,
+    /// As the settings have it.
+    name: String,
     pub(crate) client: GrpcClient,
     strict: bool,
     state: RwLock<State>,
@@ -125,7 +134,7 @@ pub struct StoreStatus {
 /// All endpoints of a querier. Clones share them.
 #[derive(Clone)]
 pub struct EndpointSet {
-    endpoints: Arc<Vec<Arc<Endpoint>>>,
+    endpoints: Arc<RwLock<Vec<Arc<Endpoint>>>>,
     clock: Arc<dyn Clock>,
     /// Whether every endpoint was asked once.
     is_known: watch::Receiver<bool>,
@@ -134,21 +143,29 @@ pub struct EndpointSet {
 impl EndpointSet {
     /// Endpoints that are asked for their `Info` from now on, as a task.
     pub fn start(settings: &[EndpointSettings], clock: Arc<dyn Clock>, tasks: &Tasks) -> ThanosResult<Self> {
-        let mut endpoints = Vec::with_capacity(settings.len());
-        for one in settings {
-            endpoints.push(Arc::new(Endpoint {
-                address: one.address.clone(),
-                client: GrpcClient::new(&one.address, one.tls.as_ref(), one.compression)?,
-                strict: one.strict,
-                state: RwLock::default(),
-            }));
+        let (named, fixed): (Vec<_>, Vec<_>) =
+            settings.iter().cloned().partition(|one| one.address.starts_with(DNS));
+        for one in &named {
+            // What is wrong with it is told now and not at the first look-up.
+            GrpcClient::new(&one.address[DNS.len()..], one.tls.as_ref(), one.compression)?;
         }
-        let (known, is_known) = watch::channel(endpoints.is_empty());
-        let set = Self { endpoints: Arc::new(endpoints), clock, is_known };
+        let fixed = fixed.iter().map(|one| Endpoint::new(one, &one.address));
+        let fixed = fixed.collect::<ThanosResult<Vec<_>>>()?;
+        let (known, is_known) = watch::channel(settings.is_empty());
+        let set = Self { endpoints: Arc::new(RwLock::new(fixed.clone())), clock, is_known };
+        if settings.is_empty() {
+            return Ok(set);
+        }
         let (asked, end) = (set.clone(), tasks.clone());
         tasks.spawn("store-api-endpoints", async move {
+            let mut looked_up: Option<Instant> = None;
             loop {
-                let asking = join_all(asked.endpoints.iter().map(|one| one.ask(asked.clock.as_ref())));
+                if !named.is_empty() && looked_up.is_none_or(|at| at.elapsed() >= LOOK_UP_INTERVAL) {
+                    looked_up = Some(Instant::now());
+                    asked.look_up(&fixed, &named).await;
+                }
+                let endpoints = asked.endpoints.read().clone();
+                let asking = join_all(endpoints.iter().map(|one| one.ask(asked.clock.as_ref())));
                 tokio::select! {
                     () = end.cancelled() => return,
                     _ = asking => {}
@@ -164,9 +181,44 @@ impl EndpointSet {
         Ok(set)
     }
 
+    /// Puts the addresses that names have now in the place of those they had. Endpoints that stay keep what is known of
+    /// them.
+    async fn look_up(&self, fixed: &[Arc<Endpoint>], named: &[EndpointSettings]) {
+        let before = self.endpoints.read().clone();
+        let mut endpoints = fixed.to_vec();
+        for one in named {
+            let found =
+                tokio::time::timeout(INFO_INTERVAL, tokio::net::lookup_host(&one.address[DNS.len()..]));
+            let found = match found.await {
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) => {
+                    tracing::warn!(address = one.address, %error, "a name of stores cannot be looked up");
+                    endpoints.extend(before.iter().filter(|known| known.name == one.address).cloned());
+                    continue;
+                }
+                Err(_) => {
+                    tracing::warn!(address = one.address, "the look-up of a name of stores takes too long");
+                    endpoints.extend(before.iter().filter(|known| known.name == one.address).cloned());
+                    continue;
+                }
+            };
+            for address in found.map(|address| address.to_string()) {
+                if endpoints.iter().any(|known| known.address == address) {
+                    continue;
+                }
+                let known = before.iter().find(|known| known.address == address && known.name == one.address);
+                match known.cloned().map_or_else(|| Endpoint::new(one, &address), Ok) {
+                    Ok(endpoint) => endpoints.push(endpoint),
+                    Err(error) => tracing::warn!(address, %error, "a store cannot be asked"),
+                }
+            }
+        }
+        *self.endpoints.write() = endpoints;
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty()
+        self.endpoints.read().is_empty()
     }
 
     /// Waits until every endpoint was asked once.
@@ -188,14 +240,14 @@ impl EndpointSet {
             };
             Some((Arc::clone(endpoint), seen))
         };
-        self.endpoints.iter().filter_map(living).collect()
+        self.endpoints.read().iter().filter_map(living).collect()
     }
 
     /// All by component, for people.
     pub fn status(&self) -> BTreeMap<String, Vec<StoreStatus>> {
         let now = self.clock.now_ms();
         let mut listed: BTreeMap<String, Vec<StoreStatus>> = BTreeMap::new();
-        for endpoint in self.endpoints.iter() {
+        for endpoint in self.endpoints.read().iter() {
             let state = endpoint.state.read();
             let is_gone = state.answered_ms.is_none_or(|at| now - at > UNHEALTHY_MS);
             if is_gone && !endpoint.strict {
@@ -217,6 +269,17 @@ impl EndpointSet {
 }
 
 impl Endpoint {
+    /// An endpoint of these settings at one address.
+    fn new(settings: &EndpointSettings, address: &str) -> ThanosResult<Arc<Self>> {
+        Ok(Arc::new(Self {
+            address: address.to_owned(),
+            name: settings.address.clone(),
+            client: GrpcClient::new(address, settings.tls.as_ref(), settings.compression)?,
+            strict: settings.strict,
+            state: RwLock::default(),
+        }))
+    }
+
     async fn ask(&self, clock: &dyn Clock) {
         let call = self.client.call_unary::<InfoResponse>("/thanos.info.Info/Info", &InfoRequest {}, None);
         let answer = tokio::time::timeout(INFO_INTERVAL, call).await;

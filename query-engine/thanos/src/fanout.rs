@@ -67,6 +67,8 @@ pub struct FanoutOptions {
     pub max_resolution_ms: i64,
     /// Only stores whose `__address__` matches all of one of these; empty is all stores.
     pub store_matchers: Vec<Vec<Matcher>>,
+    /// Whether the data of all tenants of this process counts, as it does on the StoreAPI.
+    pub all_tenants: bool,
 }
 
 /// The stores.
@@ -91,6 +93,7 @@ impl Fanout {
             partial_response: self.settings.partial_response,
             max_resolution_ms: 0,
             store_matchers: Vec::new(),
+            all_tenants: false,
         }
     }
 
@@ -174,7 +177,7 @@ impl FanoutQuerier {
 
     fn local(&self, tenant: &TenantId) -> Option<LocalStore> {
         let local = self.fanout.sources.local.as_ref().filter(|_| self.is_asked(LOCAL_ADDRESS))?;
-        Some(local.of_tenant(tenant))
+        Some(if self.options.all_tenants { local.clone() } else { local.of_tenant(tenant) })
     }
 
     fn bucket(&self) -> Option<&BucketStoreHandle> {

@@ -344,6 +344,161 @@ pub(crate) struct Exemplar {
     pub(crate) timestamp_ms: i64,
 }
 
+/// `thanos.MetricMetadataRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MetadataRequest {
+    /// One metric; empty is all.
+    #[prost(string, tag = "1")]
+    pub(crate) metric: String,
+    /// Most metrics; negative is all.
+    #[prost(int32, tag = "2")]
+    pub(crate) limit: i32,
+}
+
+/// `thanos.MetricMetadataResponse`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MetadataResponse {
+    /// What is known.
+    #[prost(message, optional, tag = "1")]
+    pub(crate) metadata: Option<Described>,
+}
+
+/// `thanos.MetricMetadata`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Described {
+    /// By metric.
+    #[prost(map = "string, message", tag = "1")]
+    pub(crate) metadata: HashMap<String, MetadataEntries>,
+}
+
+/// `thanos.MetricMetadataEntry`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MetadataEntries {
+    /// Each once.
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) metas: Vec<Meta>,
+}
+
+/// `thanos.Meta`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct Meta {
+    /// `counter`, `gauge`, …
+    #[prost(string, tag = "1")]
+    pub(crate) kind: String,
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub(crate) help: String,
+    /// Unit.
+    #[prost(string, tag = "3")]
+    pub(crate) unit: String,
+}
+
+/// `grpc.health.v1.HealthCheckRequest`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct HealthCheckRequest {
+    /// Which service; empty is the server.
+    #[prost(string, tag = "1")]
+    pub(crate) service: String,
+}
+
+/// `grpc.health.v1.HealthCheckResponse`.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct HealthCheckResponse {
+    /// 1 is serving.
+    #[prost(int32, tag = "1")]
+    pub(crate) status: i32,
+}
+
+/// `thanos.StoreMatchers`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoreMatchers {
+    /// All must match.
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) matchers: Vec<LabelMatcher>,
+}
+
+/// `thanos.QueryRequest`; the plan and the engine are left out.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct QueryRequest {
+    /// PromQL.
+    #[prost(string, tag = "1")]
+    pub(crate) query: String,
+    /// Time, s.
+    #[prost(int64, tag = "2")]
+    pub(crate) time_seconds: i64,
+    /// 0 is the server's own.
+    #[prost(int64, tag = "3")]
+    pub(crate) timeout_seconds: i64,
+    /// Coarsest resolution, s.
+    #[prost(int64, tag = "4")]
+    pub(crate) max_resolution_seconds: i64,
+    /// In place of the server's own.
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) replica_labels: Vec<String>,
+    /// Stores to ask.
+    #[prost(message, repeated, tag = "6")]
+    pub(crate) store_matchers: Vec<StoreMatchers>,
+    /// Whether replicas become one.
+    #[prost(bool, tag = "7")]
+    pub(crate) enable_dedup: bool,
+    /// Whether a store that fails is a warning only.
+    #[prost(bool, tag = "8")]
+    pub(crate) enable_partial_response: bool,
+    /// A part of the series.
+    #[prost(message, optional, tag = "11")]
+    pub(crate) shard_info: Option<ShardInfo>,
+    /// 0 is the server's own.
+    #[prost(int64, tag = "12")]
+    pub(crate) lookback_delta_seconds: i64,
+    /// Series of a message; 0 and 1 are one.
+    #[prost(int64, tag = "15")]
+    pub(crate) response_batch_size: i64,
+}
+
+/// `thanos.QueryRangeRequest`; the plan and the engine are left out.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct QueryRangeRequest {
+    /// PromQL.
+    #[prost(string, tag = "1")]
+    pub(crate) query: String,
+    /// First time, s.
+    #[prost(int64, tag = "2")]
+    pub(crate) start_time_seconds: i64,
+    /// Last time, s.
+    #[prost(int64, tag = "3")]
+    pub(crate) end_time_seconds: i64,
+    /// Step, s.
+    #[prost(int64, tag = "4")]
+    pub(crate) interval_seconds: i64,
+    /// 0 is the server's own.
+    #[prost(int64, tag = "5")]
+    pub(crate) timeout_seconds: i64,
+    /// Coarsest resolution, s.
+    #[prost(int64, tag = "6")]
+    pub(crate) max_resolution_seconds: i64,
+    /// In place of the server's own.
+    #[prost(string, repeated, tag = "7")]
+    pub(crate) replica_labels: Vec<String>,
+    /// Stores to ask.
+    #[prost(message, repeated, tag = "8")]
+    pub(crate) store_matchers: Vec<StoreMatchers>,
+    /// Whether replicas become one.
+    #[prost(bool, tag = "9")]
+    pub(crate) enable_dedup: bool,
+    /// Whether a store that fails is a warning only.
+    #[prost(bool, tag = "10")]
+    pub(crate) enable_partial_response: bool,
+    /// A part of the series.
+    #[prost(message, optional, tag = "13")]
+    pub(crate) shard_info: Option<ShardInfo>,
+    /// 0 is the server's own.
+    #[prost(int64, tag = "14")]
+    pub(crate) lookback_delta_seconds: i64,
+    /// Series of a message; 0 and 1 are one.
+    #[prost(int64, tag = "17")]
+    pub(crate) response_batch_size: i64,
+}
+
 /// `thanos.TSDBStatisticsRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TsdbStatisticsRequest {

@@ -4,8 +4,10 @@
 //! nothing but label sets and places of chunks is held for a whole answer. It sends no warnings: they would fail every
 //! request of a ruler.
 
+mod described;
 mod exemplars;
 mod info;
+mod query;
 mod series;
 mod status;
 
@@ -37,6 +39,8 @@ const WRITE_BYTES_MAX: usize = 128 << 20;
 /// `Series` calls that select at the same time; others wait (`--store.grpc.series-max-concurrency`).
 const SERIES_CONCURRENCY_MAX: usize = 20;
 
+pub use query::Queries;
+
 /// What a server answers from: at least one of them.
 #[derive(Clone, Default)]
 pub struct Sources {
@@ -51,6 +55,7 @@ pub struct StoreApiServer {
     sources: Sources,
     admin: Option<Arc<dyn MetricsAdmin>>,
     write: Option<Arc<dyn WriteTarget>>,
+    queries: Option<Queries>,
     tasks: Tasks,
     slots: Arc<Semaphore>,
 }
@@ -63,17 +68,29 @@ enum Method {
     LabelValues,
     Exemplars,
     TsdbStatistics,
+    Metadata,
+    Rules,
+    Targets,
+    Query,
+    QueryRange,
+    Health,
     RemoteWrite,
 }
 
 /// Every method with its path.
-const METHODS: [(&str, Method); 7] = [
+const METHODS: [(&str, Method); 13] = [
     ("/thanos.info.Info/Info", Method::Info),
     ("/thanos.Store/Series", Method::Series),
     ("/thanos.Store/LabelNames", Method::LabelNames),
     ("/thanos.Store/LabelValues", Method::LabelValues),
     ("/thanos.Exemplars/Exemplars", Method::Exemplars),
     ("/thanos.Status/TSDBStatistics", Method::TsdbStatistics),
+    ("/thanos.Metadata/MetricMetadata", Method::Metadata),
+    ("/thanos.Rules/Rules", Method::Rules),
+    ("/thanos.Targets/Targets", Method::Targets),
+    ("/thanos.Query/Query", Method::Query),
+    ("/thanos.Query/QueryRange", Method::QueryRange),
+    ("/grpc.health.v1.Health/Check", Method::Health),
     ("/thanos.WriteableStore/RemoteWrite", Method::RemoteWrite),
 ];
 
@@ -85,7 +102,19 @@ impl StoreApiServer {
         write: Option<Arc<dyn WriteTarget>>,
         tasks: Tasks,
     ) -> Self {
-        Self { sources, admin, write, tasks, slots: Arc::new(Semaphore::new(SERIES_CONCURRENCY_MAX)) }
+        Self {
+            sources,
+            admin,
+            write,
+            queries: None,
+            tasks,
+            slots: Arc::new(Semaphore::new(SERIES_CONCURRENCY_MAX)),
+        }
+    }
+
+    /// The same, with queries evaluated by `queries`.
+    pub fn with_queries(self, queries: Queries) -> Self {
+        Self { queries: Some(queries), ..self }
     }
 
     /// Answers a call.
@@ -132,6 +161,11 @@ impl StoreApiServer {
             },
             Method::Exemplars => self.exemplars(decode(&message)?, compression).await,
             Method::TsdbStatistics => self.statistics(decode(&message)?, compression).await,
+            Method::Metadata => self.metadata(decode(&message)?, compression).await,
+            Method::Rules | Method::Targets => Ok(Self::none()),
+            Method::Query => self.query(decode(&message)?, compression).await,
+            Method::QueryRange => self.query_range(decode(&message)?, compression).await,
+            Method::Health => return described::health(&decode(&message)?, compression),
             Method::RemoteWrite => match &self.write {
                 Some(target) => {
                     let written = target.remote_write(message).await;

@@ -51,6 +51,9 @@ pub(super) async fn delete_series(State(api): Shared, request: Request<Body>) ->
                 deleted.map_err(|error| ApiError::storage(&error))?;
             }
         }
+        if let Some(frontend) = &api.frontend {
+            frontend.forget();
+        }
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     answer.await.unwrap_or_else(ApiError::into_response)

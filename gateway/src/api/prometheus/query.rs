@@ -11,6 +11,7 @@ use axum::response::IntoResponse;
 use http::{Request, Response, StatusCode};
 use model::{ErrorKind, TenantId};
 use promql::{Cancel, QueryOptions};
+use thanos::RangeQuery;
 use tokio::sync::SemaphorePermit;
 
 use super::error::{ApiError, ErrorType};
@@ -54,9 +55,27 @@ pub(super) async fn range(State(api): Shared, request: Request<Body>) -> Respons
         let query = form.get("query").unwrap_or("");
         let _slot = run.slot(&api).await?;
         let started = Instant::now();
-        let output = api.engine.range(query, start_ms, end_ms, step_ms, source.querier(), options).await;
+        let run = |start_ms, end_ms| {
+            api.engine.range(query, start_ms, end_ms, step_ms, source.querier(), options.clone())
+        };
+        let (output, answered) = match &api.frontend {
+            None => (run(start_ms, end_ms).await, None),
+            Some(frontend) => {
+                let scope = scope(&source, &options);
+                let asked = RangeQuery { scope: Some(&scope), query, start_ms, end_ms, step_ms };
+                let (output, answered) = frontend.range(&asked, run).await.map_or_else(
+                    |error| (Err(error), None),
+                    |(output, answered)| (Ok(output), Some((frontend, answered))),
+                );
+                (output, answered)
+            }
+        };
         let mut output = output.map_err(|error| ApiError::query(&error))?;
-        output.warnings.extend(source.warnings());
+        let missing = source.warnings();
+        if let Some((frontend, answered)) = answered.filter(|_| missing.is_empty()) {
+            frontend.keep(answered);
+        }
+        output.warnings.extend(missing);
         let seconds = started.elapsed().as_secs_f64();
         Ok(result::answer(output, &Options { limit: max, stats: form.get("stats").is_some(), seconds }))
     };
@@ -88,6 +107,15 @@ pub(super) async fn parse(State(api): Shared, request: Request<Body>) -> Respons
         Ok(super::status::success(super::syntax_tree::tree(&expr)))
     };
     answer.await.unwrap_or_else(ApiError::into_response)
+}
+
+/// All that an answer depends on beside the query's text and times.
+fn scope(source: &Source<'_>, options: &QueryOptions) -> String {
+    let stores = match source {
+        Source::Own(_) => String::new(),
+        Source::Several(querier) => format!("{:?}", querier.options()),
+    };
+    format!("{} {:?} {stores}", options.tenant.as_str(), options.lookback_delta)
 }
 
 /// What the two kinds of queries share.

@@ -62,7 +62,7 @@ impl From<Deduplication> for DedupFunction {
 /// A store: `host:port`, or a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointConfig {
-    /// `host:port`.
+    /// `host:port`, or `dns+name:port` for every address that the name has.
     pub address: String,
     /// Whether it is asked even when it does not answer, so that its absence shows.
     pub strict: bool,
@@ -121,7 +121,8 @@ impl EndpointConfig {
             let text = format!("{:?} is none of none, gzip, zstd, snappy", self.compression);
             ConfigError::at("compression", text)
         })?;
-        if let Some((kind, _)) = self.address.split_once('+') {
+        let kind = self.address.split_once('+').map(|(kind, _)| kind);
+        if let Some(kind) = kind.filter(|kind| *kind != "dns") {
             let text = format!("{:?}: addresses of {kind}+ are not supported by this version", self.address);
             return Err(ConfigError::at("address", text));
         }

@@ -42,3 +42,22 @@ fn an_endpoint_without_the_store_api_has_no_series() {
     assert_eq!(seen.component, "unknown-store-api");
     assert!(Seen::everything().may_have(TimeRange::ALL, &[Matcher::equal("a", "1")]));
 }
+
+#[tokio::test]
+async fn a_name_stands_for_every_address_it_has() {
+    let tasks = runtime::Tasks::new();
+    let clock: std::sync::Arc<dyn runtime::Clock> = std::sync::Arc::new(runtime::SystemClock);
+    let settings = |address: &str| super::EndpointSettings {
+        address: address.to_owned(),
+        strict: true,
+        ..super::EndpointSettings::default()
+    };
+    // An address is a name of itself, which asks no server; nothing listens there.
+    let both = [settings("dns+127.0.0.1:1"), settings("127.0.0.1:2")];
+    let set = super::EndpointSet::start(&both, clock.clone(), &tasks).expect("good settings");
+    set.known().await;
+    let mut addresses: Vec<String> = set.living().into_iter().map(|(one, _)| one.address.clone()).collect();
+    addresses.sort();
+    assert_eq!(addresses, ["127.0.0.1:1", "127.0.0.1:2"]);
+    assert!(super::EndpointSet::start(&[settings("dns+host")], clock, &tasks).is_err(), "it has no port");
+}

@@ -4,7 +4,7 @@ use model::{Labels, TimeRange};
 
 use super::StoreApiServer;
 use crate::error::ThanosResult;
-use crate::proto::{InfoResponse, LabelSet, StoreInfo, TsdbInfo};
+use crate::proto::{Empty, InfoResponse, LabelSet, StoreInfo, TsdbInfo};
 
 impl StoreApiServer {
     /// Fails until the bucket was listed: a querier takes a store that answers for one that is ready.
@@ -16,6 +16,12 @@ impl StoreApiServer {
         if let Some(bucket) = &self.sources.bucket {
             add(&mut info, self.sources.local.is_some(), bucket.known().await.contents()?);
         }
+        if self.sources.local.is_some() {
+            info.metric_metadata = Some(Empty {});
+            info.rules = Some(Empty {});
+            info.targets = Some(Empty {});
+        }
+        info.query = self.queries.as_ref().map(|_| Empty {});
         Ok(info)
     }
 }

@@ -7,11 +7,12 @@ use model::TimeRange;
 use prost::Message;
 use runtime::Tasks;
 
-use super::{Sources, StoreApiServer};
+use super::{Queries, Sources, StoreApiServer};
 use crate::grpc::{Compression, MessageReader, put_message};
 use crate::local::{LocalSettings, LocalStore};
 use crate::proto::{
-    InfoRequest, InfoResponse, LabelMatcher, LabelValuesRequest, LabelValuesResponse, SeriesRequest,
+    HealthCheckRequest, InfoRequest, InfoResponse, LabelMatcher, LabelValuesRequest, LabelValuesResponse,
+    QueryRangeRequest, QueryRequest, SeriesRequest,
 };
 use crate::series_frame::{Received, StoreSeries, read};
 use crate::testing::{Memory, labels, samples, xor};
@@ -34,6 +35,15 @@ fn server() -> StoreApiServer {
 
 /// Messages and status of a call.
 async fn call(path: &str, message: &impl Message, compression: Compression) -> (Vec<Bytes>, String, String) {
+    call_of(&server(), path, message, compression).await
+}
+
+async fn call_of(
+    server: &StoreApiServer,
+    path: &str,
+    message: &impl Message,
+    compression: Compression,
+) -> (Vec<Bytes>, String, String) {
     let mut body = Vec::new();
     put_message(&mut body, &message.encode_to_vec(), compression).expect("fits");
     let request = Request::post(path)
@@ -41,7 +51,7 @@ async fn call(path: &str, message: &impl Message, compression: Compression) -> (
         .header("grpc-encoding", compression.name())
         .body(Full::new(Bytes::from(body)))
         .expect("a request");
-    let (head, body) = server().answer(request).await.into_parts();
+    let (head, body) = server.answer(request).await.into_parts();
     let collected = body.collect().await.unwrap_or_else(|never| match never {});
     let trailers = collected.trailers().cloned().unwrap_or(head.headers);
     let text = |name| trailers.get(name).map_or("", |value| value.to_str().expect("text")).to_owned();
@@ -130,7 +140,7 @@ async fn wrong_calls_get_the_status_of_grpc() {
     for (path, code, text) in [
         ("/thanos.Store/Series", "3", "no matchers specified (excluding external labels)"),
         ("/thanos.Store/Other", "12", "unknown method Other for service thanos.Store"),
-        ("/thanos.Rules/Rules", "12", "unknown service thanos.Rules"),
+        ("/thanos.Other/Rules", "12", "unknown service thanos.Other"),
         ("/thanos.WriteableStore/RemoteWrite", "14", "this store takes no writes"),
     ] {
         let (messages, status, message) = call(path, &external, Compression::None).await;
@@ -154,4 +164,101 @@ async fn label_values_are_limited_and_ranged() {
     let (messages, ..) = call("/thanos.Store/LabelValues", &request, Compression::Gzip).await;
     let found = LabelValuesResponse::decode(&messages[0][..]).expect("a message");
     assert_eq!(found.values, ["000", "001", "002", "003"]);
+}
+
+#[tokio::test]
+async fn what_there_is_none_of_is_an_empty_answer_and_health_is_told() {
+    let (messages, status, _) = call("/thanos.Rules/Rules", &InfoRequest {}, Compression::None).await;
+    assert_eq!((messages.len(), status.as_str()), (0, "0"));
+    for (service, want) in [("", "0"), ("thanos.Store", "0"), ("thanos.Nothing", "5")] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let (messages, status, _) = call("/grpc.health.v1.Health/Check", &request, Compression::None).await;
+        assert_eq!(status, want, "{service}");
+        // `SERVING` is 1 in field 1.
+        assert!(status != "0" || messages[0][..] == [8, 1]);
+    }
+    let (_, status, _) = call("/thanos.Query/Query", &QueryRequest::default(), Compression::None).await;
+    assert_eq!(status, "5", "a server without an engine");
+}
+
+/// What `querypb` has of an answer, for an independent view.
+#[derive(Clone, PartialEq, Message)]
+struct Answered {
+    #[prost(message, optional, tag = "2")]
+    alone: Option<AnsweredSeries>,
+    #[prost(message, optional, tag = "4")]
+    batch: Option<AnsweredBatch>,
+    #[prost(message, optional, tag = "3")]
+    stats: Option<crate::proto::Empty>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AnsweredBatch {
+    #[prost(message, repeated, tag = "1")]
+    series: Vec<AnsweredSeries>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AnsweredSeries {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<crate::proto::Label>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<AnsweredSample>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AnsweredSample {
+    #[prost(double, tag = "1")]
+    value: f64,
+    #[prost(int64, tag = "2")]
+    time_ms: i64,
+}
+
+#[tokio::test]
+async fn queries_are_evaluated_over_all_series_with_their_external_labels() {
+    let tasks = Tasks::new();
+    let clock: Arc<dyn runtime::Clock> = Arc::new(runtime::SystemClock);
+    let endpoints = crate::EndpointSet::start(&[], clock, &tasks).expect("there are none");
+    let settings = crate::FanoutSettings {
+        replica_labels: Vec::new(),
+        dedup: crate::DedupFunction::Penalty,
+        partial_response: false,
+        response_timeout: None,
+        tenant_label: "tenant_id".to_owned(),
+    };
+    let sources = server().sources;
+    let stores = Arc::new(crate::Fanout::new(sources, endpoints, settings, tasks.clone()));
+    let queries = || Queries {
+        engine: promql::Engine::new(promql::EngineSettings::default(), tasks.clone()),
+        stores: Arc::clone(&stores),
+    };
+    for (batch, want) in [(0, 1), (1, 1), (64, 1)] {
+        let request = QueryRangeRequest {
+            query: "count by (cluster) (up)".to_owned(),
+            start_time_seconds: 0,
+            end_time_seconds: 2,
+            interval_seconds: 1,
+            response_batch_size: batch,
+            ..QueryRangeRequest::default()
+        };
+        let server = server().with_queries(queries());
+        let (messages, status, text) =
+            call_of(&server, "/thanos.Query/QueryRange", &request, Compression::Gzip).await;
+        assert_eq!(status, "0", "{text}");
+        let answers: Vec<Answered> =
+            messages.iter().map(|message| Answered::decode(&message[..]).expect("a message")).collect();
+        assert!(answers.last().expect("the last").stats.is_some());
+        let series: Vec<AnsweredSeries> = answers
+            .into_iter()
+            .flat_map(|answer| {
+                answer.alone.into_iter().chain(answer.batch.into_iter().flat_map(|batch| batch.series))
+            })
+            .collect();
+        assert_eq!(series.len(), want);
+        assert_eq!((series[0].labels[0].name.as_str(), series[0].labels[0].value.as_str()), ("cluster", "c"));
+        let samples: Vec<(i64, f64)> =
+            series[0].samples.iter().map(|sample| (sample.time_ms, sample.value)).collect();
+        // At 0 s one series has begun, at 1 s all of them.
+        assert_eq!(samples, [(0, 1.0), (1000, 200.0), (2000, 200.0)]);
+    }
 }
