@@ -305,3 +305,30 @@ async fn labels_that_double_with_each_call_are_refused_before_they_take_memory()
     let error = range(&ample, &storage, &long).await.expect_err("2 MiB a value");
     assert!(error.to_string().contains("1048576 bytes"), "{error}");
 }
+
+#[tokio::test]
+async fn series_that_take_turns_join_without_memory_for_pairs_that_never_meet() {
+    // 300 pods, one after the other: at each step one of each metric is there.
+    const TURN_MS: i64 = 6 * MINUTE;
+    let mut storage = MemoryStorage::default();
+    for pod in 0..300_i64 {
+        for (name, value) in [("seconds", 2.0), ("price", 3.0)] {
+            let mut samples = SampleColumns::default();
+            samples.push(pod * TURN_MS, value);
+            storage.append(
+                Labels::from_pairs([("__name__", name.to_owned()), ("pod", pod.to_string())]),
+                &samples,
+            );
+        }
+    }
+    // All pairs would need 300 * 300 columns of 300 steps, 216 MB.
+    let engine = engine(|settings| settings.memory_bytes_max = 8 << 20);
+    let query = "sum(seconds * on () group_left () price)";
+    let output = engine.range(query, 0, 299 * TURN_MS, TURN_MS, &storage, QueryOptions::default()).await;
+    let value = output.expect("it fits").value;
+    let QueryValue::Matrix(series) = value else { panic!("a matrix: {value:?}") };
+    assert_eq!(series.len(), 1);
+    let points: Vec<(i64, f64)> =
+        series[0].floats.iter().map(|sample| (sample.timestamp_ms, sample.value)).collect();
+    assert_eq!(points, (0..300).map(|pod| (pod * TURN_MS, 6.0)).collect::<Vec<_>>());
+}

@@ -4,7 +4,7 @@
 //! that wait for `delay_for` so that those that came late take their place, then frames. TAIL-1: a reader that does not
 //! read holds nothing up; what it misses is told as `dropped_entries`, and after a while its connection ends.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ const TAILS_MAX: usize = 10;
 const FRAME_ENTRIES_MAX: usize = 100;
 /// Entries that may wait for `delay_for` to pass. More go out at once.
 const WAITING_ENTRIES_MAX: usize = 50_000;
+/// Bytes of lines and their own labels that may wait. More go out at once.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+/// A reader says nothing but pongs and goodbye.
+const READER_MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// How often the reader is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a frame may wait for the reader.
@@ -105,6 +109,7 @@ pub(super) async fn tail(State(api): Shared, request: Request<Body>) -> Response
         Ok(slot) => slot,
         Err(error) => return error.into_response(),
     };
+    let upgrade = upgrade.max_message_size(READER_MESSAGE_BYTES_MAX).max_frame_size(READER_MESSAGE_BYTES_MAX);
     upgrade.on_upgrade(move |socket| async move {
         let tasks = api.tasks.clone();
         // The socket's task is one of ours, so that a shutdown ends it and waits for it.
@@ -200,7 +205,8 @@ struct Outgoing {
     /// What the look back gave: the store may hand it on a moment after queries see it.
     known: HashSet<Identity>,
     /// By when they came, then time: those of one arrival go out in the order of their times.
-    waiting: Vec<(Instant, ResultEntry)>,
+    waiting: VecDeque<(Instant, ResultEntry)>,
+    waiting_bytes: usize,
     dropped: Vec<(Labels, i64)>,
 }
 
@@ -217,7 +223,13 @@ async fn run(api: &LokiApi, asked: &TailRequest, reader: &mut Reader) -> Result<
         }
     }
     drop(history);
-    let out = Outgoing { delay: asked.delay, known, waiting: Vec::new(), dropped: Vec::new() };
+    let out = Outgoing {
+        delay: asked.delay,
+        known,
+        waiting: VecDeque::new(),
+        waiting_bytes: 0,
+        dropped: Vec::new(),
+    };
     pump(follow, query, out, reader, asked.categorize).await
 }
 
@@ -293,6 +305,11 @@ fn identity(entry: &ResultEntry) -> Identity {
     (entry.timestamp_ns, entry.all_labels().to_string(), entry.line.clone())
 }
 
+fn entry_bytes(entry: &ResultEntry) -> usize {
+    let own = entry.structured_metadata.iter().chain(&entry.parsed);
+    entry.line.len() + own.map(|(name, value)| name.len() + value.len()).sum::<usize>()
+}
+
 impl Outgoing {
     fn take(&mut self, query: &mut TailQuery, followed: Followed) {
         let mut found = Vec::new();
@@ -304,24 +321,29 @@ impl Outgoing {
         }
         found.sort_by_key(|entry| entry.timestamp_ns);
         let now = Instant::now();
+        self.waiting_bytes += found.iter().map(entry_bytes).sum::<usize>();
         self.waiting.extend(found.into_iter().map(|entry| (now, entry)));
         self.dropped.extend(followed.dropped);
     }
 
     /// When the next entry is to go out.
     fn due(&self) -> Option<Instant> {
-        self.waiting.first().map(|(came, _)| *came + self.delay)
+        self.waiting.front().map(|(came, _)| *came + self.delay)
     }
 
     fn next_frame(&mut self, categorize: bool) -> Option<Message> {
         let now = Instant::now();
         let ready = self.waiting.partition_point(|(came, _)| *came + self.delay <= now);
-        let ready = ready.max(self.waiting.len().saturating_sub(WAITING_ENTRIES_MAX));
+        let mut ready = ready.max(self.waiting.len().saturating_sub(WAITING_ENTRIES_MAX));
+        if self.waiting_bytes > WAITING_BYTES_MAX {
+            ready = ready.max(1);
+        }
         if ready == 0 && self.dropped.is_empty() {
             return None;
         }
         let mut entries: Vec<(Instant, ResultEntry)> =
             self.waiting.drain(..ready.min(FRAME_ENTRIES_MAX)).collect();
+        self.waiting_bytes -= entries.iter().map(|(_, entry)| entry_bytes(entry)).sum::<usize>();
         entries.sort_by_key(|(_, entry)| entry.timestamp_ns);
         let dropped = std::mem::take(&mut self.dropped);
         Some(frame_of(entries.into_iter().map(|(_, entry)| entry).collect(), &dropped, categorize))

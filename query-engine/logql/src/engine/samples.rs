@@ -112,6 +112,8 @@ pub(super) async fn collect(
 const LEVEL: &str = "detected_level";
 /// What remembering an entry that may come again costs.
 const CONTESTED_ENTRY_BYTES: usize = 32;
+/// Charged at once when this much more is held.
+const CHARGE_BYTES: usize = 1 << 20;
 
 struct Visitor {
     spec: Arc<SampleSpec>,
@@ -120,6 +122,8 @@ struct Visitor {
     run: PipelineRun,
     table: SeriesTable,
     hits: Vec<u32>,
+    /// How much of what the table holds was charged.
+    charged_bytes: usize,
 }
 
 impl Visitor {
@@ -131,6 +135,7 @@ impl Visitor {
             run: PipelineRun::new(&spec.pipeline, Arc::clone(&spec.wanted)),
             table: SeriesTable::default(),
             hits: Vec::new(),
+            charged_bytes: 0,
         }
     }
 }
@@ -151,7 +156,6 @@ impl PageVisitor for Visitor {
         self.budget.charge_page(line_bytes + metadata_bytes, metadata_bytes, lines)?;
         self.run.set_stream(&page.labels);
         self.table.base_series = None;
-        let held = self.table.held_bytes;
         let search = self.spec.pipeline.search();
         let mut hits = std::mem::take(&mut self.hits);
         hits.clear();
@@ -159,13 +163,13 @@ impl PageVisitor for Visitor {
             left.into_iter().for_each(|inside| self.count_all(&entries, page, inside));
         } else {
             left.into_iter().for_each(|inside| search.select(&entries, inside, &mut hits));
-            self.sample_hits(&entries, page, &hits);
+            self.sample_hits(&entries, page, &hits)?;
         }
         self.hits = hits;
         if let Some(labels) = self.table.failed.as_ref().filter(|_| self.spec.fails_on_errors) {
             return Err(pipeline_failed(labels));
         }
-        self.budget.charge_memory(self.table.held_bytes - held)?;
+        self.charge(0)?;
         Ok(true)
     }
 
@@ -181,7 +185,6 @@ impl Visitor {
         let mut of_level: HashMap<&str, usize> = HashMap::new();
         for stream in &counted.streams {
             self.budget.check_time()?;
-            let held = self.table.held_bytes;
             self.run.set_stream(&stream.labels);
             self.table.base_series = None;
             of_level.clear();
@@ -201,7 +204,7 @@ impl Visitor {
                     self.table.add_run(series, Run { first, last, count, bytes });
                 }
             }
-            self.budget.charge_memory(self.table.held_bytes - held)?;
+            self.charge(0)?;
         }
         Ok(self.table.into_series())
     }
@@ -249,7 +252,17 @@ impl Visitor {
         self.budget.lines_kept.fetch_add(inside.len() as u64, Ordering::Relaxed);
     }
 
-    fn sample_hits(&mut self, entries: &LogEntries, page: &ScanPage, hits: &[u32]) {
+    /// Charges what the table holds more than before, when it is at least `bytes`.
+    fn charge(&mut self, bytes: usize) -> LogqlResult<()> {
+        let more = self.table.held_bytes - self.charged_bytes;
+        if more >= bytes {
+            self.charged_bytes = self.table.held_bytes;
+            self.budget.charge_memory(more)?;
+        }
+        Ok(())
+    }
+
+    fn sample_hits(&mut self, entries: &LogEntries, page: &ScanPage, hits: &[u32]) -> LogqlResult<()> {
         // Steps of the last sample: neighbours mostly share them.
         let mut steps: Option<(u32, u32, i64)> = None;
         let mut steps_from = i64::MIN;
@@ -278,6 +291,8 @@ impl Visitor {
                 }
             };
             kept += 1;
+            // One entry may make a label of a MiB: a page is too late.
+            self.charge(CHARGE_BYTES)?;
             if !steps.is_some_and(|(_, _, until)| steps_from <= time && time <= until) {
                 steps = self.spec.windows.steps(time);
                 steps_from = time;
@@ -293,6 +308,7 @@ impl Visitor {
             }
         }
         self.budget.lines_kept.fetch_add(kept, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -123,7 +123,6 @@ impl PageVisitor for Visitor {
                 self.hits.reverse();
             }
             self.run.set_stream(&page.labels);
-            let mut memory = 0;
             for &hit in &self.hits {
                 let at = hit as usize;
                 let place = (entries.timestamps_ns()[at], page.stream, page.rank, hit);
@@ -139,11 +138,10 @@ impl PageVisitor for Visitor {
                     continue;
                 }
                 let entry = result_entry(&self.run, place.0, entries.line(at));
-                memory += entry.line.len() + 128;
+                self.budget.charge_memory(held_bytes(&entry))?;
                 found.push(Candidate { place, identity, entry });
             }
             self.budget.lines_kept.fetch_add(found.len() as u64, Atomic::Relaxed);
-            self.budget.charge_memory(memory)?;
         }
         self.collector.lock().add(index, found, &self.bounds);
         Ok(true)
@@ -178,6 +176,15 @@ pub(super) fn result_entry(run: &PipelineRun, timestamp_ns: i64, original: &str)
         structured_metadata: labels.metadata().map(own).collect(),
         parsed: labels.parsed().map(own).collect(),
     }
+}
+
+/// About what an entry of the answer holds; labels that it shares with its stream are counted again.
+fn held_bytes(entry: &ResultEntry) -> usize {
+    const PAIR_BYTES: usize = 48;
+    let own = entry.structured_metadata.iter().chain(&entry.parsed);
+    let pairs = own.map(|(name, value)| name.len() + value.len() + PAIR_BYTES).sum::<usize>();
+    let labels = entry.stream.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    entry.line.len() + pairs + labels + 128
 }
 
 /// Whether nothing from here on in a page can be better than `worst`. An entry that may have copies counts by its time

@@ -168,6 +168,23 @@ async fn a_query_over_its_budget_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn labels_that_a_query_makes_count_towards_its_budget() {
+    let lines: Vec<String> = (0..100).map(|i| format!("line {i}")).collect();
+    let lines: Vec<(i64, &str)> = lines.iter().enumerate().map(|(i, line)| (i as i64 + 1, &**line)).collect();
+    let store = Store::new().stream("app=x", &lines).done();
+    let settings = EngineSettings { memory_max: 4 << 20, ..EngineSettings::default() };
+    let made = r#"{app="x"} | label_format big="{{repeat 100000 `x`}}{{__line__}}""#;
+    for query in [made.to_owned(), format!("count_over_time({made} [1h])")] {
+        let (tenant, cancel) = (TenantId::default(), CancellationToken::new());
+        let querier = Arc::clone(&store) as Arc<dyn storage_api::LogQuerier>;
+        let answer =
+            Engine::new(settings.clone()).query_range(&query, whole(), &tenant, querier, &cancel).await;
+        let error = answer.expect_err("ten MB of labels");
+        assert!(error.to_string().contains("more than 4194304 bytes of results"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_says_what_it_misses_because_it_is_damaged() {
     let store = Store::new().stream("app=a", &[(60, "x"), (120, "y")]);
     let store = store.damaged("one is torn", 100).damaged("one is gone", 5000).done();

@@ -191,6 +191,8 @@ fn no_template_hangs_or_bloats() {
         "{{range 1000000000}}x{{end}}",
         "{{range 90000}}{{range 90000}}x{{end}}{{end}}",
         "{{repeat 1000000000 `x`}}",
+        "{{regexReplaceAllLiteral `.` __line__ (repeat 1000000 `x`)}}",
+        "{{regexReplaceAll `.*` (repeat 100000 `y`) (repeat 100000 `$0`)}}",
         "{{printf `%999999999d` 1}}",
         "{{indent 1000000000 `x`}}",
         "{{alignLeft 1000000000 `x`}}",

@@ -62,6 +62,16 @@ struct Pair {
     ordinal: usize,
 }
 
+/// First and last step at which each series of the two sides has a sample.
+struct Present {
+    many: Vec<Option<(usize, usize)>>,
+    one: Vec<Option<(usize, usize)>>,
+}
+
+fn meets(a: Option<(usize, usize)>, b: Option<(usize, usize)>) -> bool {
+    matches!((a, b), (Some((a_first, a_last)), Some((b_first, b_last))) if a_first <= b_last && b_first <= a_last)
+}
+
 struct Join<'j> {
     op: BinaryOp,
     return_bool: bool,
@@ -113,10 +123,11 @@ impl<'q> Evaluator<'q> {
             return Ok(Source::ready(Vec::new()));
         }
         join.check_one_side()?;
-        let pairs = join.pairs();
-        let keys: Vec<Key> = pairs.iter().map(|pair| join.key(*pair)).collect();
         let context = self.context;
-        context.hold_columns(pairs.len(), grid.steps)?;
+        let present = join.present();
+        context.hold_columns(join.pair_count(&present), grid.steps)?;
+        let pairs = join.pairs(&present);
+        let keys: Vec<Key> = pairs.iter().map(|pair| join.key(*pair)).collect();
         join.check_many_side(&pairs, &keys)?;
         let columns = parallel::map(context, pairs.len(), grid.steps, |index, _| {
             let mut column = Column::absent(join.steps);
@@ -177,11 +188,44 @@ impl Join<'_> {
         signature(labels, self.matching)
     }
 
-    fn pairs(&self) -> Vec<Pair> {
+    fn present(&self) -> Present {
+        let of = |series: &[SeriesColumn]| {
+            let steps = |s: &SeriesColumn| {
+                let first = (0..self.steps).find(|step| s.column.is_present(*step))?;
+                Some((first, (0..self.steps).rfind(|step| s.column.is_present(*step))?))
+            };
+            series.iter().map(steps).collect()
+        };
+        Present { many: of(&self.many), one: of(&self.one) }
+    }
+
+    /// How many [`Join::pairs`] there are, told without making them: series that come and go under one signature would
+    /// make more of them than there is memory.
+    fn pair_count(&self, present: &Present) -> usize {
+        let mut count = 0usize;
+        for (manys, ones) in self.many_of.iter().zip(&self.one_of) {
+            let mut firsts: Vec<usize> = ones.iter().filter_map(|&one| Some(present.one[one]?.0)).collect();
+            let mut lasts: Vec<usize> = ones.iter().filter_map(|&one| Some(present.one[one]?.1)).collect();
+            firsts.sort_unstable();
+            lasts.sort_unstable();
+            for (first, last) in manys.iter().filter_map(|&many| present.many[many]) {
+                let begun = firsts.partition_point(|start| *start <= last);
+                let over = lasts.partition_point(|end| *end < first);
+                count = count.saturating_add(begun - over);
+            }
+            count = count.saturating_add(if self.fill_one.is_some() { manys.len() } else { 0 });
+            count = count.saturating_add(if self.fill_many.is_some() { ones.len() } else { 0 });
+        }
+        count
+    }
+
+    /// Series of one signature whose samples may meet, and what is filled in.
+    fn pairs(&self, present: &Present) -> Vec<Pair> {
         let mut pairs = Vec::with_capacity(self.many.len());
         for (ordinal, (manys, ones)) in self.many_of.iter().zip(&self.one_of).enumerate() {
             for &many in manys {
-                pairs.extend(ones.iter().map(|&one| Pair { many: Some(many), one: Some(one), ordinal }));
+                let meet = ones.iter().filter(|&&one| meets(present.many[many], present.one[one]));
+                pairs.extend(meet.map(|&one| Pair { many: Some(many), one: Some(one), ordinal }));
                 if self.fill_one.is_some() {
                     pairs.push(Pair { many: Some(many), one: None, ordinal });
                 }

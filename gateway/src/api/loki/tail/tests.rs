@@ -1,6 +1,6 @@
 //! What a reader of a tail is sent, and when.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use axum::extract::ws::Message;
@@ -18,7 +18,7 @@ fn followed(lines: &[(i64, &str)]) -> Followed {
 }
 
 fn outgoing(delay: Duration) -> Outgoing {
-    Outgoing { delay, known: HashSet::new(), waiting: Vec::new(), dropped: Vec::new() }
+    Outgoing { delay, known: HashSet::new(), waiting: VecDeque::new(), waiting_bytes: 0, dropped: Vec::new() }
 }
 
 fn take(out: &mut Outgoing, followed: Followed) {
@@ -83,6 +83,21 @@ async fn frames_are_bounded_and_tell_what_was_left_out() {
     let second = text(out.next_frame(false)).expect("a frame");
     assert_eq!(second.matches("\"line\"").count(), 50);
     assert!(!second.contains("dropped_entries"));
+}
+
+#[tokio::test]
+async fn long_lines_do_not_wait_beyond_the_bytes_kept_for_them() {
+    let mut out = outgoing(Duration::from_secs(3600));
+    let line = "x".repeat(1 << 20);
+    let lines: Vec<(i64, &str)> = (0..20).map(|at| (at, &*line)).collect();
+    take(&mut out, followed(&lines));
+    // The oldest go at once, until 16 MiB wait.
+    let mut sent = Vec::new();
+    while let Some(frame) = text(out.next_frame(false)) {
+        sent.push(frame);
+    }
+    assert_eq!((sent.len(), out.waiting.len()), (4, 16));
+    assert!(sent[0].contains(r#"[["0","x"#), "{}", &sent[0][..60]);
 }
 
 #[test]

@@ -50,11 +50,10 @@ pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outco
             Ok(source.replace(old, new))
         }),
         "regexReplaceAll" => map_three(arguments, |pattern, source, replacement| {
-            Ok(go_regex::compile(pattern)?.replace_all(source, replacement).into_owned())
+            replace_matches(pattern, source, replacement, true)
         }),
         "regexReplaceAllLiteral" => map_three(arguments, |pattern, source, replacement| {
-            let regex = go_regex::compile(pattern)?;
-            Ok(regex.replace_all(source, regex::NoExpand(replacement)).into_owned())
+            replace_matches(pattern, source, replacement, false)
         }),
         "count" => two(arguments).and_then(|(pattern, source)| {
             let regex = go_regex::compile(text(pattern)?)?;
@@ -91,6 +90,28 @@ fn replace_count<'a>(arguments: Arguments<'_, 'a>) -> Outcome<'a> {
         Ok(count) => source.replacen(old, new, count),
         Err(_) => source.replace(old, new),
     }))
+}
+
+/// Every match of `pattern` replaced, where `expands` with what `$1` and `${name}` in the replacement stand for.
+fn replace_matches(pattern: &str, source: &str, replacement: &str, expands: bool) -> Result<String, String> {
+    let regex = go_regex::compile(pattern)?;
+    let references = if expands { replacement.matches('$').count() } else { 0 };
+    let (mut out, mut end) = (String::new(), 0);
+    for captures in regex.captures_iter(source) {
+        let whole = captures.get_match();
+        // No group is longer than the match.
+        let added = replacement.len().saturating_add(references.saturating_mul(whole.len()));
+        checked_size(out.len().saturating_add(whole.start() - end).saturating_add(added))?;
+        out.push_str(&source[end..whole.start()]);
+        if expands {
+            captures.expand(replacement, &mut out);
+        } else {
+            out.push_str(replacement);
+        }
+        end = whole.end();
+    }
+    out.push_str(&source[end..]);
+    Ok(out)
 }
 
 fn map<'a>(arguments: Arguments<'_, 'a>, f: impl Fn(&str) -> Result<String, String>) -> Outcome<'a> {
