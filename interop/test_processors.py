@@ -502,8 +502,8 @@ set(resource.attributes["r"], 1)
 set(scope.version, "9")
 delete_key(resource.attributes, "n")
 keep_keys(span.attributes, ["str"])
-set_semconv_span_name("1.37.0")
-set_semconv_span_name("1.38.0", "old.name")""".splitlines()
+set_semconv_span_name("1.37.0") where span.name != "x"
+set_semconv_span_name("1.38.0", "old.name") where span.name != nil""".splitlines()
 
 METRIC_STATEMENTS = """set(metric.name, Concat(["pre", metric.name], "."))
 set(metric.description, "d") where metric.type == METRIC_DATA_TYPE_SUM
@@ -543,7 +543,7 @@ set(scope.name, "x") where metric.name == "old\"""".replace('\\"', '"').splitlin
 
 
 METRIC_EDITORS = """copy_metric(name="copied") where name == "requests"
-copy_metric(desc="d", unit="u") where name == "latency" and unit != "u"
+copy_metric(description="d", unit="u") where name == "latency" and unit != "u"
 extract_count_metric(true)
 extract_count_metric(false, ".n") where type == METRIC_DATA_TYPE_SUMMARY
 extract_sum_metric(true)
@@ -734,9 +734,9 @@ CASES = {"logs": log_cases, "traces": span_cases, "metrics": metric_cases}
 def normal(node):
     """A form in which order that means nothing and empty envelopes are gone."""
     if isinstance(node, dict):
-        # An empty resource, scope or status says the same as none.
+        # An empty resource, scope, status or list of buckets says the same as none.
         node = {key: normal(element) for key, element in node.items()
-                if not (key in ("resource", "scope", "status") and element == {})}
+                if not (key in ("resource", "scope", "status", "positive", "negative") and element == {})}
         for key in ("scopeLogs", "scopeSpans", "scopeMetrics", "resourceLogs", "resourceSpans", "resourceMetrics"):
             if key in node:
                 node[key] = [child for child in node[key] if any(isinstance(part, list) and part for name, part in child.items()

@@ -58,13 +58,23 @@ fn select(document: &Document, args: &Args) -> Eval<Vec<Found>> {
     }
 }
 
+/// A document with at least one element.
 fn load(text: &str) -> Eval<Document> {
-    read(text).map_err(|error| RunError::new(format!("parse xml: {error}")))
+    let document = read(text).map_err(|error| RunError::new(format!("parse xml: {error}")))?;
+    match document.node(ROOT).children.iter().any(|child| document.element(*child).is_some()) {
+        true => Ok(document),
+        false => Err(RunError::new("parse xml: xmlquery: invalid XML document")),
+    }
+}
+
+/// The same of a text that may be empty.
+fn load_or_empty(text: &str) -> Eval<Document> {
+    if text.is_empty() { Ok(Document::empty()) } else { load(text) }
 }
 
 fn get_xml<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
     let text = args.text(0, frame)?;
-    let document = load(&text)?;
+    let document = load_or_empty(&text)?;
     let mut out = String::new();
     for found in select(&document, args)? {
         match (found, &document.node(found.id()).kind) {
@@ -81,7 +91,7 @@ fn get_xml<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
 }
 
 fn remove_xml<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
-    let mut document = load(&args.text(0, frame)?)?;
+    let mut document = load_or_empty(&args.text(0, frame)?)?;
     // The last one first, so that positions of attributes stay true.
     for found in select(&document, args)?.into_iter().rev() {
         match found {
@@ -101,7 +111,7 @@ fn remove_xml<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
 }
 
 fn insert_xml<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
-    let mut document = load(&args.text(0, frame)?)?;
+    let mut document = load_or_empty(&args.text(0, frame)?)?;
     let inserted = load(&args.text(2, frame)?)?;
     for found in select(&document, args)? {
         let kind = &document.node(found.id()).kind;

@@ -1,7 +1,7 @@
 //! Places whose clocks times without an offset are told by: the machine's, UTC, or one of the IANA database, which is
 //! compiled in.
 
-use chrono::{Local, LocalResult, NaiveDateTime, Offset, TimeZone};
+use chrono::{Local, NaiveDateTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::{OffsetName, Tz};
 
 /// A place's clock.
@@ -27,8 +27,7 @@ impl Zone {
         }
     }
 
-    /// Seconds east of UTC when the clock shows `local`: of two such moments the first one's; for one that never was, that
-    /// of the time before.
+    /// Seconds east of UTC when the clock shows `local`.
     pub(super) fn offset(self, local: NaiveDateTime) -> i32 {
         match self {
             Self::Local => offset_of(&Local, local),
@@ -49,19 +48,11 @@ impl Zone {
     }
 }
 
+/// As `time.Date` of Go finds it: the offset at the moment that the offset of a first guess leads to.
 fn offset_of<Z: TimeZone>(zone: &Z, local: NaiveDateTime) -> i32 {
-    match zone.offset_from_local_datetime(&local) {
-        LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => offset.fix().local_minus_utc(),
-        LocalResult::None => {
-            let before = local - chrono::TimeDelta::hours(3);
-            match zone.offset_from_local_datetime(&before) {
-                LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => {
-                    offset.fix().local_minus_utc()
-                }
-                LocalResult::None => 0,
-            }
-        }
-    }
+    let at = |utc: &NaiveDateTime| zone.offset_from_utc_datetime(utc).fix().local_minus_utc();
+    let guess = TimeDelta::seconds(at(&local).into());
+    local.checked_sub_signed(guess).map_or(0, |utc| at(&utc))
 }
 
 /// Whether clocks of the zone go by that name at some time of a year.

@@ -65,8 +65,8 @@ fn on_attributes(args: &Args, frame: &mut Frame<'_>) -> Eval<()> {
     if frame.data_number == SUMMARY {
         return Err(RunError::new("aggregate_on_attributes does not support aggregating Summary metrics"));
     }
-    // An empty list is as none, as upstream reads it.
-    let kept = Some(args.literal_texts(1)).filter(|kept| !kept.is_empty());
+    // An empty list keeps no attribute, none keeps all.
+    let kept = args.is_given(1).then(|| args.literal_texts(1));
     aggregate(args, frame, |message, attributes| {
         if let Some(kept) = &kept {
             message.map_mut(attributes)?.0.retain(|(key, _)| kept.contains(&&**key));

@@ -19,7 +19,7 @@ use crate::path::Point;
 pub(in crate::functions) const TABLE: &[Function] = &[
     editor(
         "copy_metric",
-        &[may("name", Kind::Text), may("desc", Kind::Text), may("unit", Kind::Text)],
+        &[may("name", Kind::Text), may("description", Kind::Text), may("unit", Kind::Text)],
         copy_metric,
     )
     .only(Context::Metric),

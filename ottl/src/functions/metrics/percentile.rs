@@ -210,6 +210,41 @@ fn logarithmic(lower: f64, upper: f64, ratio: f64) -> Eval<f64> {
             "logarithmic interpolation: bounds must be positive, got lowerBound={lower:.6}, upperBound={upper:.6}"
         )));
     }
-    let (lower, upper) = (lower.log2(), upper.log2());
-    Ok((lower + (upper - lower) * ratio).exp2())
+    let (lower, upper) = (log2(lower), log2(upper));
+    Ok(exp2(lower + (upper - lower) * ratio))
+}
+
+/// `math.Log2` of Go to its last digit, by which values are compared with those of other programs.
+fn log2(x: f64) -> f64 {
+    const MANTISSA_BITS: u32 = 52;
+    const EXPONENT_MASK: u64 = 0x7ff;
+    let bits = x.to_bits();
+    let exponent = (bits >> MANTISSA_BITS & EXPONENT_MASK) as i32 - 1022;
+    let fraction = f64::from_bits(bits & !(EXPONENT_MASK << MANTISSA_BITS) | 1022 << MANTISSA_BITS);
+    match fraction == 0.5 {
+        true => f64::from(exponent - 1),
+        false => fraction.ln() * (1.0 / std::f64::consts::LN_2) + f64::from(exponent),
+    }
+}
+
+/// `math.Exp2` of Go (FreeBSD's e_exp.c): powers of two in whole steps, the rest by a polynomial.
+fn exp2(x: f64) -> f64 {
+    /// Coefficients of the polynomial, the highest power last.
+    const P: [f64; 5] = [
+        1.666_666_666_666_666_6e-1,
+        -2.777_777_777_701_559_3e-3,
+        6.613_756_321_437_934e-5,
+        -1.653_390_220_546_525_2e-6,
+        4.138_136_797_057_238_5e-8,
+    ];
+    const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
+    const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+    let whole = (x + 0.5_f64.copysign(x)).trunc();
+    let t = x - whole;
+    let (high, low) = (t * LN2_HIGH, -t * LN2_LOW);
+    let r = high - low;
+    let t = r * r;
+    let c = r - t * (P[0] + t * (P[1] + t * (P[2] + t * (P[3] + t * P[4]))));
+    let y = 1.0 - ((low - (r * c) / (2.0 - c)) - high);
+    y * 2_f64.powi(whole.clamp(-2000.0, 2000.0) as i32)
 }
