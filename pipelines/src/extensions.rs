@@ -61,7 +61,10 @@ pub struct Extensions {
 /// The credentials that one component has of extensions. It keeps them when a reload makes the extensions anew, so what
 /// is behind them can be exchanged.
 #[derive(Clone, Default)]
-pub(crate) struct Lent(Arc<Mutex<Vec<(String, Arc<LentAuth>)>>>);
+pub(crate) struct Lent(Arc<Mutex<Vec<LentTo>>>);
+
+/// The name of an extension, and what was lent of it.
+type LentTo = (String, Arc<LentAuth>);
 
 /// Stands in front of the authenticator of an extension.
 struct LentAuth(RwLock<Arc<dyn ClientAuth>>);

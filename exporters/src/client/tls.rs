@@ -141,7 +141,6 @@ impl ResolvesClientCert for SharedPair {
         // Without an interval they are read once, as in the collector.
         if !interval.is_zero() && current.0.elapsed() >= interval {
             current.0 = Instant::now();
-            eprintln!("reading {interval:?}");
             let read = self.config.load().and_then(|material| match material.identity {
                 Some((certificate, key)) => pair(&certificate, &key, &self.provider),
                 None => Err(invalid("no certificate")),

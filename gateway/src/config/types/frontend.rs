@@ -104,7 +104,7 @@ mod tests {
             (json!({"split_interval": "1s"}), "query::frontend::split_interval"),
             (json!({"parallelism": 0}), "query::frontend::parallelism"),
         ] {
-            assert_eq!(of(value).validate().expect_err("refused").path, key);
+            assert_eq!(of(value).validate().expect_err("refused").path.join("::"), key);
         }
         assert!(of(json!({"split_interval": "0s"})).validate().is_ok());
     }

@@ -133,7 +133,7 @@ mod tests {
     fn what_cannot_work_is_refused_by_its_key() {
         let refused = |value: Value, has_metrics| {
             let config: ReceiveConfig = serde_json::from_value(value).expect("the shape is right");
-            config.validate(has_metrics).map_or_else(|error| error.path, |()| String::new())
+            config.validate(has_metrics).map_or_else(|error| error.path.join("::"), |()| String::new())
         };
         let file = "rings.json";
         assert_eq!(refused(json!({}), false), "");

@@ -128,7 +128,7 @@ mod tests {
         let of = |value| serde_json::from_value::<StoreGatewayConfig>(value).expect("the shape is right");
         let refused = |value, has_bucket| {
             let refused = of(value).validate(has_bucket);
-            refused.map_or_else(|error| error.path, |()| String::new())
+            refused.map_or_else(|error| error.path.join("::"), |()| String::new())
         };
         assert_eq!(refused(json!({"enabled": true}), false), "store_gateway::enabled");
         assert_eq!(refused(json!({"cache_bytes": "1MB"}), true), "store_gateway::cache_bytes");

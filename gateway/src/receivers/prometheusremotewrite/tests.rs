@@ -157,8 +157,7 @@ async fn pipelines_that_take_requests_as_they_came_get_them_so() {
         assert_eq!((request.version, request.batch.items), (version, 2));
         assert_eq!(snappy(&request.batch.payload), body);
     }
-    let rejected = |reason, count| vec![Rejection { reason, count, message: "so".to_owned() }];
-    *sink.rejected.lock() = rejected("invalid_labels", 1);
+    *sink.rejected.lock() = vec![Rejection { reason: "invalid_labels", count: 1, message: "so".to_owned() }];
     let (status, ..) = send(&handler, "/api/v1/write", &[], v1(&up())).await;
     assert_eq!(status, StatusCode::NO_CONTENT, "version 1 leaves such series out without a word");
     let (status, headers, text) = send(&handler, "/api/v1/write", V2, v2(&up())).await;

@@ -155,6 +155,6 @@ async fn a_store_that_is_away_for_a_moment_is_asked_again_and_one_that_stays_awa
     assert_eq!(engine.take().len(), 3);
     engine.failures.set(3);
     let run = |start, end| std::future::ready(engine.answer(start, end));
-    let error = frontend.range(&old, run).await.err().expect("it is away for too long");
+    let Err(error) = frontend.range(&old, run).await else { panic!("it is away for too long") };
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }

@@ -111,7 +111,7 @@ async fn following_ends_with_the_store() {
 #[test]
 fn a_reader_that_comes_while_entries_become_visible_waits_for_them() {
     let followers = Arc::new(Followers::default());
-    let (added, was_added) = std::sync::mpsc::channel();
+    let (added, was_added) = std::sync::mpsc::sync_channel(1);
     let mut adding = None;
     followers.storing(&TenantId::default(), vec![entries("a", &["line"])], |_| {
         let followers = Arc::clone(&followers);
