@@ -23,6 +23,9 @@ pub(super) const CHUNK_BYTES_MAX: usize = 1024 - 19;
 /// Most bytes that one sample adds, the chunk's header and first sample included.
 pub(super) const SAMPLE_BYTES_MAX: usize = 24;
 
+/// The open chunk grows by so much at a time, bytes: some twenty samples.
+const OPEN_GROWTH_BYTES: usize = 64;
+
 /// Longest block, ms: a chunk's length in time fits into 32 bits.
 pub(crate) const BLOCK_MS_MAX: i64 = 1 << 31;
 
@@ -159,7 +162,8 @@ impl Series {
         self.begin_epoch(epoch);
         let cut = self.prepare_chunk(time_ms, block_ms);
         if self.open.capacity() - self.open.len() < SAMPLE_BYTES_MAX {
-            self.open.reserve_exact((self.open.len() / 2).max(2 * SAMPLE_BYTES_MAX));
+            // Linear: half of a chunk's bytes in reserve would be a tenth of what the series takes.
+            self.open.reserve_exact(OPEN_GROWTH_BYTES);
         }
         self.appender.0.append(&mut self.open, time_ms, value);
         cut
@@ -216,12 +220,21 @@ impl Series {
         }
         let last = self.last_ms().expect("the open chunk has samples");
         let range = TimeRange::new(self.open_min_ms, last);
-        self.closed.push(ClosedChunk::new(range, self.open_encoding(), &self.open));
-        self.open.clear();
+        let chunk = ClosedChunk::new(range, self.open_encoding(), &self.open);
+        self.push_closed(chunk);
+        self.open = Vec::new();
         self.appender.0 = XorAppender::EMPTY;
         if let Some(rare) = &mut self.rare {
             rare.histogram = None;
         }
+    }
+
+    fn push_closed(&mut self, chunk: ClosedChunk) {
+        if self.closed.len() == self.closed.capacity() {
+            // Most series have a few: no room for four from the first one on.
+            self.closed.reserve_exact((self.closed.len() / 2).max(1));
+        }
+        self.closed.push(chunk);
     }
 
     /// Puts a chunk that a checkpoint holds behind all others; one that does not fit there as it is, sample by sample.
@@ -231,7 +244,7 @@ impl Series {
             && range.min <= range.max;
         if fits {
             self.close_chunk();
-            return self.closed.push(ClosedChunk::new(range, encoding, data));
+            return self.push_closed(ClosedChunk::new(range, encoding, data));
         }
         for (time_ms, value) in
             super::value::decode_values(encoding, data, XOR_SAMPLES_MAX).unwrap_or_default()
