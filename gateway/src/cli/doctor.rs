@@ -221,7 +221,11 @@ mod tests {
             &["OTLP HTTP", "Loki API"],
         );
         let keeping = forwarder.replace("nop", "log_store");
-        check(&keeping, &["OTLP HTTP", "Prometheus API", "Loki API", "StoreAPI"]);
+        check(&keeping, &["OTLP HTTP", "Prometheus API", "Loki API"]);
+        check(
+            &format!("{keeping}\nserver: {{store_api: {{endpoint: 'localhost:45873'}}}}"),
+            &["OTLP HTTP", "Prometheus API", "Loki API", "StoreAPI"],
+        );
     }
 
     #[test]
