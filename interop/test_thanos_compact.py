@@ -35,12 +35,12 @@ def shipped(tmp_path_factory):
             fill(gateway, 3, FORTNIGHT_MS, HOURS, 60_000, offset_ms, SERIES, away)
             local = folder / f"{name}-data" / "metrics" / "default"
             least = (HOURS - len(away)) // 2 - 2
-            wait_until(lambda: len(list(local.glob("*/meta.json"))) >= least, "blocks are on disk", 120)
+            wait_until(lambda: len(list(local.glob("*/meta.json"))) >= least, "blocks are on disk", 120 + HOURS)
             # A start ships at once.
             gateway.stop()
             gateway.start()
             whole = {path.parent.name for path in local.glob("*/meta.json")}
-            wait_until(lambda: whole <= {path.parent.name for path in bucket.glob("*/meta.json")}, "blocks are shipped", 120)
+            wait_until(lambda: whole <= {path.parent.name for path in bucket.glob("*/meta.json")}, "blocks are shipped", 120 + HOURS)
         finally:
             gateway.kill()
     return bucket
@@ -182,10 +182,13 @@ def test_faults_of_the_object_store_come_to_the_same_end(tmp_path, copy, start):
     command = [TARGET / "tidegate", "blocks", "compact", *DEDUPLICATION, *NOW, "--config", config]
     rounds = 0
 
+    log = tmp_path / "rounds.log"
+
     def ended():
         nonlocal rounds
         rounds += 1
-        return subprocess.run(command, capture_output=True).returncode == 0
+        with open(log, "ab") as out:
+            return subprocess.run(command, stdout=out, stderr=out).returncode == 0
 
     wait_until(ended, "it comes to an end", 300)
     faults.share = 0

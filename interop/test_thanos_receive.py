@@ -82,6 +82,7 @@ service: {{telemetry: {{metrics: {{level: none}}}}}}
 def thanos_router(folder, rings, factor, name="router"):
     write_port = free_port()
     router = Thanos(folder, "receive", f"--remote-write.address=127.0.0.1:{write_port}", f"--receive.hashrings-file={rings}",
+                    f"--receive.capnproto-address=127.0.0.1:{free_port()}",
                     f"--receive.replication-factor={factor}", f"--tsdb.path={folder / name}", '--label=router="r"', name=name)
     router.write_url = lambda: f"http://127.0.0.1:{write_port}/api/v1/receive"
     return router

@@ -93,7 +93,7 @@ def bucket(tmp_path_factory):
             replica.prometheus.start()
             replica.sidecar.start()
             wait_until(lambda: replica.blocks <= {path.parent.name for path in place.glob("*/meta.json")},
-                       "every block is in the bucket", 120)
+                       "every block is in the bucket", 60 + 20 * DAYS)
         finally:
             replica.sidecar.kill()
             replica.prometheus.kill()

@@ -88,6 +88,7 @@ class Receive(Thanos):
         self.write_port = free_port()
         super().__init__(folder, "receive", f"--tsdb.path={folder / (name + '-data')}",
                          f"--remote-write.address=127.0.0.1:{self.write_port}",
+                         f"--receive.capnproto-address=127.0.0.1:{free_port()}",
                          *[f'--label={key}="{value}"' for key, value in labels.items()], *arguments, name=name)
 
     def write_url(self):

@@ -7,10 +7,11 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use model::ErrorKind;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use runtime::ReadFile;
@@ -21,6 +22,12 @@ use crate::error::{BucketError, BucketResult};
 /// Files larger than this are uploaded in parts of this size, one after the other, so that an upload holds one part.
 /// S3 takes 10,000 parts of 5 MiB and more: 160 GB are enough for the largest index.
 const PART_BYTES: u64 = 16 << 20;
+
+/// Pauses before a read is tried again.
+const READ_PAUSES: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
+/// Reads that failed within this time are tried again.
+const READ_AGAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// An object in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +69,7 @@ impl Bucket {
     /// All objects whose names begin with the folder `prefix`, or all, in no order.
     pub async fn list(&self, prefix: Option<&str>) -> BucketResult<Vec<Object>> {
         let path = prefix.map(Path::from);
-        let listed = async {
+        let listed = || async {
             let mut stream = self.store.list(path.as_ref());
             let mut found = Vec::new();
             while let Some(meta) = stream.try_next().await? {
@@ -75,27 +82,28 @@ impl Bucket {
             }
             Ok(found)
         };
-        self.count("iter", prefix.unwrap_or_default(), listed).await
+        self.read("iter", prefix.unwrap_or_default(), listed).await
     }
 
     /// The whole of an object of at most `bytes_max`.
     pub async fn get(&self, name: &str, bytes_max: u64) -> BucketResult<Bytes> {
-        let got = async {
-            let result = self.store.get(&Path::from(name)).await?;
+        let location = Path::from(name);
+        let got = || async {
+            let result = self.store.get(&location).await?;
             if result.meta.size > bytes_max {
                 return Ok(None);
             }
             result.bytes().await.map(Some)
         };
         let too_large = || BucketError::corrupt(name, format!("it has more than {bytes_max} bytes"));
-        self.count("get", name, got).await?.ok_or_else(too_large)
+        self.read("get", name, got).await?.ok_or_else(too_large)
     }
 
     /// The same; `None` when there is no such object.
     pub async fn get_if_there(&self, name: &str, bytes_max: u64) -> BucketResult<Option<Bytes>> {
         match self.get(name, bytes_max).await {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == model::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -106,8 +114,9 @@ impl Bucket {
         if wanted == 0 {
             return Ok(Bytes::new());
         }
-        let bytes =
-            self.count("get_range", name, self.store.get_range(&Path::from(name), range.clone())).await?;
+        let location = Path::from(name);
+        let get = || self.store.get_range(&location, range.clone());
+        let bytes = self.read("get_range", name, get).await?;
         if bytes.len() as u64 != wanted {
             return Err(BucketError::corrupt(name, format!("it ends before byte {}", range.end)));
         }
@@ -124,7 +133,7 @@ impl Bucket {
     pub async fn exists(&self, name: &str) -> BucketResult<bool> {
         match self.size(name).await {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == model::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -142,7 +151,7 @@ impl Bucket {
         let put = self.store.put_opts(&location, PutPayload::from(bytes), options);
         match self.count("upload", name, put).await {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == model::ErrorKind::Conflict => Ok(false),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -150,7 +159,7 @@ impl Bucket {
     /// Removes an object; that there is none is no error.
     pub async fn delete(&self, name: &str) -> BucketResult<()> {
         match self.count("delete", name, self.store.delete(&Path::from(name))).await {
-            Err(error) if error.kind() != model::ErrorKind::NotFound => Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
@@ -194,6 +203,27 @@ impl Bucket {
             return Err(error);
         }
         Ok(bytes)
+    }
+
+    /// An operation that changes nothing. One that fails quickly, as by an answer that was cut, which the client below
+    /// does not send again, is tried again; one that failed after a while was waited for below.
+    async fn read<T, F>(&self, operation: &'static str, name: &str, run: impl Fn() -> F) -> BucketResult<T>
+    where
+        F: Future<Output = object_store::Result<T>>,
+    {
+        for pause in READ_PAUSES {
+            let start = Instant::now();
+            match self.count(operation, name, run()).await {
+                Err(error)
+                    if error.kind() == ErrorKind::Unavailable && start.elapsed() < READ_AGAIN_WITHIN =>
+                {
+                    tracing::debug!(%error, "a read from the bucket is tried again");
+                }
+                done => return done,
+            }
+            tokio::time::sleep(pause).await;
+        }
+        self.count(operation, name, run()).await
     }
 
     /// Counts an operation under Thanos' names and gives its error the object's name.
