@@ -7,7 +7,7 @@ use super::{Args, Function, Kind, Prepared, editor, may, need};
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
 use crate::path::Path;
-use crate::value::{Filling, Map, Value};
+use crate::value::{Filling, Map, VALUE_BYTES_MAX, Value, too_large};
 
 pub(super) const TABLE: &[Function] = &[
     editor("set", &[need("target", Kind::Path), need("value", Kind::Value)], set),
@@ -139,7 +139,7 @@ fn delete_index<'p>(args: &'p Args, frame: &mut Frame<'p>) -> Eval<()> {
     let mut list = path.get(frame)?.into_list()?;
     let len = list.len() as i64;
     let start = args.int(1, frame)?;
-    let end = if args.is_given(2) { args.int(2, frame)? } else { start + 1 };
+    let end = if args.is_given(2) { args.int(2, frame)? } else { start.saturating_add(1) };
     if !(start == 0 && end == len) {
         if start < 0 || start >= len {
             return Err(RunError::new(format!("startIndex {start} out of bounds for slice of length {len}")));
@@ -239,12 +239,13 @@ fn flatten<'p>(args: &'p Args, frame: &mut Frame<'p>) -> Eval<()> {
     let mut flat = Flat {
         out: Filling::default(),
         known: HashMap::new(),
+        key_bytes_left: VALUE_BYTES_MAX,
         resolves: args.literal_bool(3).unwrap_or(false),
         depth_max: args.literal_int(2).unwrap_or(i64::MAX),
     };
     args.path(0)?.edit_map(frame, |map| {
-        let entries = std::mem::take(&mut map.0);
-        flat.map(Map(entries), prefix, 0)?;
+        // A statement that fails leaves the map as it was.
+        flat.map(map.clone(), prefix, 0)?;
         *map = flat.out.finish();
         Ok(())
     })
@@ -255,6 +256,8 @@ struct Flat<'p> {
     out: Filling<'p>,
     /// How often a key came again.
     known: HashMap<String, usize>,
+    /// Every leaf's key repeats those above it: what they may have together.
+    key_bytes_left: usize,
     resolves: bool,
     depth_max: i64,
 }
@@ -287,23 +290,21 @@ impl<'p> Flat<'p> {
                                 self.value(format!("{key}.{index}{position}"), element, depth + 3)?;
                             }
                         }
-                        element if self.resolves => self.put(key.clone(), element),
-                        element => self.put(format!("{key}.{index}"), element),
+                        element if self.resolves => self.put(key.clone(), element)?,
+                        element => self.put(format!("{key}.{index}"), element)?,
                     }
                 }
                 Ok(())
             }
-            value => {
-                self.put(key, value);
-                Ok(())
-            }
+            value => self.put(key, value),
         }
     }
 
-    fn put(&mut self, key: String, value: Value<'p>) {
+    fn put(&mut self, key: String, value: Value<'p>) -> Eval<()> {
+        self.key_bytes_left = self.key_bytes_left.checked_sub(key.len()).ok_or_else(too_large)?;
         if !self.resolves {
             self.out.put(Cow::Owned(key), value);
-            return;
+            return Ok(());
         }
         let key = match self.out.get(&key).is_some() {
             true => {
@@ -318,5 +319,6 @@ impl<'p> Flat<'p> {
             }
         };
         self.out.put(Cow::Owned(key), value);
+        Ok(())
     }
 }

@@ -332,12 +332,17 @@ fn replace_all_matches<'p>(args: &'p Args, frame: &mut Frame<'p>) -> Eval<()> {
     let pattern = glob(args, 1, frame)?;
     let replacement = Replacement::read(args, 2, frame)?.whole(frame)?;
     args.path(0)?.edit_map(frame, |map| {
-        for (_, value) in &mut map.0 {
-            if let Value::Text(text) = value.resolved()?
-                && pattern.is_match(&text)
-            {
-                *value = Value::text(replacement.clone());
+        let mut matching = Vec::new();
+        for (place, (_, value)) in map.0.iter().enumerate() {
+            if matches!(value.resolved()?, Value::Text(text) if pattern.is_match(&text)) {
+                matching.push(place);
             }
+        }
+        if matching.len().saturating_mul(replacement.len()) > VALUE_BYTES_MAX {
+            return Err(too_large());
+        }
+        for place in matching {
+            map.0[place].1 = Value::text(replacement.clone());
         }
         Ok(())
     })
@@ -366,17 +371,21 @@ fn replace_all_patterns<'p>(args: &'p Args, frame: &mut Frame<'p>) -> Eval<()> {
     let pattern = regex(args, 2, frame)?;
     let mut is_changed = false;
     let mut renamed = Filling::default();
+    let mut left = VALUE_BYTES_MAX;
     for (key, value) in &mut map.0 {
         if of_keys {
             // As upstream, an entry whose new key cannot be made goes.
             let Ok(new) = replacement.matches(&pattern, key, frame) else { continue };
             is_changed |= new.is_some();
+            let made = new.as_ref().map_or(0, String::len);
+            left = left.checked_sub(made).ok_or_else(too_large)?;
             let key = new.map_or_else(|| key.clone(), Cow::Owned);
             renamed.put(key, std::mem::replace(value, Value::Nil));
         } else if let Value::Text(text) = value.resolved()?
             && let Ok(Some(replaced)) = replacement.matches(&pattern, &text, frame)
         {
             is_changed = true;
+            left = left.checked_sub(replaced.len()).ok_or_else(too_large)?;
             *value = Value::text(replaced);
         }
     }

@@ -361,12 +361,37 @@ fn a_map_of_a_hundred_thousand_keys_is_merged_flattened_and_compared_without_loo
 }
 
 #[test]
+fn an_index_at_the_end_of_all_numbers_is_out_of_bounds() {
+    let error = run("delete_index(attributes[\"s\"], 0)").expect_err("no list");
+    assert!(!error.to_string().contains("bounds"), "{error}");
+    let all = ["set(attributes[\"l\"], [1, 2])", "delete_index(attributes[\"l\"], 9223372036854775807)"];
+    let error = run_all(&all, String::new()).expect_err("there are two");
+    assert!(error.to_string().contains("startIndex 9223372036854775807 out of bounds"), "{error}");
+}
+
+#[test]
 fn statements_that_grow_a_value_or_a_payload_without_end_are_refused() {
     let double = [r#"set(body, Concat([body, body], ""))"#; 30];
     let error = run_all(&double, "x".repeat(100)).expect_err("a hundred gigabytes");
     assert!(error.to_string().contains("16777216 bytes"), "{error}");
     let long = r#"replace_pattern(body, "x", "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy")"#;
     let error = run_all(&[long], "x".repeat(1 << 20)).expect_err("40 MiB");
+    assert!(error.to_string().contains("16777216 bytes"), "{error}");
+    let copies: Vec<String> = (0..20).map(|copy| format!("\"k{copy}\":\"v\"")).collect();
+    let body = format!("{{{},\"long\":\"{}\"}}", copies.join(","), "x".repeat(1 << 20));
+    let all = [
+        r#"merge_maps(attributes, ParseJSON(body), "upsert")"#,
+        "replace_all_matches(attributes, \"v\", body)",
+    ];
+    let error = run_all(&all, body.clone()).expect_err("20 MiB");
+    assert!(error.to_string().contains("16777216 bytes"), "{error}");
+    let all = [all[0], "replace_all_patterns(attributes, \"value\", \"^v$\", body)"];
+    let error = run_all(&all, body).expect_err("20 MiB");
+    assert!(error.to_string().contains("16777216 bytes"), "{error}");
+    let leaves: Vec<String> = (0..20).map(|leaf| format!("\"{leaf}\":{leaf}")).collect();
+    let body = format!("{{\"{}\":{{{}}}}}", "x".repeat(1 << 20), leaves.join(","));
+    let all = [all[0], "flatten(attributes)"];
+    let error = run_all(&all, body).expect_err("20 MiB of keys");
     assert!(error.to_string().contains("16777216 bytes"), "{error}");
     let append = ["append(attributes[\"list\"], values=[body, body, body, body, body, body, body, body])"; 3];
     let error = run_all(&append, "x".repeat(1 << 20)).expect_err("24 MiB");
