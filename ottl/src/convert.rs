@@ -202,7 +202,7 @@ fn json_bytes(bytes: &[u8]) -> String {
 }
 
 /// A float as Go on amd64 converts it: towards zero, and out of range (or NaN) to the smallest integer.
-pub(crate) fn go_int(value: f64) -> i64 {
+pub fn go_int(value: f64) -> i64 {
     let in_range = value >= i64::MIN as f64 && value < -(i64::MIN as f64);
     if in_range { value as i64 } else { i64::MIN }
 }

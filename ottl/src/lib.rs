@@ -35,5 +35,6 @@ mod value;
 mod xml;
 
 pub use context::Context;
+pub use convert::go_int;
 pub use error::{ErrorMode, ParseError, RunError};
 pub use run::{Conditions, Filter, Logger, Outcome, Paths, Spot, Statements, look};

@@ -502,7 +502,7 @@ fn convert(encoded: &[u8], target: Target) -> Result<Option<Vec<u8>>, DecodeErro
             value.append_as_string(&mut text)?;
             Some(text_value(&text))
         }
-        (Target::Int, AnyValue::Double(double)) => Some(int_value(go_int(double))),
+        (Target::Int, AnyValue::Double(double)) => Some(int_value(ottl::go_int(double))),
         (Target::Int, AnyValue::Bool(flag)) => Some(int_value(i64::from(flag))),
         (Target::Int, AnyValue::String(text)) => text.parse().ok().map(int_value),
         (Target::Double, AnyValue::Int(int)) => Some(double_value(int as f64)),
@@ -510,12 +510,6 @@ fn convert(encoded: &[u8], target: Target) -> Result<Option<Vec<u8>>, DecodeErro
         (Target::Double, AnyValue::String(text)) => text.parse().ok().map(double_value),
         (_, AnyValue::Empty | AnyValue::Array(_) | AnyValue::Map(_) | AnyValue::Bytes(_)) => None,
     })
-}
-
-/// A float as Go on amd64 converts it: towards zero, and out of range (or NaN) to the smallest integer.
-fn go_int(value: f64) -> i64 {
-    let in_range = value >= i64::MIN as f64 && value < -(i64::MIN as f64);
-    if in_range { value as i64 } else { i64::MIN }
 }
 
 #[cfg(test)]
