@@ -17,7 +17,7 @@ use model::{AppendReport, ErrorKind, Signal};
 use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineError, PipelineResult, QueueConfig, Stability,
+    ExporterFactory, PipelineError, PipelineResult, QueueConfig, Stability, off_thread,
 };
 use rdkafka::producer::FutureProducer;
 use runtime::Tasks;
@@ -31,7 +31,6 @@ use self::messages::{Keys, Message, messages};
 pub use self::security::{Auth, Tls};
 use crate::Stores;
 use crate::client::{Attempts, Forwarder, SendingConfig, not_started, permanent, split, unsupported};
-use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "kafka",
@@ -328,7 +327,31 @@ fn create(
     Forwarder::create(id, settings, attempts, CancellationToken::new(), context)
 }
 
-type Producer = Arc<FutureProducer<Logging>>;
+/// A client whose threads are joined away from the async ones, whoever has it last.
+struct Client {
+    producer: Option<FutureProducer<Logging>>,
+    tasks: Tasks,
+}
+
+type Producer = Arc<Client>;
+
+impl Client {
+    fn producer(&self) -> &FutureProducer<Logging> {
+        self.producer.as_ref().expect("only the drop takes it")
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Without a runtime there are no async threads to keep free.
+        if let Some(producer) = self.producer.take()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            // Not waited for: the tasks know it until it has ended.
+            drop(self.tasks.spawn_blocking("end kafka client", move || drop(producer)));
+        }
+    }
+}
 
 /// Single attempts to send a batch.
 struct KafkaAttempts {
@@ -359,7 +382,7 @@ impl KafkaAttempts {
             let (producer, headers) = (Arc::clone(&producer), headers.clone());
             async move {
                 let Message { key, payload, items } = message;
-                let sent = send(&producer, &route.topic, key.as_deref(), &payload, headers).await;
+                let sent = send(producer.producer(), &route.topic, key.as_deref(), &payload, headers).await;
                 sent.map_err(|error| (error, items))
             }
         });
@@ -391,8 +414,9 @@ impl KafkaAttempts {
             let made = messages(signal, &payload, items, encoding, keys, bytes_max);
             made.map_err(|error| permanent(format!("cannot encode the batch: {error}")))
         };
+        // One message that is the payload.
         let is_plain = encoding == KafkaEncoding::OtlpProto && keys == Keys::None;
-        if is_plain || batch.payload.len() <= INLINE_BYTES_MAX {
+        if is_plain && batch.payload.len() <= bytes_max || batch.payload.len() <= INLINE_BYTES_MAX {
             return make();
         }
         off_thread(&self.tasks, &self.id, "making messages", make).await
@@ -414,7 +438,8 @@ impl KafkaAttempts {
 
     fn make_producer(&self) -> PipelineResult<Producer> {
         let made = self.client_config.create_with_context(Logging::new(&self.id));
-        made.map(Arc::new)
+        let client = |producer| Arc::new(Client { producer: Some(producer), tasks: self.tasks.clone() });
+        made.map(client)
             .map_err(|error| PipelineError::new(ErrorKind::Invalid, format!("exporter {}: {error}", self.id)))
     }
 
@@ -449,7 +474,11 @@ impl Attempts for KafkaAttempts {
         Box::pin(async move {
             let producer = self.producer.lock().take();
             // Joins the client's threads.
-            let ended = self.tasks.spawn_blocking("end kafka client", move || drop(producer)).await;
+            let end = move || {
+                let client = producer.and_then(Arc::into_inner);
+                client.map(|mut client| drop(client.producer.take()))
+            };
+            let ended = self.tasks.spawn_blocking("end kafka client", end).await.map(drop);
             ended.map_err(|_| PipelineError::new(ErrorKind::Internal, "ending the kafka client panicked"))
         })
     }

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigError, Consumer, Exporter, ExporterContext, ExporterFactory,
-    ExporterMetrics, PipelineResult, Stability,
+    ExporterMetrics, PipelineResult, Stability, off_thread,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use wire::otlp_to_loki::{Settings, Translated};
 use crate::Stores;
 use crate::storage_error::pipeline_error;
 use crate::store_gate::StoreGate;
-use crate::translation::{LogTranslators, off_thread};
+use crate::translation::LogTranslators;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "log_store",

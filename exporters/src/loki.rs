@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use model::{AppendReport, Signal, TenantId};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineResult, Stability,
+    ExporterFactory, PipelineResult, Stability, off_thread,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -27,7 +27,7 @@ use crate::client::{
     Attempts, Forwarder, HttpClient, HttpClientConfig, SendingConfig, body_text, http_failure, not_started,
     permanent, split, unsupported,
 };
-use crate::translation::{LogTranslators, off_thread};
+use crate::translation::LogTranslators;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "loki",

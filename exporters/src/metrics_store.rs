@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigError, Consumer, Exporter, ExporterContext, ExporterFactory,
     ExporterMetrics, PipelineError, PipelineResult, RemoteWriteBatch, RemoteWriteConsumer, Stability,
+    off_thread,
 };
 use runtime::Tasks;
 use serde::Deserialize;
@@ -32,7 +33,6 @@ use self::series_taker::SeriesTaker;
 use crate::Stores;
 use crate::storage_error::pipeline_error;
 use crate::store_gate::StoreGate;
-use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "metrics_store",

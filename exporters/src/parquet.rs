@@ -19,8 +19,9 @@ use bucket::BucketConfig;
 use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use pipelines::{
-    Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineError, PipelineResult, QueueBatchConfig, Sizer, Stability,
+    Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Delivery, Exporter,
+    ExporterContext, ExporterFactory, PipelineError, PipelineResult, QueueBatchConfig, Sizer, Stability,
+    off_thread,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -29,7 +30,6 @@ use tokio_util::sync::CancellationToken;
 use self::files::{Folder, Place};
 use crate::Stores;
 use crate::client::{Attempts, Forwarder, SendingConfig, split};
-use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "parquet",
@@ -143,10 +143,11 @@ struct ParquetAttempts {
 
 impl ParquetAttempts {
     async fn write(&self, batch: Batch) -> PipelineResult<AppendReport> {
-        let (items, folder, now_ns) = (batch.items, Arc::clone(&self.folder), self.clock.now_ns());
+        let (items, folder) = (batch.items, Arc::clone(&self.folder));
+        let delivery = Delivery::current(&*self.clock);
         let id = self.id.clone();
         let write = move || {
-            let written = folder.write(&batch, now_ns);
+            let written = folder.write(&batch, delivery);
             written.map_err(|error| PipelineError::new(error.kind(), format!("exporter {id}: {error}")))
         };
         off_thread(&self.tasks, &self.id, "writing Parquet files", write).await?;

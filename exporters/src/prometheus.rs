@@ -2,37 +2,30 @@
 //!
 //! Keys: exporter/prometheusexporter of the collector's contrib repository. Metrics become series as everywhere here; a
 //! series that gets no value for `metric_expiration` leaves the page. A batch is delivered when the page has its values.
-//! Native histograms cannot be written in the text format: they are counted and refused.
+//! Native histograms cannot be written in the text format: they are counted and refused. The process listens for the page.
 
 mod page;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::response::IntoResponse;
-use axum::routing::get;
 use futures_util::future::BoxFuture;
-use http::header::CONTENT_TYPE;
-use model::{AppendReport, ErrorKind, Signal};
+use model::{AppendReport, Signal};
 use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, ExporterMetrics, PipelineError, PipelineResult, Stability,
+    ExporterFactory, ExporterMetrics, Page, PipelineResult, Stability, off_thread,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use wire::otlp_to_prometheus::{Settings, Translator};
 use wire::prometheus_names::Strategy;
 use wire::prometheus_text;
 
-use self::page::{Page, Values};
+use self::page::{SeriesPage, Values};
 use crate::Stores;
 use crate::client::unsupported;
-use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "prometheus",
@@ -141,7 +134,7 @@ fn create(
     let shared = Shared {
         state: Mutex::new(State {
             translator: Translator::new(config.translation()),
-            page: Page::new(config.max_series),
+            page: SeriesPage::new(config.max_series),
         }),
         expiration_ms: i64::try_from(config.metric_expiration.0.as_millis()).unwrap_or(i64::MAX),
         send_timestamps: config.send_timestamps,
@@ -153,8 +146,6 @@ fn create(
         endpoint: config.endpoint,
         shared: Arc::new(shared),
         metrics: ExporterMetrics::new(id),
-        stop: CancellationToken::new(),
-        server: Mutex::default(),
     }))
 }
 
@@ -163,8 +154,6 @@ struct PrometheusPage {
     endpoint: String,
     shared: Arc<Shared>,
     metrics: ExporterMetrics,
-    stop: CancellationToken,
-    server: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -177,7 +166,7 @@ struct Shared {
 
 struct State {
     translator: Translator,
-    page: Page,
+    page: SeriesPage,
 }
 
 /// Payloads above this are translated off the async threads: about 500 points.
@@ -232,46 +221,28 @@ impl Consumer for PrometheusPage {
     }
 }
 
-async fn page(shared: Arc<Shared>) -> impl IntoResponse {
-    let tasks = shared.tasks.clone();
-    let rendered = tasks.spawn_blocking("render metrics", move || shared.render()).await;
-    match rendered {
-        Ok(text) => ([(CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response(),
-        Err(_) => http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
 impl Exporter for PrometheusPage {
     fn start(&self) -> BoxFuture<'_, PipelineResult<()>> {
-        Box::pin(async move {
-            let listener = TcpListener::bind(&self.endpoint).await.map_err(|error| {
-                let text = format!("exporter {}: cannot listen on {}: {error}", self.id, self.endpoint);
-                PipelineError::new(ErrorKind::Invalid, text)
-            })?;
-            let shared = Arc::clone(&self.shared);
-            let routes = Router::new().route("/metrics", get(move || page(Arc::clone(&shared))));
-            let stop = self.stop.clone();
-            let serve = async move {
-                let serve = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
-                if let Err(error) = serve.await {
-                    tracing::error!(%error, "the page of metrics is no longer served");
-                }
-            };
-            *self.server.lock() = Some(self.shared.tasks.spawn("prometheus page", serve));
-            Ok(())
-        })
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn shutdown(&self) -> BoxFuture<'_, PipelineResult<()>> {
-        Box::pin(async move {
-            self.stop.cancel();
-            let server = self.server.lock().take();
-            if let Some(server) = server {
-                // An idle connection of a scraper must not hold the end up; nothing is lost by cutting it.
-                server.abort();
-                let _ = server.await;
-            }
-            Ok(())
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn page(&self) -> Option<Page> {
+        let shared = Arc::clone(&self.shared);
+        let render = move || -> BoxFuture<'static, Option<String>> {
+            let (tasks, shared) = (shared.tasks.clone(), Arc::clone(&shared));
+            Box::pin(
+                async move { tasks.spawn_blocking("render metrics", move || shared.render()).await.ok() },
+            )
+        };
+        Some(Page {
+            endpoint: self.endpoint.clone(),
+            path: "/metrics",
+            content_type: prometheus_text::CONTENT_TYPE,
+            render: Arc::new(render),
         })
     }
 }

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
     ExporterFactory, PipelineError, PipelineResult, QueueConfig, RetryConfig, Sending, SendingSettings,
-    Stability, retry,
+    Stability, off_thread, retry,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -39,7 +39,6 @@ use self::requests::{Counts, Form, Lane, Request, lanes};
 use self::series::{ItemList, SeriesTable};
 use crate::Stores;
 use crate::client::{HttpClient, HttpClientConfig, HttpResponse, http_failure, split, unsupported};
-use crate::translation::off_thread;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "prometheusremotewrite",

@@ -1,26 +1,8 @@
-//! What exporters share that translate batches: translators of logs kept for the next batch, and the way off the async
-//! threads for payloads that take long.
+//! What exporters share that translate batches of logs: translators kept for the next batch.
 
-use model::ErrorKind;
 use parking_lot::Mutex;
-use pipelines::{ComponentId, PipelineError, PipelineResult};
-use runtime::Tasks;
 use wire::DecodeError;
 use wire::otlp_to_loki::{Settings, Translated, Translator};
-
-/// Does `work` away from the async threads. Work that did not come to an end may be done again: what a queue on disk
-/// acknowledged must not be given up for it (DISKQ-1).
-pub(crate) async fn off_thread<T: Send + 'static>(
-    tasks: &Tasks,
-    id: &ComponentId,
-    name: &'static str,
-    work: impl FnOnce() -> PipelineResult<T> + Send + 'static,
-) -> PipelineResult<T> {
-    tasks.spawn_blocking(name, work).await.unwrap_or_else(|_| {
-        let message = format!("exporter {id}: {name} was cancelled or panicked");
-        Err(PipelineError::new(ErrorKind::Unavailable, message))
-    })
-}
 
 /// Translators of logs. Several batches are translated at a time, each by one that is idle or new; each holds a cache of
 /// resources, of up to 8 MiB.

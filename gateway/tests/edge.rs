@@ -335,6 +335,34 @@ async fn a_config_that_cannot_run_leaves_the_old_one_running() {
 }
 
 #[tokio::test]
+async fn the_page_of_an_exporter_stays_reachable_when_its_section_changes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pipeline = "service.pipelines.metrics={receivers: [otlp], exporters: [prometheus]}";
+    let page = |namespace: &str| {
+        format!("exporters.prometheus={{endpoint: \"127.0.0.1:0\", namespace: {namespace}}}")
+    };
+    let mut gateway = start(folder.path(), &[pipeline, &page("one")]).await;
+    let url = url(&gateway, "Prometheus exporter", "/metrics");
+    let metrics = self::url(&gateway, "OTLP HTTP", "/v1/metrics");
+    let point = json!({"timeUnixNano": "1", "asDouble": 2.5});
+    let metric = json!({"name": "level", "gauge": {"dataPoints": [point]}});
+    let request = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]});
+    for namespace in ["one", "two"] {
+        if namespace == "two" {
+            let changed = config(folder.path(), &[pipeline, &page(namespace)]);
+            reload(&mut gateway, changed).await.expect("the new config is good");
+        }
+        let sent = Client::new().post(&metrics).json(&request).send().await.expect("an answer");
+        assert_eq!(sent.status(), StatusCode::OK);
+        let shown = Client::new().get(&url).send().await.expect("an answer");
+        assert_eq!(shown.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        let shown = shown.text().await.expect("text");
+        assert!(shown.contains(&format!("\n{namespace}_level 2.5\n")), "{shown}");
+    }
+    gateway.shutdown().await.expect("drains in time");
+}
+
+#[tokio::test]
 async fn the_storage_of_a_queue_on_disk_does_not_move_under_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let storage = |name: &str| {

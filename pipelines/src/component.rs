@@ -191,6 +191,25 @@ pub trait Exporter: Consumer {
 
     /// Delivers what is queued, at most until the deadline that the caller sets, and ends its tasks.
     fn shutdown(&self) -> BoxFuture<'_, PipelineResult<()>>;
+
+    /// What it shows over HTTP, if it does.
+    fn page(&self) -> Option<Page> {
+        None
+    }
+}
+
+/// A text that an exporter shows to whoever asks. The process listens for it, so that the page outlives an exchange of
+/// the exporter and its listener has the limits of all others.
+#[derive(Clone)]
+pub struct Page {
+    /// `host:port` to listen on.
+    pub endpoint: String,
+    /// Where the page is there.
+    pub path: &'static str,
+    /// The text's `Content-Type`.
+    pub content_type: &'static str,
+    /// Makes the text; `None` when the process ends.
+    pub render: Arc<dyn Fn() -> BoxFuture<'static, Option<String>> + Send + Sync>,
 }
 
 /// A row of an exporter registry; `S` is what the surroundings offer (the stores).

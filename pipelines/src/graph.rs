@@ -25,7 +25,7 @@ use crate::fan_out::FanOut;
 use crate::telemetry::ProcessorItems;
 use crate::{
     Batch, ComponentConfig, ComponentId, ConfigError, Consumer, Exporter, ExporterContext, ExporterFactory,
-    Extensions, PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory,
+    Extensions, Page, PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory,
     RemoteWriteBatch, RemoteWriteConsumer, hand_on_remote_write,
 };
 use connections::Connections;
@@ -206,6 +206,11 @@ impl Graph {
     /// The receivers that pipelines name, each once for each signal, by signal and id.
     pub fn receivers(&self) -> impl Iterator<Item = (Signal, &ComponentId)> {
         self.entries.keys().map(|(signal, id)| (*signal, id))
+    }
+
+    /// The pages of its exporters.
+    pub fn pages(&self) -> impl Iterator<Item = Page> {
+        self.exporters.iter().filter_map(|own| own.instance.page())
     }
 
     /// Delivers what is inside and ends everything, front to back; call it when the receivers have ended. What is not

@@ -26,16 +26,17 @@ pub use admission::{RETRY_AFTER_REFUSAL, admit, refusal, resize};
 pub use batch::{Batch, ClientMetadata, RemoteWriteBatch};
 pub use component::{
     ComponentConfig, ComponentId, ComponentIdError, ConfigError, Exporter, ExporterContext, ExporterFactory,
-    Processor, ProcessorContext, ProcessorFactory, Stability,
+    Page, Processor, ProcessorContext, ProcessorFactory, Stability,
 };
 pub use connectors::{CONNECTORS, ConnectorFactory, Outputs};
 pub use error::{PipelineError, PipelineResult};
 pub use extensions::{ClientAuth, Extensions, FileStorage, Offer};
 pub use graph::{Graph, GraphContext, PipelineConfig, PipelineId, PipelinesConfig, Registries};
+pub use off_thread::off_thread;
 pub use processors::PROCESSORS;
 pub use sending::{
-    EntryError, Next, PartitionConfig, QueueBatchConfig, QueueConfig, RetryConfig, Sending, SendingSettings,
-    Sizer, decode_queued, encode_queued, plan, retry,
+    Delivery, EntryError, Next, PartitionConfig, QueueBatchConfig, QueueConfig, RetryConfig, Sending,
+    SendingSettings, Sizer, decode_queued, encode_queued, plan, retry,
 };
 pub use telemetry::{ExporterMetrics, ReceiverMetrics};
 pub use values::{ConfigDuration, Opaque};

@@ -9,6 +9,7 @@
 mod batcher;
 mod config;
 mod consumers;
+mod delivery;
 mod disk;
 mod queue;
 mod retry;
@@ -32,6 +33,7 @@ use crate::{
 };
 pub use config::{PartitionConfig, QueueBatchConfig, QueueConfig, SendingSettings, Sizer};
 use consumers::Waiting;
+pub use delivery::Delivery;
 use disk::{DiskPushError, DiskQueue, DiskQueueSettings};
 pub use disk::{EntryError, decode_queued, encode_queued};
 use queue::Line;
@@ -61,6 +63,7 @@ struct Shared {
     metrics: ExporterMetrics,
     queue_metrics: QueueMetrics,
     budget: Arc<runtime::MemoryBudget>,
+    clock: Arc<dyn runtime::Clock>,
 }
 
 enum Queue {
@@ -97,6 +100,7 @@ impl Sending {
             give_up,
             too_late: CancellationToken::new(),
             budget: Arc::clone(&context.budget),
+            clock: Arc::clone(&context.clock),
         };
         let (consumers, tasks) = (Mutex::default(), context.tasks.clone());
         Ok(Self { shared: Arc::new(shared), storage, consumers, tasks })

@@ -16,7 +16,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use pipelines::{Batch, PipelineError, PipelineResult};
+use pipelines::{Batch, Delivery, PipelineError, PipelineResult};
 use tokio::runtime::Handle;
 use wire::DecodeError;
 use xxhash_rust::xxh3::xxh3_64;
@@ -95,25 +95,27 @@ impl Folder {
     }
 
     /// Writes the files of a batch; all of them are on the disk when this returns. Blocks.
-    pub(super) fn write(&self, batch: &Batch, now_ns: i64) -> PipelineResult<()> {
+    pub(super) fn write(&self, batch: &Batch, delivery: Delivery) -> PipelineResult<()> {
         match batch.signal {
-            Signal::Metrics => self.write_rows::<metrics::Points>(batch, now_ns),
-            Signal::Logs => self.write_rows::<logs::Records>(batch, now_ns),
-            Signal::Traces => self.write_rows::<traces::Spans>(batch, now_ns),
+            Signal::Metrics => self.write_rows::<metrics::Points>(batch, delivery),
+            Signal::Logs => self.write_rows::<logs::Records>(batch, delivery),
+            Signal::Traces => self.write_rows::<traces::Spans>(batch, delivery),
         }
     }
 
-    fn write_rows<R: Rows>(&self, batch: &Batch, now_ns: i64) -> PipelineResult<()> {
+    fn write_rows<R: Rows>(&self, batch: &Batch, delivery: Delivery) -> PipelineResult<()> {
         let mut partitions = Partitions::<R> { by_hour: self.by_hour, rows: BTreeMap::new() };
-        R::fill(batch, now_ns, &mut partitions)?;
-        // The same batch has the same name, so that a second attempt replaces what the first one left; equal bytes of
-        // two tenants are two batches. Every character of a tenant's id may be in a file name.
-        let hash = xxh3_64(&batch.payload);
+        R::fill(batch, delivery.began_ns, &mut partitions)?;
+        // The names are those of the delivery, so that a second attempt replaces what the first one left, and another
+        // batch of the same bytes does not. The hash is for processes that write to one place. Every character of a
+        // tenant's id may be in a file name.
+        let Delivery { began_ns, number } = delivery;
+        let number = format!("{:016x}-{began_ns:x}-{number:x}", xxh3_64(&batch.payload));
         for (start, rows) in &partitions.rows {
             let folder = self.partition(batch.signal, *start);
             let bytes = self.encode(rows, batch);
             let bytes = bytes.map_err(|error| permanent(format!("cannot write a Parquet file: {error}")))?;
-            let name = format!("{}-{}-{hash:016x}.parquet", start.unwrap_or(0), batch.tenant);
+            let name = format!("{}-{}-{number}.parquet", start.unwrap_or(0), batch.tenant);
             self.place.put(&folder, &name, bytes).map_err(|error| {
                 // To be tried again whatever it is: a disk can be emptied, credentials can be mended, and a queue on
                 // disk has acknowledged the data.

@@ -211,11 +211,42 @@ async fn spans_keep_their_ids_times_and_events() {
 #[tokio::test]
 async fn a_second_attempt_replaces_the_file_of_the_first() {
     let folder = tempfile::tempdir().expect("a folder");
-    let exporter = start(folder.path()).await;
-    for _ in 0..3 {
-        exporter.consume(logs(&["one"])).await.expect("written");
+    let retry = json!({"initial_interval": "1ms", "max_interval": "1ms"});
+    let config =
+        json!({"directory": folder.path(), "sending_queue": {"enabled": false}, "retry_on_failure": retry});
+    let exporter = create("parquet", &config, &context(), &Stores::default()).expect("a good config");
+    exporter.start().await.expect("starts");
+    let day = folder.path().join("metrics/date=1970-01-01");
+    // Where the second file's folder is to be is a file, so that an attempt fails when the first file is written.
+    std::fs::create_dir_all(&day).expect("made");
+    let blocker = day.join("hour=01");
+    std::fs::write(&blocker, "").expect("written");
+    let two_hours = gauge(&[("a", 1, 1.0), ("b", 3_600_000, 2.0)]);
+    let mut delivery = exporter.consume(two_hours);
+    let first = day.join("hour=00");
+    while !first.exists() || files(&first).is_empty() {
+        tokio::select! {
+            biased;
+            _ = &mut delivery => panic!("cannot be delivered yet"),
+            () = tokio::task::yield_now() => {}
+        }
     }
-    assert_eq!(files(folder.path()).len(), 1);
+    std::fs::remove_file(&blocker).expect("removed");
+    delivery.await.expect("written");
+    let files = files(folder.path());
+    assert_eq!(files.len(), 2, "{files:?}");
+}
+
+#[tokio::test]
+async fn equal_batches_without_times_are_two_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exporter = start(folder.path()).await;
+    for _ in 0..2 {
+        exporter.consume(gauge(&[("a", 0, 1.0)])).await.expect("written");
+    }
+    let files = files(folder.path());
+    let rows: usize = files.iter().map(|file| rows(file).len()).sum();
+    assert_eq!((files.len(), rows), (2, 2), "{files:?}");
 }
 
 #[tokio::test]
@@ -236,11 +267,9 @@ async fn files_in_a_bucket_have_the_same_names_below_its_prefix() {
     let config = json!({"bucket": bucket, "partition_by": "day", "sending_queue": {"enabled": false}});
     let exporter = create("parquet", &config, &context(), &Stores::default()).expect("a good config");
     exporter.start().await.expect("starts");
-    for _ in 0..2 {
-        exporter.consume(logs(&["one", "two"])).await.expect("written");
-    }
+    exporter.consume(logs(&["one", "two"])).await.expect("written");
     let files = files(folder.path());
-    assert_eq!(files.len(), 1, "a second attempt replaces the first one");
+    assert_eq!(files.len(), 1);
     let at = folder.path().join("telemetry/logs/date=1970-01-01");
     assert_eq!(files[0].parent(), Some(&*at));
     assert_eq!(rows(&files[0]).len(), 2);

@@ -14,8 +14,11 @@ use wire::remote_write::family_of;
 type SeriesNumber = u32;
 
 /// Series and what is known about their families.
-pub(super) struct Page {
+pub(super) struct SeriesPage {
+    /// Series by where they come from: a memo, which starts over when it has more than twice the series of a full page.
     runs: HashMap<SeriesKey, SmallVec<[SeriesNumber; 2]>>,
+    /// Numbers in `runs`.
+    run_numbers: usize,
     numbers: HashMap<Labels, SeriesNumber>,
     series: Vec<Series>,
     families: BTreeMap<String, MetricMetadata>,
@@ -56,7 +59,7 @@ impl SampleSink<SeriesNumber> for Values {
     }
 }
 
-impl SeriesResolver for Page {
+impl SeriesResolver for SeriesPage {
     type Handle = SeriesNumber;
     type Error = PipelineError;
 
@@ -86,20 +89,28 @@ impl SeriesResolver for Page {
             }
             run.push(number);
         }
+        if self.run_numbers + run.len() > self.series_max.saturating_mul(2) {
+            self.runs.clear();
+            self.run_numbers = 0;
+        }
+        self.run_numbers += run.len();
         Ok(Resolved::Handles(self.runs.entry(key).insert(run).into_mut()))
     }
 
     fn metadata(&mut self, family: &str, metadata: &MetricMetadata) {
-        if self.families.get(family) != Some(metadata) {
+        // Families of refused points come here too. What a full page does not know is of no type.
+        let has_room = self.families.len() < self.series_max || self.families.contains_key(family);
+        if has_room && self.families.get(family) != Some(metadata) {
             self.families.insert(family.to_owned(), metadata.clone());
         }
     }
 }
 
-impl Page {
+impl SeriesPage {
     pub(super) fn new(series_max: usize) -> Self {
         Self {
             runs: HashMap::new(),
+            run_numbers: 0,
             numbers: HashMap::new(),
             series: Vec::new(),
             families: BTreeMap::new(),
@@ -136,6 +147,7 @@ impl Page {
         }
         self.series.retain(|series| series.came_ms >= oldest_ms);
         self.runs.clear();
+        self.run_numbers = 0;
         self.numbers.clear();
         for (number, series) in self.series.iter().enumerate() {
             let number = SeriesNumber::try_from(number).expect("fewer than before");
@@ -181,3 +193,6 @@ fn family<'a>(families: &BTreeMap<String, MetricMetadata>, labels: &'a Labels) -
         _ => name,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,48 +10,41 @@ use serde_json::{Value, json};
 use crate::Stores;
 use crate::testing::{context, create, gauge, metrics, text};
 
-/// A port that was free a moment ago: the exporter takes an address, not a socket.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").to_string()
-}
-
-async fn start(more: Value, context: &ExporterContext) -> (Arc<dyn Exporter>, String) {
-    let address = free_address();
-    let mut config = json!({"endpoint": address});
+async fn start(more: Value, context: &ExporterContext) -> Arc<dyn Exporter> {
+    let mut config = json!({"endpoint": "localhost:8889"});
     for (key, value) in more.as_object().expect("a section") {
         config[key] = value.clone();
     }
     let exporter = create("prometheus", &config, context, &Stores::default()).expect("a good config");
     exporter.start().await.expect("starts");
-    (exporter, format!("http://{address}/metrics"))
+    exporter
 }
 
-async fn scrape(url: &str) -> String {
-    let answer = reqwest::get(url).await.expect("answers");
-    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
-    answer.text().await.expect("text")
+async fn scrape(exporter: &Arc<dyn Exporter>) -> String {
+    let page = exporter.page().expect("has one");
+    assert_eq!((page.endpoint.as_str(), page.path), ("localhost:8889", "/metrics"));
+    assert_eq!(page.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    (page.render)().await.expect("text")
 }
 
 #[tokio::test]
 async fn the_page_has_the_last_value_of_every_series() {
     let more = json!({"namespace": "app", "const_labels": {"zone": "a"}, "send_timestamps": true});
-    let (exporter, url) = start(more, &context()).await;
+    let exporter = start(more, &context()).await;
     exporter.consume(gauge(&[("x", 1000, 1.0), ("y", 1000, 2.0)])).await.expect("taken");
     let report = exporter.consume(gauge(&[("x", 2000, 3.0)])).await.expect("taken");
     assert_eq!((report.stored, report.rejected.len()), (1, 0));
     exporter.consume(gauge(&[("x", 1500, 9.0)])).await.expect("an older value changes nothing");
-    let page = scrape(&url).await;
+    let page = scrape(&exporter).await;
     let series = |n: &str, rest: &str| format!("app_level{{job=\"shop\",n=\"{n}\",zone=\"a\"}} {rest}\n");
     assert!(page.contains(&series("x", "3 2000")) && page.contains(&series("y", "2 1000")), "{page}");
     assert!(page.contains("# TYPE app_level gauge\n"), "{page}");
     exporter.shutdown().await.expect("ends");
-    assert!(reqwest::get(&url).await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test]
 async fn histograms_and_counters_are_families_of_their_types() {
-    let (exporter, url) = start(json!({}), &context()).await;
+    let exporter = start(json!({}), &context()).await;
     let value = Some(number_data_point::Value::AsInt(7));
     let number = NumberDataPoint { time_unix_nano: 1, value, ..NumberDataPoint::default() };
     let sum = Sum { data_points: vec![number], aggregation_temporality: 2, is_monotonic: true };
@@ -73,7 +66,7 @@ async fn histograms_and_counters_are_families_of_their_types() {
     };
     let list = vec![metric("requests", Data::Sum(sum)), metric("latency", Data::Histogram(histogram))];
     exporter.consume(metrics(list, 2)).await.expect("taken");
-    let page = scrape(&url).await;
+    let page = scrape(&exporter).await;
     let want = "# HELP latency What it is\n# TYPE latency histogram\n\
                 latency_bucket{job=\"shop\",k=\"v\",le=\"2\"} 1\n\
                 latency_bucket{job=\"shop\",k=\"v\",le=\"+Inf\"} 3\n\
@@ -88,15 +81,15 @@ async fn histograms_and_counters_are_families_of_their_types() {
 async fn a_series_without_new_values_leaves_the_page() {
     let clock = Arc::new(ManualClock::at_ns(0));
     let context = ExporterContext { clock: Arc::clone(&clock) as _, ..context() };
-    let (exporter, url) = start(json!({"metric_expiration": "1m"}), &context).await;
+    let exporter = start(json!({"metric_expiration": "1m"}), &context).await;
     exporter.consume(gauge(&[("old", 1, 1.0)])).await.expect("taken");
     clock.set_ns(50_000_000_000);
     exporter.consume(gauge(&[("new", 1, 1.0)])).await.expect("taken");
     clock.set_ns(61_000_000_000);
-    let page = scrape(&url).await;
+    let page = scrape(&exporter).await;
     assert!(page.contains("n=\"new\"") && !page.contains("n=\"old\""), "{page}");
     exporter.consume(gauge(&[("old", 2, 4.0)])).await.expect("taken");
-    assert!(scrape(&url).await.contains("level{job=\"shop\",n=\"old\"} 4\n"), "it may come back");
+    assert!(scrape(&exporter).await.contains("level{job=\"shop\",n=\"old\"} 4\n"), "it may come back");
     exporter.shutdown().await.expect("ends");
 }
 
@@ -104,14 +97,14 @@ async fn a_series_without_new_values_leaves_the_page() {
 async fn series_above_the_limit_are_refused_until_others_have_expired_even_if_nobody_scrapes() {
     let clock = Arc::new(ManualClock::at_ns(0));
     let context = ExporterContext { clock: Arc::clone(&clock) as _, ..context() };
-    let (exporter, url) = start(json!({"metric_expiration": "1m", "max_series": 2}), &context).await;
+    let exporter = start(json!({"metric_expiration": "1m", "max_series": 2}), &context).await;
     let three = exporter.consume(gauge(&[("a", 1, 1.0), ("b", 1, 1.0), ("c", 1, 1.0)])).await.expect("taken");
     assert_eq!((three.stored, three.rejected_count()), (2, 1));
     assert!(three.rejected[0].message.contains("max_series"), "{}", three.rejected[0].message);
     clock.set_ns(61_000_000_000);
     let later = exporter.consume(gauge(&[("c", 2, 1.0)])).await.expect("taken");
     assert_eq!((later.stored, later.rejected_count()), (1, 0));
-    assert!(scrape(&url).await.contains("n=\"c\""));
+    assert!(scrape(&exporter).await.contains("n=\"c\""));
     exporter.shutdown().await.expect("ends");
 }
 

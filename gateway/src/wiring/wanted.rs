@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use pipelines::ConfigError;
+use axum::response::IntoResponse as _;
+use axum::routing::get;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use pipelines::{ConfigError, Page};
 use thanos::StoreApiServer;
 
 use super::ApiRoutes;
@@ -29,6 +33,7 @@ const LOKI_API: &str = "Loki API";
 const THANOS_RECEIVE: &str = "Thanos receive";
 const STORE_API: &str = "StoreAPI";
 const OWN_METRICS: &str = "Metrics";
+const EXPORTER_PAGE: &str = "Prometheus exporter";
 
 /// What speaks at each endpoint that a process with this config opens.
 pub(super) fn endpoints(
@@ -51,6 +56,7 @@ pub(super) fn endpoints(
     let has_api = !prometheus.is_empty() || !loki.is_empty();
     all.extend(own_metrics_places(config, has_api).into_iter().map(|(endpoint, _)| (OWN_METRICS, endpoint)));
     all.extend(of(&parts.extensions.listeners));
+    all.extend(parts.graph.pages().map(|page| (EXPORTER_PAGE, page.endpoint)));
     all.retain(|(_, endpoint)| !endpoint.is_empty());
     all
 }
@@ -118,6 +124,7 @@ pub(super) fn wanted(
     let mut status = own_metrics(config, metrics, intake.iter().any(is_api));
     let of_extensions = parts.extensions.listeners.drain(..);
     status.extend(of_extensions);
+    status.extend(parts.graph.pages().map(page_listener));
     let intake = intake.into_iter().map(|listener| (Stage::Intake, listener));
     Ok(intake.chain(status.into_iter().map(|listener| (Stage::Status, listener))).collect())
 }
@@ -170,6 +177,26 @@ fn store_api_listener(
         },
         handler: store_api_handler(server, auth),
     }))
+}
+
+/// The listener of an exporter's page.
+fn page_listener(page: Page) -> Listener {
+    let Page { endpoint, path, content_type, render } = page;
+    let answer = move || {
+        let rendered = render();
+        async move {
+            match rendered.await {
+                Some(text) => ([(CONTENT_TYPE, content_type)], text).into_response(),
+                None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            }
+        }
+    };
+    Listener {
+        what: EXPORTER_PAGE,
+        endpoint,
+        settings: ServeSettings::default(),
+        handler: router_handler(Router::new().route(path, get(answer))),
+    }
 }
 
 /// The listeners of `service::telemetry::metrics`.

@@ -18,7 +18,7 @@ use wire::protobuf::{begin_message, put_bytes_field, put_fixed64_field, put_mess
 
 use crate::attributes::encoded;
 use crate::connectors::{ConnectorFactory, Outputs};
-use crate::off_thread::off_thread;
+use crate::off_thread::off_thread_if_large;
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineError, PipelineResult, ProcessorContext, Stability,
 };
@@ -289,7 +289,8 @@ impl Count {
             let counts = counting.count(&counted);
             counts.map_err(|error| PipelineError::new(error.kind(), format!("count connector: {error}")))
         };
-        let (payload, items) = off_thread(&self.tasks, batch.payload.len(), "count connector", work).await?;
+        let (payload, items) =
+            off_thread_if_large(&self.tasks, batch.payload.len(), "count connector", work).await?;
         if items > 0 {
             let counts = Batch { signal: Signal::Metrics, payload, items, ..batch.clone() };
             self.next.consume(counts).await?;

@@ -18,7 +18,7 @@ use wire::otlp::item_count;
 
 use crate::connectors::{ConnectorFactory, Outputs, SAME_SIGNAL};
 use crate::fan_out::FanOut;
-use crate::off_thread::off_thread;
+use crate::off_thread::off_thread_if_large;
 use crate::processors::{FailureLog, Mode};
 use crate::settled::{Outcomes, key};
 use crate::{
@@ -227,7 +227,7 @@ impl Routing {
             let parts = table.parts(&whole);
             parts.map_err(|error| PipelineError::new(error.kind(), format!("routing connector: {error}")))
         };
-        let parts = off_thread(&self.tasks, batch.payload.len(), "routing connector", work).await?;
+        let parts = off_thread_if_large(&self.tasks, batch.payload.len(), "routing connector", work).await?;
         let deliveries = parts.iter().map(|part| {
             let (payload, items) = (part.payload.clone(), part.items);
             (&*self.ways[part.way], Batch { payload, items, ..batch.clone() })

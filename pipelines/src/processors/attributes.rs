@@ -8,11 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
+use runtime::Tasks;
 use serde::Deserialize;
 use wire::DecodeError;
 use wire::otlp::edit::{Edited, Fate, edit_points, edit_records};
 
-use super::hand_on::{hand_on, refused};
+use super::hand_on::{edit_and_hand_on, refused};
 use super::matching::{MatchProperties, Selection};
 use crate::attributes::{ActionConfig, Actions};
 use crate::{
@@ -37,7 +38,7 @@ struct Config {
 fn create(
     config: &ComponentConfig<'_>,
     signal: Signal,
-    _context: &ProcessorContext,
+    context: &ProcessorContext,
     next: Arc<dyn Consumer>,
 ) -> Result<Arc<dyn Processor>, ConfigError> {
     let config: Config = config.parse()?;
@@ -47,12 +48,18 @@ fn create(
     let actions = Actions::new(&config.actions).map_err(|error| error.under(&["actions"]))?;
     let selection = Selection::new(signal, config.include.as_ref(), config.exclude.as_ref())
         .map_err(|message| ConfigError::at("", message))?;
-    Ok(Arc::new(AttributesProcessor { actions, selection, next }))
+    let edits = Arc::new(Edits { actions, selection });
+    Ok(Arc::new(AttributesProcessor { edits, tasks: context.tasks.clone(), next }))
+}
+
+struct Edits {
+    actions: Actions,
+    selection: Selection,
 }
 
 struct AttributesProcessor {
-    actions: Actions,
-    selection: Selection,
+    edits: Arc<Edits>,
+    tasks: Tasks,
     next: Arc<dyn Consumer>,
 }
 
@@ -69,7 +76,7 @@ fn point_attributes(data: u32) -> u32 {
     }
 }
 
-impl AttributesProcessor {
+impl Edits {
     fn edit(&self, batch: &Batch) -> Result<Bytes, DecodeError> {
         let signal = batch.signal;
         let apply = |message: &[u8], field: u32, out: &mut Vec<u8>| {
@@ -95,9 +102,10 @@ impl AttributesProcessor {
 
 impl Consumer for AttributesProcessor {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        let edited = self.edit(&batch);
-        let edited = edited.map_err(|error| refused("attributes", error.kind(), &error));
-        hand_on(&*self.next, batch, edited)
+        let edits = Arc::clone(&self.edits);
+        edit_and_hand_on(&*self.next, &self.tasks, "attributes processor", batch, move |batch| {
+            edits.edit(batch).map_err(|error| refused("attributes", error.kind(), &error))
+        })
     }
 }
 

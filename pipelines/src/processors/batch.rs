@@ -23,6 +23,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
+use crate::off_thread::{COPY_INLINE_BYTES_MAX, off_thread_above};
 use crate::{
     Batch, ClientMetadata, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer,
     PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory, RemoteWriteBatch,
@@ -320,7 +321,11 @@ impl Shared {
     /// Delivers several requests as one batch, or one by one when the batch is refused for good. Gives the outcome of
     /// each.
     async fn deliver_joined(&self, batches: Vec<Batch>) -> Vec<PipelineResult<AppendReport>> {
-        let (joined, parts) = self.join(batches);
+        let count = batches.len();
+        let (joined, parts) = match self.join(batches).await {
+            Ok(joined) => joined,
+            Err(error) => return vec![Err(error); count],
+        };
         let outcome = self.deliver_piece(joined).await;
         if !outcome.as_ref().is_err_and(is_refusal) {
             let counts: Vec<u64> = parts.iter().map(|part| part.items).collect();
@@ -340,8 +345,10 @@ impl Shared {
         if items_max == 0 || batch.items <= items_max {
             return self.deliver_piece(batch).await;
         }
-        let pieces = wire::otlp::split(batch.signal, &batch.payload, items_max)
-            .map_err(|error| PipelineError::new(error.kind(), error.to_string()))?;
+        let (signal, payload) = (batch.signal, batch.payload.clone());
+        let split = move || wire::otlp::split(signal, &payload, items_max).map_err(PipelineError::from);
+        let (bytes, name) = (batch.payload.len(), "batch processor");
+        let pieces = off_thread_above(COPY_INLINE_BYTES_MAX, &self.tasks, bytes, name, split).await?;
         let mut report = AppendReport::default();
         let (mut taken, mut refusal) = (0_usize, None);
         for (payload, items) in pieces {
@@ -371,9 +378,11 @@ impl Shared {
     }
 
     /// The requests as one, and each of them as a part of it that shares its memory.
-    fn join(&self, batches: Vec<Batch>) -> (Batch, Vec<Batch>) {
+    async fn join(&self, batches: Vec<Batch>) -> PipelineResult<(Batch, Vec<Batch>)> {
         let payloads: Vec<Bytes> = batches.iter().map(|batch| batch.payload.clone()).collect();
-        let payload = wire::otlp::merge(&payloads);
+        let (bytes, name) = (payloads.iter().map(Bytes::len).sum(), "batch processor");
+        let merge = move || Ok(wire::otlp::merge(&payloads));
+        let payload = off_thread_above(COPY_INLINE_BYTES_MAX, &self.tasks, bytes, name, merge).await?;
         // The copy is counted by itself and the originals are let go, so that memory is counted once.
         let reservation = Some(Arc::new(self.budget.reserve_unchecked(payload.len() as u64)));
         let joined = Batch {
@@ -393,7 +402,7 @@ impl Shared {
             Batch { payload, reservation: joined.reservation.clone(), ..batch }
         });
         let parts = parts.collect();
-        (joined, parts)
+        Ok((joined, parts))
     }
 
     /// What is known about the senders of joined requests: the metadata that they have in common by configuration.

@@ -21,7 +21,7 @@ use wire::otlp::item_count;
 use super::hand_on::refused;
 use super::matching::Selection;
 use super::ottl_programs::{FailureLog, Group, Groups, MIXED, Mode, at};
-use crate::off_thread::off_thread;
+use crate::off_thread::off_thread_if_large;
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
     ProcessorFactory, Stability,
@@ -256,7 +256,7 @@ impl FilterProcessor {
     async fn pass_on(&self, mut batch: Batch) -> PipelineResult<AppendReport> {
         let (running, whole) = (Arc::clone(&self.running), batch.clone());
         let work = move || running.run(&whole).map_err(|error| refused("filter", error.kind(), &error));
-        let payload = off_thread(&self.tasks, batch.payload.len(), "filter processor", work).await?;
+        let payload = off_thread_if_large(&self.tasks, batch.payload.len(), "filter processor", work).await?;
         if payload.as_ptr() == batch.payload.as_ptr() && payload.len() == batch.payload.len() {
             return self.next.consume(batch).await;
         }

@@ -9,11 +9,11 @@ use futures_util::future::BoxFuture;
 use model::{AppendReport, ErrorKind};
 use runtime::Tasks;
 
-use crate::off_thread::{INLINE_BYTES_MAX, off_thread};
+use crate::off_thread::{INLINE_BYTES_MAX, off_thread_if_large};
 use crate::{Batch, Consumer, PipelineError, PipelineResult};
 
 /// `next` with the edited payload, or the refusal.
-pub(super) fn hand_on(
+fn hand_on(
     next: &dyn Consumer,
     mut batch: Batch,
     edited: PipelineResult<Bytes>,
@@ -41,7 +41,7 @@ pub(super) fn edit_and_hand_on<'a>(
     }
     Box::pin(async move {
         let copy = batch.clone();
-        batch.payload = off_thread(tasks, batch.payload.len(), name, move || edit(&copy)).await?;
+        batch.payload = off_thread_if_large(tasks, batch.payload.len(), name, move || edit(&copy)).await?;
         next.consume(batch).await
     })
 }

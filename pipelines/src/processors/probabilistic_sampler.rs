@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
+use runtime::Tasks;
 use serde::Deserialize;
 use wire::DecodeError;
 use wire::otlp::edit::{Fate, copy_fields, edit_records, put_key_value};
@@ -19,6 +20,7 @@ use wire::otlp::{AnyValue, LogRecord, Span, View, item_count};
 use wire::protobuf::put_bytes_field;
 
 use super::hand_on::refused;
+use crate::off_thread::off_thread_if_large;
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
     ProcessorFactory, Stability,
@@ -101,19 +103,25 @@ impl Config {
 fn create(
     config: &ComponentConfig<'_>,
     _signal: Signal,
-    _context: &ProcessorContext,
+    context: &ProcessorContext,
     next: Arc<dyn Consumer>,
 ) -> Result<Arc<dyn Processor>, ConfigError> {
     let config: Config = config.parse()?;
     config.validate().map_err(|message| ConfigError::at("", message))?;
     let sampler =
         Sampler::new(&config.mode, config.sampling_percentage, config.sampling_precision, config.hash_seed);
-    Ok(Arc::new(ProbabilisticSampler { sampler, config, next }))
+    let sampling = Arc::new(Sampling { sampler, config });
+    Ok(Arc::new(ProbabilisticSampler { sampling, tasks: context.tasks.clone(), next }))
+}
+
+struct Sampling {
+    sampler: Sampler,
+    config: Config,
 }
 
 struct ProbabilisticSampler {
-    sampler: Sampler,
-    config: Config,
+    sampling: Arc<Sampling>,
+    tasks: Tasks,
     next: Arc<dyn Consumer>,
 }
 
@@ -121,8 +129,15 @@ struct ProbabilisticSampler {
 const TRACE_STATE: u32 = 3;
 const LOG_ATTRIBUTES: u32 = 6;
 
-impl ProbabilisticSampler {
-    fn run(&self, batch: &Batch) -> Result<Bytes, DecodeError> {
+impl Sampling {
+    /// What stays, and how many items that is.
+    fn run(&self, batch: &Batch) -> Result<(Bytes, u64), DecodeError> {
+        let payload = self.edit(batch)?;
+        let items = item_count(batch.signal, &payload)?;
+        Ok((payload, items))
+    }
+
+    fn edit(&self, batch: &Batch) -> Result<Bytes, DecodeError> {
         edit_records(&batch.payload, |_, record, out| match batch.signal {
             Signal::Traces => self.span(record, out),
             Signal::Logs => self.log(record, out),
@@ -235,10 +250,15 @@ fn hashed(value: Option<AnyValue<'_>>) -> Result<Option<Vec<u8>>, DecodeError> {
 
 impl Consumer for ProbabilisticSampler {
     fn consume(&self, mut batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        let run = self.run(&batch);
+        let (sampling, sampled) = (Arc::clone(&self.sampling), batch.clone());
+        let run = move || {
+            let run = sampling.run(&sampled);
+            run.map_err(|error| refused("probabilistic_sampler", error.kind(), &error))
+        };
         Box::pin(async move {
-            let payload = run.map_err(|error| refused("probabilistic_sampler", error.kind(), &error))?;
-            let items = item_count(batch.signal, &payload)?;
+            let bytes = batch.payload.len();
+            let (payload, items) =
+                off_thread_if_large(&self.tasks, bytes, "probabilistic_sampler processor", run).await?;
             let mut report = AppendReport { stored: batch.items.saturating_sub(items), rejected: Vec::new() };
             if items > 0 {
                 batch.payload = payload;

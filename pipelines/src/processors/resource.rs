@@ -9,11 +9,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use model::{AppendReport, Signal};
 use parking_lot::Mutex;
+use runtime::Tasks;
 use serde::Deserialize;
 use wire::DecodeError;
 use wire::otlp::edit::{ResourceMemo, edit_resources};
 
-use super::hand_on::{hand_on, refused};
+use super::hand_on::{edit_and_hand_on, refused};
 use crate::attributes::{ActionConfig, Actions};
 use crate::{
     Batch, ComponentConfig, ConfigError, Consumer, PipelineResult, Processor, ProcessorContext,
@@ -39,7 +40,7 @@ const ATTRIBUTES_FIELD: u32 = 1;
 fn create(
     config: &ComponentConfig<'_>,
     _signal: Signal,
-    _context: &ProcessorContext,
+    context: &ProcessorContext,
     next: Arc<dyn Consumer>,
 ) -> Result<Arc<dyn Processor>, ConfigError> {
     let config: Config = config.parse()?;
@@ -49,16 +50,22 @@ fn create(
     let actions = Actions::new(&config.attributes).map_err(|error| error.under(&["attributes"]))?;
     // What depends on the sender differs from request to request and is not remembered.
     let memo = (!actions.depends_on_client()).then(|| Mutex::new(ResourceMemo::new(MEMO_BYTES_MAX)));
-    Ok(Arc::new(ResourceProcessor { actions, memo, next }))
+    let edits = Arc::new(Edits { actions, memo });
+    Ok(Arc::new(ResourceProcessor { edits, tasks: context.tasks.clone(), next }))
+}
+
+struct Edits {
+    actions: Actions,
+    memo: Option<Mutex<ResourceMemo>>,
 }
 
 struct ResourceProcessor {
-    actions: Actions,
-    memo: Option<Mutex<ResourceMemo>>,
+    edits: Arc<Edits>,
+    tasks: Tasks,
     next: Arc<dyn Consumer>,
 }
 
-impl ResourceProcessor {
+impl Edits {
     fn edit(&self, batch: &Batch) -> Result<Bytes, DecodeError> {
         let edit = |resource: &[u8], out: &mut Vec<u8>| {
             self.actions.apply(resource, ATTRIBUTES_FIELD, &batch.client, out)
@@ -73,9 +80,10 @@ impl ResourceProcessor {
 
 impl Consumer for ResourceProcessor {
     fn consume(&self, batch: Batch) -> BoxFuture<'_, PipelineResult<AppendReport>> {
-        let edited = self.edit(&batch);
-        let edited = edited.map_err(|error| refused("resource", error.kind(), &error));
-        hand_on(&*self.next, batch, edited)
+        let edits = Arc::clone(&self.edits);
+        edit_and_hand_on(&*self.next, &self.tasks, "resource processor", batch, move |batch| {
+            edits.edit(batch).map_err(|error| refused("resource", error.kind(), &error))
+        })
     }
 }
 

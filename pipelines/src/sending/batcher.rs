@@ -17,7 +17,7 @@ use super::taken::Taken;
 use crate::Batch;
 
 /// What a consumer delivers at once.
-pub(super) struct Delivery {
+pub(super) struct Joined {
     pub(super) batch: Batch,
     /// Whose pieces are in it.
     pub(super) of: Vec<Arc<Taken>>,
@@ -50,7 +50,7 @@ impl Batcher {
     }
 
     /// Adds a batch and returns what is to leave now.
-    pub(super) fn add(&mut self, batch: Batch, taken: Arc<Taken>, now: Instant) -> Vec<Delivery> {
+    pub(super) fn add(&mut self, batch: Batch, taken: Arc<Taken>, now: Instant) -> Vec<Joined> {
         let mut leaving = Vec::new();
         let pieces = self.pieces(&batch);
         taken.in_pieces(pieces.len());
@@ -60,7 +60,7 @@ impl Batcher {
         leaving
     }
 
-    fn add_piece(&mut self, piece: Batch, taken: Arc<Taken>, now: Instant, leaving: &mut Vec<Delivery>) {
+    fn add_piece(&mut self, piece: Batch, taken: Arc<Taken>, now: Instant, leaving: &mut Vec<Joined>) {
         let QueueBatchConfig { sizer, min_size, max_size, flush_timeout, .. } = self.config;
         let key = self.key(&piece);
         let size = sizer.size(&piece);
@@ -92,19 +92,24 @@ impl Batcher {
         }
     }
 
+    /// Bytes that are being joined.
+    pub(super) fn bytes(&self) -> usize {
+        self.open.iter().flat_map(|open| &open.pieces).map(|piece| piece.payload.len()).sum()
+    }
+
     /// When the next batch is due, whatever its size. The oldest is the first.
     pub(super) fn due(&self) -> Option<Instant> {
         self.open.first().map(|open| open.due)
     }
 
     /// What is due.
-    pub(super) fn take_due(&mut self, now: Instant) -> Vec<Delivery> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<Joined> {
         let due = self.open.iter().take_while(|open| open.due <= now).count();
         self.open.drain(..due).map(|open| open.close(&self.budget)).collect()
     }
 
     /// Everything.
-    pub(super) fn take_all(&mut self) -> Vec<Delivery> {
+    pub(super) fn take_all(&mut self) -> Vec<Joined> {
         self.open.drain(..).map(|open| open.close(&self.budget)).collect()
     }
 
@@ -136,7 +141,7 @@ impl Batcher {
 }
 
 /// Parts of at most `bytes_max`, down to single items; `None` when the payload cannot be split.
-fn split_bytes(
+pub(super) fn split_bytes(
     signal: Signal,
     payload: &Bytes,
     items: u64,
@@ -160,16 +165,16 @@ fn split_bytes(
 }
 
 impl Open {
-    fn close(self, budget: &Arc<MemoryBudget>) -> Delivery {
+    fn close(self, budget: &Arc<MemoryBudget>) -> Joined {
         let first = self.pieces.first().cloned().expect("an open batch has a piece");
         if self.pieces.len() == 1 {
-            return Delivery { batch: first, of: self.of };
+            return Joined { batch: first, of: self.of };
         }
         let payloads: Vec<Bytes> = self.pieces.iter().map(|piece| piece.payload.clone()).collect();
         let items = self.pieces.iter().map(|piece| piece.items).sum();
         let payload = merge(&payloads);
         let reservation = Some(Arc::new(budget.reserve_unchecked(payload.len() as u64)));
-        Delivery { batch: Batch { payload, items, reservation, ..first }, of: self.of }
+        Joined { batch: Batch { payload, items, reservation, ..first }, of: self.of }
     }
 }
 

@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use model::{AppendReport, ErrorKind};
+use runtime::Tasks;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::batcher::{Batcher, Delivery};
+use super::batcher::{Batcher, Joined};
 use super::config::QueueBatchConfig;
+use super::delivery::Delivery;
 use super::queue::Entry;
 use super::taken::{Source, Taken};
 use super::{Queue, Sending, Shared, retry};
+use crate::off_thread::COPY_INLINE_BYTES_MAX;
 use crate::{Batch, PipelineError, PipelineResult};
 
 /// A batch in a queue in memory, and who waits for its outcome.
@@ -25,7 +29,7 @@ pub(super) struct Waiting {
 /// Deliveries that wait for a consumer behind a batcher. When it is full the batcher waits, and so the queue fills.
 const DELIVERIES_WAITING: usize = 1;
 
-type Deliveries = Arc<tokio::sync::Mutex<mpsc::Receiver<Delivery>>>;
+type Deliveries = Arc<tokio::sync::Mutex<mpsc::Receiver<Joined>>>;
 
 impl Sending {
     /// The delivering tasks, and the one that batches if there is one.
@@ -35,7 +39,8 @@ impl Sending {
         let deliveries: Option<Deliveries> = config.batch.clone().map(|batch| {
             let (sender, receiver) = mpsc::channel(DELIVERIES_WAITING);
             let shared = Arc::clone(&self.shared);
-            let join = async move { shared.join(batch, sender).await };
+            let tasks_of = self.tasks.clone();
+            let join = async move { shared.join(batch, sender, &tasks_of).await };
             tasks.push(self.tasks.spawn("sending queue batcher", join));
             Arc::new(tokio::sync::Mutex::new(receiver))
         });
@@ -65,7 +70,7 @@ impl Shared {
     }
 
     /// Joins and splits batches between the queue and the consumers, until the queue has no more.
-    async fn join(&self, config: QueueBatchConfig, deliveries: mpsc::Sender<Delivery>) {
+    async fn join(&self, config: QueueBatchConfig, deliveries: mpsc::Sender<Joined>, tasks: &Tasks) {
         let mut batcher = Batcher::new(config, Arc::clone(&self.budget));
         let mut is_open = true;
         while is_open {
@@ -76,22 +81,42 @@ impl Shared {
                     None => std::future::pending().await,
                 }
             };
-            let leaving = tokio::select! {
-                popped = self.pop() => match popped {
-                    Some((batch, taken)) => batcher.add(batch, taken, tokio::time::Instant::now()),
-                    None => {
-                        is_open = false;
-                        batcher.take_all()
-                    }
-                },
-                () = at_due => batcher.take_due(tokio::time::Instant::now()),
+            let came = tokio::select! {
+                popped = self.pop() => {
+                    is_open = popped.is_some();
+                    popped
+                }
+                () = at_due => None,
             };
+            let (now, is_end) = (Instant::now(), !is_open);
+            let bytes = batcher.bytes() + came.as_ref().map_or(0, |(batch, _)| batch.payload.len());
+            let work = move || {
+                let leaving = match came {
+                    Some((batch, taken)) => batcher.add(batch, taken, now),
+                    None if is_end => batcher.take_all(),
+                    None => batcher.take_due(now),
+                };
+                (batcher, leaving)
+            };
+            let done = match bytes <= COPY_INLINE_BYTES_MAX {
+                true => work(),
+                false => match tasks.spawn_blocking("join batches", work).await {
+                    Ok(done) => done,
+                    // As if it were on this thread.
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+            };
+            let leaving = done.1;
+            batcher = done.0;
             for delivery in leaving {
-                let lost = tokio::select! {
-                    sent = deliveries.send(delivery) => sent.err().map(|unsent| unsent.0),
+                let slot = tokio::select! {
+                    slot = deliveries.reserve() => slot.ok(),
                     () = self.too_late.cancelled() => None,
                 };
-                self.lose(lost.into_iter().map(|delivery| (delivery.batch, None)));
+                match slot {
+                    Some(slot) => slot.send(delivery),
+                    None => self.lose(std::iter::once((delivery.batch, None))),
+                }
             }
         }
     }
@@ -100,9 +125,9 @@ impl Shared {
         loop {
             let next = match &deliveries {
                 Some(deliveries) => deliveries.lock().await.recv().await,
-                None => self.pop().await.map(|(batch, taken)| Delivery { batch, of: vec![taken] }),
+                None => self.pop().await.map(|(batch, taken)| Joined { batch, of: vec![taken] }),
             };
-            let Some(Delivery { batch, of }) = next else { return };
+            let Some(Joined { batch, of }) = next else { return };
             if deliveries.is_some() {
                 self.metrics.count_batch(batch.items, batch.payload.len());
             }
@@ -172,7 +197,8 @@ impl Shared {
     /// All attempts for one batch.
     pub(super) async fn deliver(&self, batch: Batch) -> PipelineResult<AppendReport> {
         let _in_flight = self.metrics.enter_flight();
-        retry(&self.settings.retry, &self.give_up, || self.attempt(batch.clone())).await
+        let attempts = retry(&self.settings.retry, &self.give_up, || self.attempt(batch.clone()));
+        Delivery::attempts(&*self.clock, attempts).await
     }
 
     async fn attempt(&self, batch: Batch) -> PipelineResult<AppendReport> {

@@ -23,17 +23,22 @@ use metrics::{Counter, counter};
 use model::ErrorKind;
 use parking_lot::{Condvar, Mutex};
 use runtime::{Disk, LocalDisk, MemoryBudget, Tasks};
-use tokio::sync::Notify;
-use wal::{Wal, WalSettings};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use wal::{Ticket, Wal, WalSettings};
+use wire::otlp::PartsRoom;
 
 pub use self::entry::{EntryError, decode_queued, encode_queued};
 use self::marks::{Done, Marks};
 use super::Sizer;
+use super::batcher::split_bytes;
 use super::room::{PushError, Room};
 use crate::{Batch, ComponentId, FileStorage, PipelineError, PipelineResult};
 
 /// Small segments are soon free again: disk space in use is what waits plus about one segment.
 const SEGMENT_BYTES_MAX: u64 = 16 << 20;
+
+/// Payloads of records: with room for what is known about the sender.
+const PIECE_BYTES_MAX: usize = wal::RECORD_BYTES_MAX / 2;
 
 /// Batches read ahead of the consumers: enough that none waits for the disk, and memory stays small.
 const READ_AHEAD: usize = 2;
@@ -54,6 +59,7 @@ pub(super) struct Shared {
     /// Wakes consumers, and whoever waits for the worker's end.
     changed: Notify,
     lost: Counter,
+    tasks: Tasks,
     /// Held until the queue has ended; `None` on a disk of a test.
     lock: Mutex<Option<std::fs::File>>,
 }
@@ -224,6 +230,7 @@ impl DiskQueue {
             wake: Condvar::new(),
             changed: Notify::new(),
             lost,
+            tasks: tasks.clone(),
             lock: Mutex::new(lock),
         });
         let worker = worker::Worker::new(Arc::clone(&shared), marks, kept.above);
@@ -239,30 +246,61 @@ impl DiskQueue {
         self.0.room.used()
     }
 
-    /// Adds a batch of `size` units and waits until it is durable; with `wait`, waits for room first. Not cancel-safe:
-    /// a dropped push may have added the batch.
+    /// Adds a batch of `size` units and waits until it is durable; with `wait`, waits for room first. One that is too
+    /// large for a record of the log becomes several. Not cancel-safe: a dropped push may have added the batch.
     pub(super) async fn push(&self, batch: &Batch, size: u64, wait: bool) -> Result<(), DiskPushError> {
         let shared = &self.0;
-        let share = shared.room.take(size, wait).await.map_err(DiskPushError::Queue)?;
+        if batch.payload.len() <= PIECE_BYTES_MAX {
+            let mut share = shared.room.take(size, wait).await.map_err(DiskPushError::Queue)?;
+            let ticket = self.append(batch, size, &mut share).await?;
+            return self.durable(ticket).await;
+        }
+        let whole = batch.clone();
+        let pieces = shared.tasks.spawn_blocking("split batch", move || pieces(whole)).await;
+        let pieces = pieces.unwrap_or_else(|_| vec![batch.clone()]);
+        // Each of them gives its share back by itself.
+        let sizes: Vec<u64> = pieces.iter().map(|piece| shared.sizer.size(piece).max(1)).collect();
+        let taken = shared.room.take(sizes.iter().sum(), wait).await;
+        let mut share = taken.map_err(DiskPushError::Queue)?;
+        let mut tickets = Vec::with_capacity(pieces.len());
+        for (piece, size) in pieces.iter().zip(sizes) {
+            tickets.push(self.append(piece, size, &mut share).await?);
+        }
+        for ticket in tickets {
+            self.durable(ticket).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends a record; its part of `share` is the record's from then on.
+    async fn append(
+        &self,
+        batch: &Batch,
+        size: u64,
+        share: &mut OwnedSemaphorePermit,
+    ) -> Result<Ticket, DiskPushError> {
+        let shared = &self.0;
         let permit = shared.wal.admit().await.map_err(DiskPushError::Log)?;
-        let record = encode_queued(batch);
-        let ticket = {
-            let mut state = shared.state.lock();
-            if state.closed {
-                return Err(DiskPushError::Queue(PushError::Closed));
-            }
-            // Under the lock, so that the numbers in `waiting` ascend and none is taken for done with.
-            let ticket = permit.append(&record);
-            if let Some(sequence) = ticket.sequence() {
-                state.waiting.push_back(sequence);
-                state.unfinished.insert(sequence);
-                share.forget();
-            }
-            ticket
-        };
-        drop(record);
+        let (record, mut scratch) = (encode_queued(batch), Vec::new());
+        let prepared = permit.prepare(&record, &mut scratch).map_err(DiskPushError::Log)?;
+        let mut state = shared.state.lock();
+        if state.closed {
+            return Err(DiskPushError::Queue(PushError::Closed));
+        }
+        // Under the lock, so that the numbers in `waiting` ascend and none is taken for done with.
+        let ticket = permit.append_prepared(&prepared);
+        if let Some(sequence) = ticket.sequence() {
+            state.waiting.push_back(sequence);
+            state.unfinished.insert(sequence);
+            let units = usize::try_from(size.max(1)).expect("so much was taken");
+            share.split(units).expect("all shares were taken together").forget();
+        }
+        Ok(ticket)
+    }
+
+    async fn durable(&self, ticket: Ticket) -> Result<(), DiskPushError> {
         let durable = ticket.await;
-        shared.wake.notify_one();
+        self.0.wake.notify_one();
         durable.map(drop).map_err(DiskPushError::Log)
     }
 
@@ -378,6 +416,15 @@ impl Drop for Handed {
         self.queue.state.lock().in_flight -= 1;
         self.queue.wake.notify_one();
     }
+}
+
+/// A large batch in pieces that are records each; one that cannot be split stays as it is, for the log to refuse.
+fn pieces(batch: Batch) -> Vec<Batch> {
+    let Batch { signal, payload, items, .. } = &batch;
+    let mut room = PartsRoom::of(payload.len());
+    let parts = split_bytes(*signal, payload, *items, PIECE_BYTES_MAX as u64, &mut room);
+    let with = |(payload, items)| Batch { payload, items, ..batch.clone() };
+    parts.map_or_else(|| vec![batch.clone()], |parts| parts.into_iter().map(with).collect())
 }
 
 /// Makes the folder of a queue and those above it.

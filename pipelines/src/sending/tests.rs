@@ -252,6 +252,31 @@ async fn a_batch_that_stays_small_leaves_after_the_flush_timeout() {
     assert_eq!(destination.payloads(), ["a"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn every_batch_that_a_deadline_drops_is_counted_wherever_it_is() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let (destination, context) = (Destination::stalled(), exporter_context());
+    let batching = QueueBatchConfig { min_size: 1, ..QueueBatchConfig::default() };
+    let queue = QueueConfig { num_consumers: 1, batch: Some(batching), ..QueueConfig::default() };
+    let id = ComponentId::parse("otlp/test").expect("an id");
+    let sending = metrics::with_local_recorder(&recorder, || {
+        let consumer = Arc::clone(&destination) as Arc<dyn Consumer>;
+        Sending::new(&id, settings(queue), consumer, CancellationToken::new(), &context)
+    });
+    let sending = sending.expect("no storage is named");
+    sending.start().await.expect("starts");
+    // One is being delivered, one waits for the consumer, one in the batcher's hands for that place, one in the queue.
+    for payload in ["a", "b", "c", "d"] {
+        sending.consume(batch(payload, 1)).await.expect("queued");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::timeout(Duration::from_secs(1), sending.shutdown()).await.expect_err("nothing is taken");
+    context.tasks.shutdown(Duration::from_secs(60)).await.expect("the consumer ended");
+    let text = recorder.handle().render();
+    let want = "otelcol_exporter_send_failed_log_records{exporter=\"otlp/test\"} 4\n";
+    assert!(text.contains(want), "{text}");
+}
+
 /// A queue on disk below `root`, as a start of the program makes it.
 async fn on_disk(
     root: &tempfile::TempDir,

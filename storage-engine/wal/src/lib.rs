@@ -23,10 +23,10 @@ mod settings;
 mod writer;
 
 pub use error::WalError;
-pub use log::{Permit, Ticket, Wal};
+pub use log::{Permit, Prepared, Ticket, Wal};
 pub use reader::Reader;
 pub use replay::{Damage, Record, ReplayReport};
-pub use settings::{Durability, WalSettings};
+pub use settings::{Durability, RECORD_BYTES_MAX, WalSettings};
 
 #[cfg(test)]
 mod tests;

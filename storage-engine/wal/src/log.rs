@@ -26,6 +26,9 @@ pub struct Wal {
 /// The right to append the records of one request; given while the log is in service.
 pub struct Permit(Arc<Shared>);
 
+/// A record that can be appended at once.
+pub struct Prepared<'r>(Payload<'r>);
+
 /// Resolves when a record and all before it are durable, to the record's number. Dropping it changes nothing: the
 /// record is written all the same.
 #[derive(Debug)]
@@ -261,15 +264,28 @@ impl Permit {
     /// Appends `record`; its place in the log is that of this call, the ticket tells when it is durable. Whatever the
     /// ticket says, the record is in the log's order from now on and is written as soon as the disk allows (WAL-3).
     pub fn append(&self, record: &[u8]) -> Ticket {
-        if record.len() > RECORD_BYTES_MAX {
-            return Ticket(Waiting::Failed(WalError::too_large(record.len(), RECORD_BYTES_MAX)));
-        }
-        let shared = &self.0;
         let mut scratch = Vec::new();
-        let payload = Payload::new(record, shared.settings.compress_bytes_min, &mut scratch);
+        match self.prepare(record, &mut scratch) {
+            Ok(prepared) => self.append_prepared(&prepared),
+            Err(error) => Ticket(Waiting::Failed(error)),
+        }
+    }
+
+    /// Does what takes long of an append, for those whose others wait meanwhile: the checksum, and compression into
+    /// `scratch` if that is worth it.
+    pub fn prepare<'r>(&self, record: &'r [u8], scratch: &'r mut Vec<u8>) -> Result<Prepared<'r>, WalError> {
+        if record.len() > RECORD_BYTES_MAX {
+            return Err(WalError::too_large(record.len(), RECORD_BYTES_MAX));
+        }
+        Ok(Prepared(Payload::new(record, self.0.settings.compress_bytes_min, scratch)))
+    }
+
+    /// The rest of an append.
+    pub fn append_prepared(&self, prepared: &Prepared<'_>) -> Ticket {
+        let shared = &self.0;
         let queue = &mut *shared.queue.lock();
         let unsynced = u32::try_from(queue.next_sequence - queue.durable_sequence).unwrap_or(u32::MAX);
-        payload.write(queue.next_sequence, unsynced, &mut queue.frames);
+        prepared.0.write(queue.next_sequence, unsynced, &mut queue.frames);
         queue.next_sequence += 1;
         queue.records += 1;
         shared.wait_in(queue)

@@ -44,7 +44,7 @@ pub struct WalSettings {
 }
 
 /// A record larger than this is refused, and one that claims to be is damage.
-pub(crate) const RECORD_BYTES_MAX: usize = 64 << 20;
+pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
 impl Default for WalSettings {
     fn default() -> Self {

@@ -45,6 +45,37 @@ async fn close(queue: DiskQueue, tasks: Tasks) {
 }
 
 #[tokio::test]
+async fn a_batch_larger_than_a_record_of_the_log_is_taken_and_all_of_it_handed_out() {
+    let tasks = Tasks::new();
+    let queue = open(&SimulatedDisk::new(1), &tasks);
+    let mut payload = Vec::new();
+    // A resource group each, with one record whose body (5) is a text (1) of 22 MiB.
+    for _ in 0..3 {
+        let mut nested = vec![b'x'; 22 << 20];
+        for number in [1, 5, 2, 2, 1] {
+            let mut outer = Vec::with_capacity(nested.len() + 8);
+            wire::protobuf::put_bytes_field(&mut outer, number, &nested);
+            nested = outer;
+        }
+        payload.extend_from_slice(&nested);
+    }
+    let large = crate::Batch { payload: payload.clone().into(), ..batch("", 3) };
+    queue.push(&large, 1, false).await.ok().expect("durable");
+    let (mut items, mut bytes) = (0, Vec::new());
+    while items < 3 {
+        let popped = tokio::time::timeout(Duration::from_secs(60), queue.pop()).await.expect("handed out");
+        let (piece, handed) = popped.expect("not closed");
+        items += piece.items;
+        bytes.extend_from_slice(&piece.payload);
+        handed.finish();
+    }
+    assert_eq!(items, 3);
+    assert!(bytes == payload, "every byte comes back, in order");
+    assert_eq!(queue.size(), 0, "all room is free again");
+    close(queue, tasks).await;
+}
+
+#[tokio::test]
 async fn acknowledged_batches_survive_a_power_loss_at_any_moment() {
     for seed in 0..60_u64 {
         let disk = SimulatedDisk::new(seed);
