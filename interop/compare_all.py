@@ -146,7 +146,7 @@ def compaction_summary(text):
 
 
 PARTS = [
-    Part("gateway", "Taking OTLP, beside the Collector", "compare.py", 3, ("otelcol",),
+    Part("gateway", "Taking OTLP, beside the Collector", "compare_gateway.py", 3, ("otelcol",),
          {"COMPARE_REPEAT": "2", "COMPARE_SECONDS": "10"}, {"COMPARE_REPEAT": "1", "COMPARE_SECONDS": "2"},
          "Tidegate stores durably, with fsync, and writes files; the Collector (memory_limiter, batch) forwards the same load "
          "to a sink that throws it away, so that ours is the harder work. OTLP/gRPC without compression, 1000 items a request, "

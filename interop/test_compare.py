@@ -104,7 +104,7 @@ def test_a_part_replaces_its_own_section_and_no_other():
     assert section_of(second, "logs") == PRINTED["logs"] and section_of(second, "gateway") == PRINTED["gateway"]
     assert second.index("gateway begins") < second.index("logs begins")
     assert "- logs, to files, CPU-s a GB: 1.18 of Loki\n" in second and "more in 2;" in second
-    third = rebuilt(second, names, {"gateway": "**This part failed**: `compare.py` did not end\n"}, SUMMARY)
+    third = rebuilt(second, names, {"gateway": "**This part failed**: `compare_gateway.py` did not end\n"}, SUMMARY)
     assert "| gateway | failed: see its section" in third and section_of(third, "logs") == PRINTED["logs"]
 
 

@@ -1,4 +1,5 @@
-"""CPU and memory of the gateway beside a real Collector, in one run: `interop/run compare` prints a Markdown table.
+"""CPU and memory of the gateway beside a real Collector, in one run: `interop/run compare_gateway` prints a
+Markdown table.
 
 Equal work, and ours the harder: the Collector forwards OTLP to a sink that throws everything away, Tidegate stores
 durably, with fsync, flushes to disk and can answer queries. Each takes the same seeded load from the same load tester
