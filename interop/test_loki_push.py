@@ -86,7 +86,7 @@ service:
 LIMITS = """  logs:
     tenants_max: 3
     limits: {max_line_size: 20, max_global_streams_per_user: 2}
-    overrides: {slow: {limits: {ingestion_rate_mb: 0.001, ingestion_burst_size_mb: 0.001}}}
+    overrides: {slow: {limits: {ingestion_rate_mb: 0.00001, ingestion_burst_size_mb: 0.001}}}
 """
 
 
@@ -112,7 +112,7 @@ def test_limits_have_the_statuses_and_texts_of_loki(start, tmp_path):
     assert push("one", ["0123456789"] * 90, tenant="slow")[0] == 204
     status, text, retry = push("one", ["0123456789"] * 90, tenant="slow")
     assert status == 429 and int(retry) >= 1
-    assert text.startswith("ingestion rate limit exceeded for user slow (limit: 1048 bytes/sec) while attempting to ingest '90' lines")
+    assert text.startswith("ingestion rate limit exceeded for user slow (limit: 10 bytes/sec) while attempting to ingest '90' lines")
     assert push("one", ["fine"], tenant="third")[0] == 204
     status, text, _ = push("one", ["fine"], tenant="fourth")
     assert status == 429 and "there are 3 tenants, the limit (tenants_max); tenant fourth is not taken" in text
