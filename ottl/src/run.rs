@@ -385,6 +385,4 @@ impl<'p, L: FnMut(Context, Spot<'_, 'p>) -> Result<(), RunError>> Visit<'p> for 
 }
 
 #[cfg(test)]
-mod metric_tests;
-#[cfg(test)]
 mod tests;

@@ -10,6 +10,8 @@ use prost::Message as _;
 use super::{Conditions, Filter, Paths, Statements};
 use crate::{Context, ErrorMode, RunError};
 
+mod metrics;
+
 /// 2023-11-14 22:13:20 UTC.
 const NOW_NS: i64 = 1_700_000_000_000_000_000;
 

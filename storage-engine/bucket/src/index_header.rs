@@ -8,6 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use format::{INDEX_TOC_BYTES, IndexToc, SEGMENT_HEADER_BYTES};
 use runtime::{Disk, ReadFile};
@@ -161,7 +162,9 @@ fn make(disk: &dyn Disk, folder: &Path, bucket: &Bucket, block: &BucketBlock) ->
     fixed.extend_from_slice(&crc.to_be_bytes());
 
     let path = path(folder, block);
-    let temporary = path.with_extension("tmp");
+    // Two that need the same header at a time each make their own, and the second replaces an equal one.
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let temporary = path.with_extension(format!("{}.tmp", MADE.fetch_add(1, Ordering::Relaxed)));
     let write = || -> BucketResult<()> {
         let failed = |error| BucketError::disk(&temporary, error);
         disk.create_dir_all(folder).map_err(failed)?;

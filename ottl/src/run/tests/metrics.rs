@@ -1,3 +1,5 @@
+//! Statements over metrics: what becomes of data points and of metrics made from metrics.
+
 use bytes::Bytes;
 use model::Signal;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
