@@ -51,7 +51,8 @@ class Replica:
         subprocess.run([peer("promtool"), "tsdb", "create-blocks-from", "openmetrics", "-q", text, data], check=True)
         self.blocks = {path.parent.name for path in data.glob("*/meta.json")}
         self.prometheus = Prometheus(folder, name=name, external=f"cluster: c, replica: {name}")
-        self.prometheus.command += ["--storage.tsdb.min-block-duration=2h", "--storage.tsdb.max-block-duration=2h"]
+        self.prometheus.command += ["--storage.tsdb.min-block-duration=2h", "--storage.tsdb.max-block-duration=2h",
+                                    "--storage.tsdb.retention.time=1y"]
         self.sidecar = Thanos(folder, "sidecar", f"--prometheus.url={self.prometheus.url('')}", f"--tsdb.path={data}",
                               f"--objstore.config-file={objstore}", name=f"{name}-sidecar")
 
