@@ -94,5 +94,5 @@ def test_rows_come_whole_into_a_real_s3_server_that_is_killed_and_comes_back(tmp
     wait_until(lambda: len(rows()) == 1500, "everything comes", 30)
     assert gateway.stop() == 0
     assert rows() == [(now + number, f"line {number}", {"n": str(number)}) for number in range(1500)]
-    copies = duckdb.connect().sql(f"select count(*) from {read}").fetchone()[0]
+    copies = duckdb.connect().sql(f"select count(*) from {read}").fetchall()[0][0]
     print(f"1500 rows, {copies - 1500} of them twice")

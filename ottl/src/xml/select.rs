@@ -316,6 +316,7 @@ impl Select<'_> {
                 let ancestors = self.axis(from, Axis::Ancestor)?;
                 let mut below = Vec::new();
                 self.put_below(id, &mut below)?;
+                self.spend(all.len().saturating_mul(below.len() + ancestors.len()))?;
                 all.retain(|other| match axis {
                     Axis::Following => *other > from && !below.contains(other),
                     _ => *other < from && !ancestors.contains(other),
@@ -323,7 +324,6 @@ impl Select<'_> {
                 if axis == Axis::Preceding {
                     all.reverse();
                 }
-                self.spend(all.len().saturating_mul(below.len() + ancestors.len()))?;
                 out = all;
             }
         }

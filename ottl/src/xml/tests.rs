@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::{Found, Path, read};
 
 /// What a path selects, each node as text and each attribute as its value.
@@ -88,5 +90,25 @@ fn paths_that_cannot_be_are_refused_by_name() {
     ] {
         let error = Path::parse(path).expect_err(path);
         assert!(error.starts_with("invalid xpath") && error.contains(reason), "{path}: {error}");
+    }
+}
+
+proptest! {
+    /// Any text is a document or an error, and a document is written in a form that reads as itself.
+    #[test]
+    fn what_is_written_reads_as_the_same(text in "(<a b='c'>|</a>|<a/>|<!-- -|--|-->|<!\\[CDATA\\[|\\]\\]>|<\\?x |\\?>|<!D|[<>&;/=\"' a-c\r\n]|&lt;|&#65;){0,40}") {
+        if let Ok(document) = read(&text) {
+            let written = document.text();
+            prop_assert_eq!(read(&written).map(|again| again.text()).map_err(|error| error.to_string()), Ok(written));
+        }
+    }
+
+    /// Any text is a path or an error, and a path ends on any document.
+    #[test]
+    fn any_path_ends(text in "(/|//|\\.|\\.\\.|@|\\*|item|name\\(\\)|text\\(\\)|\\[|\\]|1|last\\(\\)|=|<|'x'| and |\\||count\\(|\\)|ancestor::|following::|preceding::){0,16}") {
+        if let Ok(path) = Path::parse(&text) {
+            let document = read(SHOP).expect("well-formed");
+            let _ = document.select(&path);
+        }
     }
 }
