@@ -179,16 +179,14 @@ fn plain(uri: &Uri) -> PipelineResult<Uri> {
     Uri::from_parts(parts).map_err(|error| PipelineError::new(ErrorKind::Invalid, format!("{uri}: {error}")))
 }
 
-type Connecting = Pin<Box<dyn Future<Output = std::io::Result<TokioIo<TlsStream<TcpStream>>>> + Send>>;
+type Encrypted = TokioIo<TlsStream<TcpStream>>;
+type Connecting = Pin<Box<dyn Future<Output = std::io::Result<Encrypted>> + Send>>;
 
 /// Connects and shakes hands.
 fn encrypted(
     config: &TlsConfig,
 ) -> PipelineResult<
-    impl Service<Uri, Response = TokioIo<TlsStream<TcpStream>>, Error = std::io::Error, Future = Connecting>
-    + Clone
-    + Send
-    + 'static,
+    impl Service<Uri, Response = Encrypted, Error = std::io::Error, Future = Connecting> + Clone + Send + 'static,
 > {
     let connector = TlsConnector::from(Arc::new(tls::client(config, &[b"h2"])?));
     let name = config.server_name_override.clone();
