@@ -6,8 +6,9 @@ import logging_loki
 import pytest
 
 
-def test_records_of_pythons_logging_come_back(gateway):
-    handler = logging_loki.LokiHandler(url=gateway.loki_url("/loki/api/v1/push"), tags={"application": "till"}, version="1")
+@pytest.mark.parametrize("path, version", [("/loki/api/v1/push", "1"), ("/api/prom/push", "0")])
+def test_records_of_pythons_logging_come_back(gateway, path, version):
+    handler = logging_loki.LokiHandler(url=gateway.loki_url(path), tags={"application": "till"}, version=version)
     # The handler swallows its errors unless told otherwise; here one ends the test.
     handler.handleError = lambda record: pytest.fail(f"{record.msg} was not taken")
     logger = logging.Logger("shop.orders")

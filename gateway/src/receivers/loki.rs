@@ -3,6 +3,8 @@
 //! Without an endpoint it is mounted on `server.loki`, where Loki's clients send. Statuses and texts:
 //! pkg/loghttp/push/push.go and pkg/distributor/http.go; partial acceptance stores what is valid and answers 400.
 
+mod legacy;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -33,7 +35,8 @@ const BODY_BYTES_MAX: u64 = 100 << 20;
 const DECODED_BYTES_MAX: usize = 256 << 20;
 /// Status for a tenant's own limit.
 const THROTTLED: StatusCode = StatusCode::TOO_MANY_REQUESTS;
-const PUSH_PATHS: [&str; 2] = ["/loki/api/v1/push", "/api/prom/push"];
+const LEGACY_PATH: &str = "/api/prom/push";
+const PUSH_PATHS: [&str; 2] = ["/loki/api/v1/push", LEGACY_PATH];
 const OTLP_PATH: &str = "/otlp/v1/logs";
 
 #[derive(Default, Deserialize)]
@@ -147,6 +150,8 @@ async fn handle(door: &Door, head: &request::Parts, body: &mut Body) -> Result<(
 struct PushForm {
     encoding: Encoding,
     is_json: bool,
+    /// The path is that of clients from before Loki 1.0.
+    is_legacy: bool,
 }
 
 impl PushForm {
@@ -168,7 +173,8 @@ impl PushForm {
         if !media_type.bytes().all(|b| b.is_ascii_graphic()) || media_type.matches('/').count() > 1 {
             return Err(Refused::bad_request("mime: expected token after slash"));
         }
-        Ok(Self { encoding, is_json: media_type == "application/json" })
+        let is_legacy = head.uri.path().ends_with(LEGACY_PATH);
+        Ok(Self { encoding, is_json: media_type == "application/json", is_legacy })
     }
 
     fn decode(self, body: bytes::Bytes, reservation: &mut Reservation) -> Result<PushRequest, Refused> {
@@ -179,7 +185,10 @@ impl PushForm {
             })
         };
         let plain = unpack(self.encoding, body)?;
-        let request = if self.is_json {
+        let legacy = if self.is_json && self.is_legacy { legacy::decode(&plain) } else { Ok(None) };
+        let request = if let Some(request) = legacy.map_err(Refused::bad_request)? {
+            Ok(request)
+        } else if self.is_json {
             loki_push::decode_json(&plain)
         } else {
             loki_push::decode_proto(&unpack(Encoding::Snappy, plain)?)

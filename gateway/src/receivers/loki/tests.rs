@@ -73,6 +73,13 @@ fn push() -> Vec<u8> {
         .into_bytes()
 }
 
+/// As clients from before Loki 1.0 push.
+fn legacy(time: &str) -> Vec<u8> {
+    json!({"streams": [{"labels": "{app=\"shop\"}", "entries": [{"ts": time, "line": "a line"}]}]})
+        .to_string()
+        .into()
+}
+
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[tokio::test]
@@ -85,6 +92,7 @@ async fn pushes_are_taken_in_every_form() {
     for (path, headers, body) in [
         ("/loki/api/v1/push", vec![JSON], push()),
         ("/api/prom/push", vec![("content-type", "application/json; charset=utf-8")], push()),
+        ("/api/prom/push", vec![JSON], legacy("2023-11-14T22:13:20Z")),
         ("/loki/api/v1/push", vec![JSON, ("content-encoding", "gzip")], encode("gzip", &push())),
         ("/loki/api/v1/push", vec![("content-type", "application/x-protobuf")], snappy.clone()),
         (
