@@ -139,11 +139,15 @@ impl Gateway {
                 }
             },
         };
-        let open_stores = stores.as_ref();
-        let parts = bucket_work::serve(&config, &tasks, &clock)
-            .and_then(|bucket_store| Ok((bucket_store, receive_work::start(&config, open_stores, &tasks)?)));
-        let (bucket_store, router) = match parts {
-            Ok(parts) => parts,
+        let context = GraphContext {
+            clock,
+            tasks: tasks.clone(),
+            budget,
+            extensions: pipelines::Extensions::default(),
+        };
+        let started = Self::over_stores(&config, stores.as_ref(), &context, &process).await;
+        let (apis, Front { graph, generation, workers, open, bound }) = match started {
+            Ok(started) => started,
             Err(error) => {
                 if let Some(stores) = &stores {
                     end("stores", stores.shutdown(timeout).await);
@@ -152,64 +156,49 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let loki = match open_stores {
-            Some(stores) => apis::loki(&config, stores, &tasks, &clock, &process),
-            None => apis::loki_without_stores(&process),
+        process.set_ready(true);
+        Ok(Self {
+            process,
+            control: Some(control),
+            config,
+            context,
+            stores,
+            apis,
+            graph,
+            generation,
+            workers,
+            retiring: Vec::new(),
+            open,
+            bound,
+        })
+    }
+
+    /// Starts everything but the stores. On an error only tasks of its own are left running.
+    async fn over_stores(
+        config: &Config,
+        stores: Option<&OpenStores>,
+        context: &GraphContext,
+        process: &Arc<ProcessInfo>,
+    ) -> anyhow::Result<(ApiRoutes, Front)> {
+        let GraphContext { clock, tasks, budget, .. } = context;
+        let bucket_store = bucket_work::serve(config, tasks, clock)?;
+        let router = receive_work::start(config, stores, tasks)?;
+        let loki = match stores {
+            Some(stores) => apis::loki(config, stores, tasks, clock, process),
+            None => apis::loki_without_stores(process),
         };
-        let apis = apis::prometheus(&config, open_stores, &bucket_store, &tasks, &clock, &process);
-        let apis = apis.and_then(|prometheus| {
-            let store_api =
-                apis::store_api(&config, open_stores, bucket_store, router.clone(), &tasks, &clock)?;
-            Ok(ApiRoutes {
-                prometheus,
-                loki,
-                store_api: store_api.map(Arc::new),
-                receive: router.map(|router| receive_work::routes(router, &budget, &tasks)),
-                metrics: OwnMetrics(Arc::clone(&process)),
-            })
-        });
-        let extensions = pipelines::Extensions::default();
-        if let Err(error) = bucket_work::start(&config, &tasks, &clock, open_stores.is_some()) {
-            if let Some(stores) = &stores {
-                end("stores", stores.shutdown(timeout).await);
-            }
-            end("tasks", tasks.shutdown(timeout).await);
-            return Err(error);
-        }
-        let context = GraphContext { clock, tasks: tasks.clone(), budget, extensions };
-        let front = match apis {
-            Ok(apis) => Self::in_front(&config, open_stores, &context, &apis, &process)
-                .await
-                .map(|front| (apis, front)),
-            Err(error) => Err(error),
+        let prometheus = apis::prometheus(config, stores, &bucket_store, tasks, clock, process)?;
+        let store_api = apis::store_api(config, stores, bucket_store, router.clone(), tasks, clock)?;
+        let apis = ApiRoutes {
+            prometheus,
+            loki,
+            store_api: store_api.map(Arc::new),
+            receive: router.map(|router| receive_work::routes(router, budget, tasks)),
+            metrics: OwnMetrics(Arc::clone(process)),
         };
-        match front {
-            Ok((apis, Front { graph, generation, workers, open, bound })) => {
-                process.set_ready(true);
-                let control = Some(control);
-                Ok(Self {
-                    process,
-                    control,
-                    config,
-                    context,
-                    stores,
-                    apis,
-                    graph,
-                    generation,
-                    workers,
-                    retiring: Vec::new(),
-                    open,
-                    bound,
-                })
-            }
-            Err(error) => {
-                if let Some(stores) = &stores {
-                    end("stores", stores.shutdown(timeout).await);
-                }
-                end("tasks", tasks.shutdown(timeout).await);
-                Err(error)
-            }
-        }
+        bucket_work::start(config, tasks, clock, stores.is_some())?;
+        let front = Self::in_front(config, stores, context, &apis, process).await?;
+        Ok((apis, front))
     }
 
     /// Starts what comes in front of open stores. On an error nothing of it is left running.
