@@ -68,7 +68,6 @@ pub(super) async fn run(shared: Arc<Shared>, member: Arc<GroupMember>) {
 
 /// Adds a message to what waits for its partition, and pauses the partition when that is enough.
 fn put(member: &GroupMember, partition: &Partition, message: OwnedMessage) {
-    let mut pause = None;
     {
         let mut waiting = partition.waiting.lock();
         if waiting.is_gone {
@@ -79,16 +78,14 @@ fn put(member: &GroupMember, partition: &Partition, message: OwnedMessage) {
             waiting.messages.len() + 1 >= WAITING_MESSAGES_MAX || waiting.bytes >= WAITING_BYTES_MAX;
         if is_enough && !waiting.is_paused {
             waiting.is_paused = true;
-            pause = Some(place(&message));
+            // Under the lock, as the resumption is: what the client was told last is what is noted here.
+            if let Err(error) = member.pause(&place(&message)) {
+                tracing::debug!(%error, "cannot pause a partition");
+            }
         }
         waiting.messages.push_back(message);
     }
     partition.changed.notify_waiters();
-    if let Some(place) = pause
-        && let Err(error) = member.pause(&place)
-    {
-        tracing::debug!(%error, "cannot pause a partition");
-    }
 }
 
 fn place(message: &OwnedMessage) -> TopicPartitionList {
@@ -120,6 +117,7 @@ async fn deliver(shared: Arc<Shared>, member: Arc<GroupMember>, partition: Arc<P
         let (topic, number, offset) = (last.topic().to_owned(), last.partition(), last.offset());
         let here = place(last);
         let bytes: usize = run.iter().map(len).sum();
+        let run: Arc<[OwnedMessage]> = run.into();
         let is_done = deliver_safely(&shared, &partition, &run).await;
         if is_done && let Err(error) = member.store_offset(&topic, number, offset) {
             // The partition went to somebody else meanwhile, who delivers this again.
@@ -131,7 +129,6 @@ async fn deliver(shared: Arc<Shared>, member: Arc<GroupMember>, partition: Arc<P
             waiting.messages.len() < WAITING_MESSAGES_MAX / 2 && waiting.bytes < WAITING_BYTES_MAX / 2;
         if waiting.is_paused && has_room && !waiting.is_gone {
             waiting.is_paused = false;
-            drop(waiting);
             if let Err(error) = member.resume(&here) {
                 tracing::debug!(%error, "cannot resume a partition");
             }
@@ -168,7 +165,7 @@ const PANICS_MAX: u32 = 3;
 
 /// Delivers a run of messages; a defect that they hit must not end the deliveries of their partition, whose next run
 /// would pass them without a word.
-async fn deliver_safely(shared: &Arc<Shared>, partition: &Partition, run: &[OwnedMessage]) -> bool {
+async fn deliver_safely(shared: &Arc<Shared>, partition: &Partition, run: &Arc<[OwnedMessage]>) -> bool {
     let (topic, offset) = run.first().map_or(("", 0), |first| (first.topic(), first.offset()));
     for attempt in 1..=PANICS_MAX {
         // What the panic said is a line of its own on stderr.
@@ -219,12 +216,12 @@ async fn pause(shared: &Shared, partition: &Partition, time: Duration) -> bool {
 }
 
 /// Delivers a run of messages, however long it takes; `false` when the receiver stops or the partition is gone first.
-async fn deliver_run(shared: &Arc<Shared>, partition: &Partition, run: &[OwnedMessage]) -> bool {
+async fn deliver_run(shared: &Arc<Shared>, partition: &Partition, run: &Arc<[OwnedMessage]>) -> bool {
     let Some(first) = run.first() else { return true };
     let Some(route) = shared.route(first.topic()) else {
         return without_route(shared, partition, first).await;
     };
-    let batch = match make_batch(shared, route, run) {
+    let batch = match make_batch_off_thread(shared, route, run).await {
         Ok(Some(batch)) => batch,
         Ok(None) => return true,
         Err(error) => {
@@ -270,6 +267,31 @@ fn admitted(shared: &Shared, batch: &Batch) -> PipelineResult<Batch> {
     Ok(Batch { reservation: Some(Arc::new(reserved)), ..batch.clone() })
 }
 
+/// Runs up to this are read where they come in: about 500 µs of JSON.
+const INLINE_BYTES_MAX: usize = 32 << 10;
+
+/// The batch of a run; a large run is read off the async threads.
+async fn make_batch_off_thread(
+    shared: &Arc<Shared>,
+    route: &Route,
+    run: &Arc<[OwnedMessage]>,
+) -> PipelineResult<Option<Batch>> {
+    // A run has a message at least.
+    if run.iter().map(len).sum::<usize>() <= INLINE_BYTES_MAX {
+        return make_batch(shared, route, run);
+    }
+    let (shared_too, run) = (Arc::clone(shared), Arc::clone(run));
+    let made = shared.tasks.spawn_blocking("kafka messages", move || {
+        let route = shared_too.route(run[0].topic()).expect("the caller found it");
+        make_batch(&shared_too, route, &run)
+    });
+    match made.await {
+        Ok(made) => made,
+        // The caller tells of it as of one on its own thread.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
 /// One batch of a run of messages with equal headers; `None` when nothing is in it. Messages that cannot be read are
 /// left out, counted and logged.
 fn make_batch(shared: &Shared, route: &Route, run: &[OwnedMessage]) -> PipelineResult<Option<Batch>> {
@@ -282,15 +304,34 @@ fn make_batch(shared: &Shared, route: &Route, run: &[OwnedMessage]) -> PipelineR
                 payloads.push(payload);
                 items += count;
             }
-            Err(error) => tracing::error!(
-                receiver = %shared.id, topic = message.topic(), partition = message.partition(),
-                offset = message.offset(), %error, "a message is not what its topic holds, dropping it"
-            ),
+            Err(error) => {
+                // How many items it has nobody knows.
+                shared.metrics.count_refused(route.signal, 1);
+                tracing::error!(
+                    receiver = %shared.id, topic = message.topic(), partition = message.partition(),
+                    offset = message.offset(), %error, "a message is not what its topic holds, dropping it"
+                );
+            }
         }
     }
     if items == 0 {
         return Ok(None);
     }
+    let batch = put_together(shared, route, run, merge(&payloads), items);
+    if batch.is_err() {
+        shared.metrics.count_refused(route.signal, items);
+    }
+    batch.map(Some)
+}
+
+/// The batch of a payload, with what the headers of its messages say.
+fn put_together(
+    shared: &Shared,
+    route: &Route,
+    run: &[OwnedMessage],
+    payload: Bytes,
+    items: u64,
+) -> PipelineResult<Batch> {
     let headers = run.first().map(headers).unwrap_or_default();
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let mut metadata = Vec::new();
@@ -303,9 +344,9 @@ fn make_batch(shared: &Shared, route: &Route, run: &[OwnedMessage]) -> PipelineR
         }
         metadata.push((name.to_ascii_lowercase(), value));
     }
-    let payload = with_attributes(shared, merge(&payloads), &metadata)?;
+    let payload = with_attributes(shared, payload, &metadata)?;
     let client = Arc::new(ClientMetadata { address: None, metadata });
-    Ok(Some(Batch { signal: route.signal, tenant, payload, items, client, reservation: None }))
+    Ok(Batch { signal: route.signal, tenant, payload, items, client, reservation: None })
 }
 
 /// Payload, items, and items that were cut out because they break the protocol.
