@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::{FindMaxArgs, Load, Rate};
-use crate::clock::now_ns;
+use crate::clock::new_run_id;
 use crate::live::Live;
 use crate::report::{Report, Results, rate_text};
 use crate::run;
@@ -105,7 +105,7 @@ pub(crate) async fn find(args: &FindMaxArgs, live: &mut Live, pid: Option<u32>) 
         let defaults = THRESHOLDS_DEFAULT.iter().map(|text| text.parse::<Threshold>());
         pace.thresholds = defaults.collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
     }
-    let run_id = format!("{:x}", now_ns() / 1_000_000);
+    let run_id = new_run_id();
     let mut search = Search { found_per_second: None, is_generator_limit: false, probes: Vec::new() };
     let closed = probe(&load, Rate::Max, args.probe, &run_id, live, pid).await?;
     search.note(None, &closed, false, live);

@@ -75,7 +75,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn several(loads: Vec<(String, Load)>, outcome: &Outcome, live: &mut Live) -> anyhow::Result<ExitCode> {
-    let run_id = format!("{:x}", clock::now_ns() / 1_000_000);
+    let run_id = clock::new_run_id();
     let mut prepared = Vec::new();
     for (number, (name, load)) in loads.iter().enumerate() {
         // Loads of one run share no series and no stream.
