@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const START_TIME_MAX: Duration = Duration::from_secs(60);
@@ -78,10 +79,9 @@ impl Running {
     }
 
     /// Sends a signal and waits for the end.
-    async fn end(mut self, signal: &str) -> Output {
+    async fn end(mut self, signal: Signal) -> Output {
         let mut child = self.child.take().expect("runs");
-        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill runs");
-        assert!(sent.success());
+        kill_process(Pid::from_child(&child), signal).expect("the child is there");
         let mut look = tokio::time::interval(Duration::from_millis(20));
         let wait = async {
             while child.try_wait().expect("the child can be asked").is_none() {
@@ -117,7 +117,7 @@ async fn it_starts_without_a_config_serves_and_drains_on_sigterm() {
     let url = format!("http://{}/-/ready", running.address("Prometheus API"));
     assert_eq!(client.get(url).send().await.expect("an answer").status(), 200);
     let address = running.address("Loki API").to_owned();
-    let ended = running.end("-TERM").await;
+    let ended = running.end(Signal::TERM).await;
     let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert_eq!(ended.status.code(), Some(0), "{stderr}");
     assert!(stdout.contains(&address) && stdout.contains("curl"), "{stdout}");
@@ -137,7 +137,7 @@ async fn a_reload_is_answered_when_the_new_config_runs_although_its_request_is_o
     }
     // Requests that are inside get 30 s.
     assert!(begun.elapsed() < Duration::from_secs(20), "took {:?}", begun.elapsed());
-    assert_eq!(running.end("-TERM").await.status.code(), Some(0));
+    assert_eq!(running.end(Signal::TERM).await.status.code(), Some(0));
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn an_acknowledged_line_survives_kill_9() {
     let url = format!("http://{}/v1/logs", running.address("OTLP HTTP"));
     let post = client.post(url).header("content-type", "application/json").body(logs);
     assert_eq!(post.send().await.expect("an answer").status(), 200);
-    running.end("-KILL").await;
+    running.end(Signal::KILL).await;
     std::fs::remove_file(folder.path().join("ports.json")).expect("the file of the first start");
     let running = Running::start(folder.path()).await;
     let url = format!("http://{}/loki/api/v1/query_range", running.address("Loki API"));
@@ -157,7 +157,7 @@ async fn an_acknowledged_line_survives_kill_9() {
         client.get(url).query(&[("query", r#"{service_name=~".+"}"#)]).send().await.expect("an answer");
     let found: Value = found.json().await.expect("JSON");
     assert_eq!(found["data"]["result"][0]["values"][0][1], "kept", "{found}");
-    assert_eq!(running.end("-INT").await.status.code(), Some(0));
+    assert_eq!(running.end(Signal::INT).await.status.code(), Some(0));
 }
 
 #[test]
