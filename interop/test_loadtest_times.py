@@ -90,7 +90,8 @@ def test_an_open_loop_agrees_with_the_proxy(tmp_path, start, stall):
         agree(f"service {name}, ms", report["service_ms"][name], rank(services, share))
     agree("mean latency, ms", report["latency_ms"]["mean"], statistics.mean(latencies))
     if stall:
-        assert report["latency_ms"]["p90"] > 1.5 * report["service_ms"]["p90"] or report["latency_ms"]["max"] > 1000, report
+        # Requests of one connection or another come every 125 ms, so that one waits for nearly all of that second.
+        assert report["latency_ms"]["max"] > 850, report
 
 
 def test_a_closed_loop_agrees_with_the_proxy(tmp_path, start):
