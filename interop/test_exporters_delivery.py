@@ -28,10 +28,10 @@ def is_listening(port):
 class Gateway(Process):
     """A gateway without stores, one exporter behind a queue on disk."""
 
-    def __init__(self, folder, exporter, settings, name="gateway", receiver=None, processors=()):
+    def __init__(self, folder, exporter, settings, name="gateway", processors=()):
         self.http, self.prometheus, self.loki, self.health = (free_port() for _ in range(4))
         config = folder / f"{name}.yaml"
-        receivers = {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{self.http}"}}}} if not receiver else receiver
+        receivers = {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{self.http}"}}}}
         pipeline = {"receivers": list(receivers), "processors": list(processors), "exporters": [exporter]}
         config.write_text(
             json.dumps(
@@ -62,7 +62,7 @@ class Gateway(Process):
         return self.wait_ready(f"http://127.0.0.1:{self.health}/")
 
 
-SIGNALS = {"loki": ("logs",), "log_store": ("logs",), "prometheusremotewrite": ("metrics",)}
+SIGNALS = {"loki": ("logs",), "prometheusremotewrite": ("metrics",)}
 QUEUE = {
     "sending_queue": {"storage": "file_storage", "queue_size": 100_000, "num_consumers": 4},
     "retry_on_failure": {"initial_interval": "100ms", "max_interval": "500ms", "max_elapsed_time": 0},
@@ -356,20 +356,3 @@ def test_a_gateway_killed_under_load_delivers_every_acknowledged_item(tmp_path, 
         gateway.start()
     sender.end()
     check(f"gateway to {target.kind} with {' and '.join(processors) or 'no processors'} killed", sender, target.arrived)
-
-
-def test_gateway_kafka_storage_node_any_one_killed_loses_nothing(tmp_path, start):
-    kafka = start(Kafka(tmp_path))
-    receiver = {"kafka": {"brokers": kafka.settings["brokers"], "group_id": "nodes", "initial_offset": "earliest",
-                          "session_timeout": "6s", "heartbeat_interval": "1s"}}
-    node = start(Gateway(tmp_path, "log_store", {}, name="node", receiver=receiver))
-    gateway = start(Gateway(tmp_path, "kafka", QUEUE | kafka.settings))
-    sender = Sender(gateway, "logs", 0)
-    sender.start()
-    for process in (node, kafka, gateway, node, kafka):
-        time.sleep(SECONDS_BETWEEN_KILLS)
-        process.kill()
-        process.start()
-    time.sleep(SECONDS_BETWEEN_KILLS)
-    sender.end()
-    check("gateway, kafka and node killed", sender, lambda: count(lines(f"http://127.0.0.1:{node.loki}")))
