@@ -11,8 +11,8 @@ import subprocess
 import tempfile
 import time
 
-from conftest import ROOT, TARGET, free_port, peer
-from thanos_bucket import bucket_config, filesystem, summary
+from conftest import TARGET, free_port, peer
+from thanos_bucket import bucket_config, filesystem, make_bucket, summary
 
 DAYS = int(os.environ.get("INTEROP_COMPACT_DAYS", 7))
 SERIES = int(os.environ.get("INTEROP_COMPACT_SERIES", 1300))
@@ -56,9 +56,8 @@ def same_content(ours, theirs):
 def main():
     folder = pathlib.Path(os.environ.get("INTEROP_COMPACT_FOLDER") or tempfile.mkdtemp(prefix="tidegate-compact-"))
     try:
-        maker = ["cargo", "run", "-q", "--release", "-p", "compactor", "--example", "make_bucket", "--"]
         made = folder / "made"
-        subprocess.run([*maker, made, str(DAYS), str(SERIES), str(STEP)], check=True, cwd=ROOT)
+        make_bucket(made, DAYS, SERIES, STEP)
         for name in ("ours", "theirs"):
             shutil.copytree(made, folder / name)
         blocks = len(summary(made))

@@ -11,15 +11,13 @@ import json
 import math
 import os
 import pathlib
-import subprocess
 import tempfile
 import time
 
 import psutil
 import requests
-from conftest import ROOT
 from test_thanos_store_gateway import StoreGateway
-from thanos_bucket import FORTNIGHT_MS, filesystem, summary, thanos_compact
+from thanos_bucket import FORTNIGHT_MS, filesystem, make_bucket, summary, thanos_compact
 from thanos_peers import Thanos, thanos_query
 
 DAYS = int(os.environ.get("STORE_DAYS", "4"))
@@ -106,8 +104,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="tidegate-store-") as name:
         folder = pathlib.Path(name)
         bucket = folder / "bucket"
-        maker = ["cargo", "run", "-q", "--release", "-p", "compactor", "--example", "make_bucket", "--"]
-        subprocess.run([*map(str, [*maker, bucket, DAYS, SERIES, 15])], check=True, cwd=ROOT)
+        make_bucket(bucket, DAYS, SERIES, 15)
         thanos_compact(folder, filesystem(bucket))
         blocks = summary(bucket)
         objstore = folder / "objstore.yaml"

@@ -65,6 +65,7 @@ class StoreGateway(Process):
         config = folder / f"{name}.yaml"
         config.write_text(f"""server:
   prometheus: {{endpoint: "127.0.0.1:{self.port}"}}
+  loki: {{endpoint: ""}}
   store_api: {{endpoint: "127.0.0.1:{self.grpc}"}}
 storage: {{directory: {folder / (name + "-data")}, bucket: {json.dumps(bucket)}}}
 store_gateway: {{enabled: true, sync_interval: 1s{extra}}}

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import requests
-from conftest import TARGET, Process, free_port, peer, wait_until
+from conftest import ROOT, TARGET, Process, free_port, peer, wait_until
 from test_remote_write import STALE, V1, Request, histogram
 from thanos_peers import Store
 
@@ -92,6 +92,13 @@ def fill(store, seed, start_ms, hours, step_ms, offset_ms, count, away=()):
                 answer = session.post(url, data=request.bytes(), timeout=60,
                                       headers={"Content-Type": V1, "Content-Encoding": "snappy"})
                 assert answer.status_code in (200, 204), answer.text
+
+
+def make_bucket(folder, days, series, step_s):
+    """Fills a folder with the blocks of two replicas that are away for some hours: without any store, so that it is quick."""
+    maker = TARGET / "examples" / "make_bucket"
+    command = [maker] if maker.exists() else ["cargo", "run", "-q", "--release", "-p", "compactor", "--example", "make_bucket", "--"]
+    subprocess.run([*map(str, [*command, folder, days, series, step_s])], check=True, cwd=ROOT)
 
 
 def bucket_config(folder, bucket, name="bucket", compactor="{}"):
