@@ -62,7 +62,7 @@ class Gateway(Process):
         return self.wait_ready(f"http://127.0.0.1:{self.health}/")
 
 
-SIGNALS = {"loki": ("logs",), "prometheusremotewrite": ("metrics",)}
+SIGNALS = {"loki": ("logs",), "parquet": ("logs", "metrics", "traces"), "prometheusremotewrite": ("metrics",)}
 QUEUE = {
     "sending_queue": {"storage": "file_storage", "queue_size": 100_000, "num_consumers": 4},
     "retry_on_failure": {"initial_interval": "100ms", "max_interval": "500ms", "max_elapsed_time": 0},
