@@ -9,7 +9,7 @@ import pytest
 import requests
 from conftest import wait_until
 from thanos_peers import (
-    STEP_MS, Receive, Sidecar, Store, answer, comparable, compare, generated_queries, generated_series, thanos_query, write,
+    STEP_MS, Cable, Receive, Sidecar, Store, answer, comparable, compare, difference, generated_queries, generated_series, thanos_query, write,
 )
 
 # Whole: INTEROP_THANOS_QUERIES=300.
@@ -87,3 +87,54 @@ def test_a_store_that_dies_makes_the_answer_partial_or_an_error(tmp_path, start,
 
     # It does not answer `Info` either, and is not asked any more.
     wait_until(is_left_out, "the dead store is left out")
+
+
+def test_a_store_that_is_killed_in_mid_stream_is_treated_as_by_thanos(tmp_path, start, stores):
+    """Under both strategies: a part and a warning, or an error, and never an answer that is silently short."""
+    (a, b, receive), times = stores
+    query = {"query": 'count by (cluster, replica) ({__name__=~"test_.+"})', "time": times[1] - 5, "dedup": "false"}
+    cables = [start(Cable(a.grpc)) for _ in range(2)]
+    ours = start(ours_over(tmp_path, [cables[0].port, b.grpc, receive.grpc]))
+    theirs = start(thanos_query(tmp_path, [cables[1].port, b.grpc, receive.grpc], "--query.replica-label=replica"))
+    key = lambda **labels: tuple(sorted(labels.items()))
+    seen = {}
+    for querier, cable in zip((ours, theirs), cables):
+        def is_whole():
+            found = comparable(answer(querier, "/api/v1/query", query))
+            return key(cluster="c1", replica="a") in found and found
+
+        wait_until(is_whole, f"{querier.name} sees every store")
+        whole = is_whole()
+        for partial in ("true", "false"):
+            cable.cut_after(4000, a.sidecar.kill)
+            reply = requests.get(querier.url("/api/v1/query"), params=query | {"partial_response": partial}, timeout=30).json()
+            assert cable.left is None and a.sidecar.child.poll() is not None, "it was killed in the middle of its answer"
+            seen[querier.name, partial] = reply["status"], bool(reply.get("warnings"))
+            if partial == "true":
+                found = comparable((reply["data"]["resultType"], reply["data"]["result"]))
+                rest = {labels for labels in whole if labels != key(cluster="c1", replica="a")}
+                assert len(rest) == 2 and all(found[labels] == whole[labels] for labels in rest), (querier.name, found, whole)
+            a.sidecar.start()
+            wait_until(lambda: comparable(answer(querier, "/api/v1/query", query)) == whole, "the store is asked again", 60)
+    for partial, want in (("true", ("success", True)), ("false", ("error", False))):
+        assert seen[ours.name, partial] == seen[theirs.name, partial] == want, seen
+
+
+def test_a_tenant_sees_what_thanos_lets_it_see(tmp_path, start):
+    data = int(time.time() * 1000) // STEP_MS * STEP_MS - SAMPLES * STEP_MS
+    receive = start(Receive(tmp_path, {"replica": "r"}))
+    for seed, tenant in ((5, "team-a"), (6, "team-b")):
+        write(receive.write_url(), generated_series(seed, data, SAMPLES, count=6), headers={"THANOS-TENANT": tenant})
+    ours = start(ours_over(tmp_path, [receive.grpc]))
+    theirs = start(thanos_query(tmp_path, [receive.grpc], "--query.replica-label=replica", "--query.enforce-tenancy",
+                                "--query.tenant-label-name=tenant_id"))
+    query = {"query": "sum by (tenant_id, job) (last_over_time(test_counter[10m]))", "time": data / 1000 + SAMPLES * 15}
+    answers = {}
+    for tenant in ("team-a", "team-b", "team-c"):
+        replies = [requests.get(one.url("/api/v1/query"), params=query, headers={"THANOS-TENANT": tenant}, timeout=30).json()
+                   for one in (ours, theirs)]
+        found = [comparable((reply["data"]["resultType"], reply["data"]["result"])) for reply in replies]
+        assert difference(*found) is None, (tenant, replies)
+        answers[tenant] = found[0]
+    tenants = {tenant: {dict(labels)["tenant_id"] for labels in found} for tenant, found in answers.items()}
+    assert tenants == {"team-a": {"team-a"}, "team-b": {"team-b"}, "team-c": set()}

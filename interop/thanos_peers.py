@@ -2,6 +2,9 @@
 
 import math
 import random
+import socket
+import struct
+import threading
 
 import requests
 from conftest import TARGET, Process, free_port, peer, wait_until
@@ -93,6 +96,78 @@ class Receive(Thanos):
 
     def write_url(self):
         return f"http://127.0.0.1:{self.write_port}/api/v1/receive"
+
+
+class Cable:
+    """A TCP proxy in front of a store that can be cut in the middle of an answer."""
+
+    def __init__(self, target_port):
+        self.target_port, self.lock = target_port, threading.Lock()
+        # Bytes of answers that still pass before the cut; None is no cut. What is done at it.
+        self.left, self.at_cut = None, None
+        self.cuts = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def start(self):
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def kill(self):
+        self.listener.close()
+
+    def cut_after(self, count, at_cut=lambda: None):
+        """The connection breaks when so many bytes more have come from the store."""
+        with self.lock:
+            self.left, self.at_cut = count, at_cut
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        try:
+            server = socket.create_connection(("127.0.0.1", self.target_port))
+        except OSError:
+            client.close()
+            return
+        threading.Thread(target=self.pump, args=(client, server, False), daemon=True).start()
+        self.pump(server, client, True)
+
+    def pump(self, source, sink, is_answer):
+        try:
+            while data := source.recv(4096):
+                allowed = self.allowed(len(data)) if is_answer else len(data)
+                sink.sendall(data[:allowed])
+                if allowed < len(data):
+                    # Closed as by a process that died: with a reset.
+                    for end in (source, sink):
+                        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    break
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            end.close()
+
+    def allowed(self, count):
+        with self.lock:
+            if self.left is None:
+                return count
+            if count <= self.left:
+                self.left -= count
+                return count
+            allowed, self.left, at_cut = self.left, None, self.at_cut
+            self.cuts += 1
+        at_cut()
+        return allowed
 
 
 def thanos_query(folder, endpoints, *arguments, name="thanos-query"):
