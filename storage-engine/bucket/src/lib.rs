@@ -4,7 +4,7 @@
 //! one listing and no request for what did not change; [`upload_block`] and [`delete_block`] keep the order that makes a
 //! block whole or not there; [`BlockDisk`] lets a block be read in place, with [`BlockCache`] so that
 //! queries find again what others fetched; [`Shipper`] uploads what a store finished;
-//! [`Lease`] gives work one owner.
+//! [`Lease`] gives work one owner; [`BucketObjects`] lets a store of another layout keep its files in the bucket.
 //!
 //! - BUCKET-1: meta.json is the last object of a block that is written and the first that is removed, so that a reader
 //!   that finds it finds all others.
@@ -20,6 +20,7 @@ mod filenames;
 mod index_header;
 mod lease;
 mod marks;
+mod objects;
 mod page_cache;
 mod paged_file;
 mod read_ahead;
@@ -37,6 +38,7 @@ pub use fetch::{BucketBlock, BucketView, Fetcher, PartialBlock};
 pub use filenames::{CHUNKS, DELETION_MARK, INDEX, META, NO_COMPACT_MARK, NO_DOWNSAMPLE_MARK};
 pub use lease::{Lease, LeaseState};
 pub use marks::{Mark, MarkKind, Reason};
+pub use objects::BucketObjects;
 pub use page_cache::PageCache;
 pub use remove::delete_block;
 pub use shipper::{Shipped, Shipper, ShipperState};

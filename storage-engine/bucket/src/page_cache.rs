@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use metrics::counter;
+use metrics::{Counter, counter};
 use parking_lot::Mutex;
 use ulid::Ulid;
 
@@ -28,6 +28,8 @@ pub(crate) struct PageKey {
 /// Pages in memory.
 pub struct PageCache {
     bytes_max: usize,
+    requests: Counter,
+    hits: Counter,
     state: Mutex<State>,
 }
 
@@ -47,7 +49,14 @@ struct Page {
 impl PageCache {
     /// A cache of at most `bytes_max` of memory.
     pub fn new(bytes_max: u64) -> Self {
-        Self { bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX), state: Mutex::default() }
+        let requests = counter!("tidegate_store_gateway_page_requests_total");
+        Self::counted(bytes_max, requests, counter!("tidegate_store_gateway_page_hits_total"))
+    }
+
+    /// The same; counts pages that were asked for and those of them that were there.
+    pub fn counted(bytes_max: u64, requests: Counter, hits: Counter) -> Self {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        Self { bytes_max, requests, hits, state: Mutex::default() }
     }
 
     /// Bytes in memory now.
@@ -68,8 +77,8 @@ impl PageCache {
             })
             .collect();
         drop(state);
-        counter!("tidegate_store_gateway_page_requests_total").increment(found.len() as u64);
-        counter!("tidegate_store_gateway_page_hits_total").increment(hits);
+        self.requests.increment(found.len() as u64);
+        self.hits.increment(hits);
         found
     }
 

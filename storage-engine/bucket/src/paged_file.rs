@@ -59,8 +59,20 @@ impl PagedFile {
         page(range.start / PAGE_BYTES)..page(end.div_ceil(PAGE_BYTES))
     }
 
+    /// Pages of these ranges, which ascend, that are not in memory.
+    pub(crate) fn missing(&self, ranges: &mut dyn Iterator<Item = Range<u64>>) -> Vec<u32> {
+        let mut pages: Vec<u32> = Vec::new();
+        for range in ranges {
+            let wanted = self.pages(&range);
+            let from = pages.last().map_or(wanted.start, |last| wanted.start.max(last + 1));
+            pages.extend(from..wanted.end);
+        }
+        pages.retain(|page| !self.cache.has(&self.key(*page)));
+        pages
+    }
+
     /// Fetches these pages, which ascend, in as few requests as their gaps allow, and puts them into the cache.
-    fn fetch(&self, pages: &[u32]) -> Result<Vec<(u32, Bytes)>, BucketError> {
+    pub(crate) async fn fetch(&self, pages: &[u32]) -> Result<Vec<(u32, Bytes)>, BucketError> {
         let fetched = stream::iter(runs(pages)).map(|run| async move {
             let start = u64::from(pages[run.start]) * PAGE_BYTES;
             let end = ((u64::from(pages[run.end - 1]) + 1) * PAGE_BYTES).min(self.bytes);
@@ -73,8 +85,7 @@ impl PagedFile {
             };
             Ok::<_, BucketError>(pages[run].iter().map(page).collect::<Vec<_>>())
         });
-        let fetched: Vec<Vec<(u32, Bytes)>> =
-            self.bucket.wait(fetched.buffered(REQUESTS_AT_ONCE).try_collect())?;
+        let fetched: Vec<Vec<(u32, Bytes)>> = fetched.buffered(REQUESTS_AT_ONCE).try_collect().await?;
         let fetched: Vec<(u32, Bytes)> = fetched.into_iter().flatten().collect();
         self.cache.put(fetched.iter().map(|(page, bytes)| (self.key(*page), bytes.clone())));
         Ok(fetched)
@@ -97,10 +108,13 @@ fn runs(pages: &[u32]) -> Vec<Range<usize>> {
     runs
 }
 
-fn failed(error: &BucketError) -> io::Error {
+/// The error as a disk would have it.
+pub(crate) fn failed(error: &BucketError) -> io::Error {
     let kind = match error.kind() {
         ErrorKind::NotFound => io::ErrorKind::NotFound,
         ErrorKind::Corrupt => io::ErrorKind::UnexpectedEof,
+        ErrorKind::Unavailable => io::ErrorKind::TimedOut,
+        ErrorKind::Invalid => io::ErrorKind::PermissionDenied,
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error.to_string())
@@ -124,7 +138,7 @@ impl ReadFile for PagedFile {
         let missing: Vec<u32> =
             pages.clone().zip(&held).filter(|(_, page)| page.is_none()).map(|(page, _)| page).collect();
         if !missing.is_empty() {
-            for (page, bytes) in self.fetch(&missing).map_err(|error| failed(&error))? {
+            for (page, bytes) in self.bucket.wait(self.fetch(&missing)).map_err(|error| failed(&error))? {
                 held[(page - pages.start) as usize] = Some(bytes);
             }
         }
@@ -142,17 +156,11 @@ impl ReadFile for PagedFile {
     }
 
     fn want(&self, ranges: &mut dyn Iterator<Item = Range<u64>>) {
-        let mut pages: Vec<u32> = Vec::new();
-        for range in ranges {
-            let wanted = self.pages(&range);
-            let from = pages.last().map_or(wanted.start, |last| wanted.start.max(last + 1));
-            pages.extend(from..wanted.end);
-        }
-        pages.retain(|page| !self.cache.has(&self.key(*page)));
+        let pages = self.missing(ranges);
         if pages.is_empty() {
             return;
         }
-        if let Err(error) = self.fetch(&pages) {
+        if let Err(error) = self.bucket.wait(self.fetch(&pages)) {
             tracing::debug!(%error, "what is about to be read could not be fetched; it is tried again");
         }
     }

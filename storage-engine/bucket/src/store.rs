@@ -6,15 +6,17 @@
 
 use std::future::Future;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use futures_util::TryStreamExt;
 use model::ErrorKind;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use runtime::ReadFile;
+use runtime::{ReadFile, Tasks};
 use tokio::runtime::Handle;
 
 use crate::error::{BucketError, BucketResult};
@@ -28,6 +30,14 @@ const READ_PAUSES: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
 /// Reads that failed within this time are tried again.
 const READ_AGAIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a store may take to forget the parts of an upload that was given up.
+const ABORT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How Thanos calls writes of objects.
+const UPLOAD: &str = "upload";
+/// Uploads may take so many times as long as other requests.
+const UPLOAD_PATIENCE: u32 = 3;
 
 /// An object in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,12 +58,29 @@ pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     shown: Arc<str>,
     handle: Handle,
+    patience: Option<Duration>,
+    /// With whose end requests end.
+    tasks: Option<Tasks>,
 }
 
 impl Bucket {
     /// Makes a bucket of a store; `shown` is what errors and logs call it. Requests run on the runtime of `handle`.
     pub fn new(store: Arc<dyn ObjectStore>, shown: &str, handle: Handle) -> Self {
-        Self { store, shown: shown.into(), handle }
+        Self { store, shown: shown.into(), handle, patience: None, tasks: None }
+    }
+
+    /// The same bucket; what takes longer than this is given up, uploads after three times as long. One
+    /// that was given up may be done all the same. Otherwise only the client below gives up, after minutes.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self.clone() }
+    }
+
+    /// The same bucket, for work that is given up when `tasks` end: then a request that has no answer yet, and every
+    /// further one, fails as canceled. One that was given up may be done all the same.
+    #[must_use]
+    pub fn until(&self, tasks: Tasks) -> Self {
+        Self { tasks: Some(tasks), ..self.clone() }
     }
 
     /// What it is called in errors and logs.
@@ -140,7 +167,7 @@ impl Bucket {
 
     /// Writes an object, whole or not at all; one that is there is replaced.
     pub async fn put(&self, name: &str, bytes: Vec<u8>) -> BucketResult<()> {
-        self.count("upload", name, self.store.put(&Path::from(name), PutPayload::from(bytes))).await?;
+        self.count(UPLOAD, name, self.store.put(&Path::from(name), PutPayload::from(bytes))).await?;
         Ok(())
     }
 
@@ -149,7 +176,7 @@ impl Bucket {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let location = Path::from(name);
         let put = self.store.put_opts(&location, PutPayload::from(bytes), options);
-        match self.count("upload", name, put).await {
+        match self.count(UPLOAD, name, put).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
             Err(error) => Err(error),
@@ -185,21 +212,21 @@ impl Bucket {
             return Ok(bytes);
         }
         let location = Path::from(name);
-        let mut upload = self.wait(self.count("upload", name, self.store.put_multipart(&location)))?;
+        let mut upload = self.wait(self.count(UPLOAD, name, self.store.put_multipart(&location)))?;
         let mut send = || {
             let mut at = 0;
             while at < bytes {
                 let part = read(at)?;
                 let len = part.len() as u64;
-                self.wait(self.count("upload", name, upload.put_part(PutPayload::from(part))))?;
+                self.wait(self.count(UPLOAD, name, upload.put_part(PutPayload::from(part))))?;
                 at += len;
                 progress(len);
             }
-            self.wait(self.count("upload", name, upload.complete())).map(|_| ())
+            self.wait(self.count(UPLOAD, name, upload.complete())).map(|_| ())
         };
         if let Err(error) = send() {
             // What stays of an upload that was given up is not listed; stores remove it by their own rules.
-            let _ = self.wait(upload.abort());
+            let _ = self.wait(async { tokio::time::timeout(ABORT_PATIENCE, upload.abort()).await });
             return Err(error);
         }
         Ok(bytes)
@@ -235,7 +262,23 @@ impl Bucket {
     ) -> BucketResult<T> {
         let start = Instant::now();
         metrics::counter!("thanos_objstore_bucket_operations_total", "operation" => operation).increment(1);
-        let result = run.await;
+        let run = async {
+            match self.patience {
+                None => run.await,
+                Some(patience) => {
+                    let patience = if operation == UPLOAD { patience * UPLOAD_PATIENCE } else { patience };
+                    tokio::time::timeout(patience, run).await.unwrap_or_else(|_| Err(no_answer(patience)))
+                }
+            }
+        };
+        let result = match &self.tasks {
+            None => run.await,
+            // The end is looked at first, so that nothing is begun after it.
+            Some(tasks) => match select(pin!(tasks.cancelled()), pin!(run)).await {
+                Either::Left(_) => return Err(BucketError::canceled(&format!("{}: {name}", self.shown))),
+                Either::Right((result, _)) => result,
+            },
+        };
         match &result {
             Ok(_) => {
                 let elapsed = start.elapsed();
@@ -255,6 +298,11 @@ impl Bucket {
         }
         result.map_err(|source| BucketError::store(&format!("{}: {name}", self.shown), source))
     }
+}
+
+fn no_answer(patience: Duration) -> object_store::Error {
+    let source = format!("no answer within {} s", patience.as_secs_f64()).into();
+    object_store::Error::Generic { store: "bucket", source }
 }
 
 impl std::fmt::Debug for Bucket {

@@ -60,7 +60,7 @@ pub use log_index::{
     LogColumnKind, LogFileColumn, LogFileIndex, LogFilePage, LogFileStream, LogMinuteStart, LogRollup,
     LogShape, LogShapeSlot, PAGE_RAW_BYTES_MAX, PAGE_ROWS_MAX, PageBytes, SignatureBytes,
 };
-pub use log_manifest::{LogManifest, LogManifestFile};
+pub use log_manifest::{LogManifest, LogManifestFile, LogManifestShared, LogRemoved, LogWriter};
 pub use log_signatures::{PageSignatures, SignatureBuilder};
 pub use prometheus_head_chunks::{PrometheusHeadChunk, read_prometheus_head_chunks};
 pub use prometheus_log::{

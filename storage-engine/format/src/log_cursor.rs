@@ -49,6 +49,10 @@ impl<'a> Cursor<'a> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
+    pub(crate) fn u128(&mut self) -> LogFormatResult<u128> {
+        Ok(u128::from_le_bytes(self.array()?))
+    }
+
     pub(crate) fn varint(&mut self) -> LogFormatResult<u64> {
         if let [byte, rest @ ..] = self.rest
             && *byte < 0x80

@@ -33,6 +33,8 @@ enum Cause {
     Wal(String),
     #[error("{0}")]
     Stopped(String),
+    #[error("{0}")]
+    Shared(String),
     #[error("there is not enough memory: {0}")]
     NoMemory(String),
     #[error("there are {limit} tenants, the limit (tenants_max); tenant {tenant} is not taken")]
@@ -50,7 +52,9 @@ impl LogStoreError {
 
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let kind = match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Unavailable,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::TimedOut => {
+                ErrorKind::Unavailable
+            }
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Corrupt,
             _ => ErrorKind::Internal,
         };
@@ -77,6 +81,16 @@ impl LogStoreError {
 
     pub(crate) fn wal(kind: ErrorKind, message: String) -> Self {
         Self { kind, cause: Cause::Wal(message) }
+    }
+
+    /// Something about files in an object store.
+    pub(crate) fn shared(kind: ErrorKind, text: String) -> Self {
+        Self { kind, cause: Cause::Shared(text) }
+    }
+
+    /// Whether a file that was to be read is not there.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        matches!(&self.cause, Cause::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// The process' memory limit leaves no room now.

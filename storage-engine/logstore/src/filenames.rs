@@ -1,7 +1,9 @@
 //! Every name that the log store gives to a file or folder.
 //!
-//! `<dir>/manifest`, `<dir>/wal/…`, `<dir>/data/<tenant>/<yyyy-mm-dd>/<hh>/<ulid>.parquet`.
+//! `<dir>/manifest`, `<dir>/wal/…`, `<dir>/data/<tenant>/<yyyy-mm-dd>/<hh>/<ulid>.parquet`; in an object store
+//! `tidegate/logs/manifests/<version>` and `tidegate/logs/data/<tenant>/…`, and `<dir>/writer` beside the write-ahead log.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use model::{TenantId, TimeRange, civil_date};
@@ -12,6 +14,38 @@ const DATA_EXTENSION: &str = ".parquet";
 const DAMAGED_EXTENSION: &str = ".damaged";
 const SECONDS_OF_HOUR: i64 = 3600;
 const SECONDS_OF_DAY: i64 = 86_400;
+
+/// The folder of data files in an object store. Thanos looks only at folders whose names are identifiers of blocks.
+pub(crate) const SHARED_DATA: &str = "tidegate/logs/data";
+/// The folder of manifests in an object store.
+pub(crate) const SHARED_MANIFESTS: &str = "tidegate/logs/manifests";
+
+/// A manifest in an object store, by its number.
+pub(crate) fn shared_manifest(version: u64) -> String {
+    format!("{SHARED_MANIFESTS}/{version:020}")
+}
+
+/// A data file in an object store, by its path below its tenant's folder. Of a tenant's name other characters than
+/// letters, digits, `-`, `_` and `.` are written as `=` and their hexadecimal number: object stores and their clients do
+/// not agree about them.
+pub(crate) fn shared_data_file(tenant: &TenantId, path: &str) -> String {
+    let mut name = format!("{SHARED_DATA}/");
+    for c in tenant.as_str().chars() {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            name.push(c);
+        } else {
+            write!(name, "={:02X}", u32::from(c)).expect("a text takes all");
+        }
+    }
+    name.push('/');
+    name.push_str(path);
+    name
+}
+
+/// Says who a process is in the object store where its files are.
+pub(crate) fn writer(dir: &Path) -> PathBuf {
+    dir.join("writer")
+}
 
 /// The list of data files.
 pub(crate) fn manifest(dir: &Path) -> PathBuf {
@@ -70,6 +104,12 @@ fn days_to_civil(year: i64, month: i64, date: i64) -> Option<i64> {
     (about - 5..about + 5).find(|&day| civil_date(day) == (year, month, date))
 }
 
+/// The identifier in the name of a data file.
+pub(crate) fn id_of(name: &str) -> Option<u128> {
+    let id = name.rsplit('/').next()?.strip_suffix(DATA_EXTENSION)?;
+    Ulid::from_string(id).ok().filter(|ulid| ulid.to_string() == id).map(|ulid| ulid.0)
+}
+
 /// Whether a name is that of a data file.
 pub(crate) fn is_data_file(name: &str) -> bool {
     name.ends_with(DATA_EXTENSION)
@@ -84,7 +124,22 @@ pub(crate) fn is_damaged_file(name: &str) -> bool {
 mod tests {
     use ulid::Ulid;
 
-    use super::{new_data_path, times_of};
+    use super::{id_of, new_data_path, shared_data_file, times_of};
+
+    #[test]
+    fn names_in_an_object_store_are_plain_and_tell_tenants_and_files_apart() {
+        let name = |tenant: &str| {
+            let tenant = model::TenantId::new(tenant).expect("valid");
+            shared_data_file(&tenant, &new_data_path(0, Ulid(5)))
+        };
+        let path = "1970-01-01/00/00000000000000000000000005.parquet";
+        assert_eq!(name("a-b_c.9"), format!("tidegate/logs/data/a-b_c.9/{path}"));
+        assert_eq!(name("a*(b)'!"), format!("tidegate/logs/data/a=2A=28b=29=27=21/{path}"));
+        assert_eq!(id_of(&name("x")), Some(5));
+        let no_ids =
+            ["", "x", "5.parquet", "0000000000000000000000000z.parquet", "x/00000000000000000000000005.txt"];
+        assert_eq!(no_ids.map(id_of), [None; 5]);
+    }
 
     #[test]
     fn a_data_file_lies_in_the_folder_of_its_hour() {

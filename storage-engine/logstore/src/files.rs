@@ -8,10 +8,12 @@ mod cache;
 mod load;
 mod missing;
 mod pages;
+mod place;
+mod shared;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use format::{LogManifest, LogManifestFile};
 use hashbrown::HashSet;
@@ -22,9 +24,11 @@ use runtime::Disk;
 use crate::error::{LogStoreError, LogStoreResult};
 use crate::filenames;
 pub(crate) use cache::{IndexCache, LoadedFile};
-pub(crate) use load::load;
+pub(crate) use load::{Loaded, load};
 pub(crate) use missing::sentences;
 pub(crate) use pages::PageCache;
+pub(crate) use place::{Change, Place};
+pub(crate) use shared::SharedPlace;
 
 /// A data file of the store.
 pub(crate) struct DataFile {
@@ -36,6 +40,10 @@ pub(crate) struct DataFile {
     pub(crate) damaged_pages: Mutex<HashSet<u32>>,
     /// When the first of its streams expires, ns, once that is known: there is nothing to look for before.
     pub(crate) expires_ns: AtomicI64,
+    /// When it was written, ms, as long as no manifest names it.
+    pub(crate) born_ms: AtomicI64,
+    /// Whether it cannot be read and stays where it is, because it is not this process' alone.
+    pub(crate) is_set_aside: AtomicBool,
 }
 
 /// Something that could not be read and was set aside.
@@ -71,17 +79,29 @@ pub(crate) struct FileSet {
 }
 
 impl DataFile {
+    /// A file of a local store in `dir`.
     pub(crate) fn new(dir: &Path, about: LogManifestFile) -> Arc<Self> {
+        Self::at(filenames::data_file(dir, &about.tenant, &about.path), about)
+    }
+
+    /// A file, by where it is.
+    pub(crate) fn at(path: PathBuf, about: LogManifestFile) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = filenames::data_file(dir, &about.tenant, &about.path);
         Arc::new(Self {
             number,
             about,
             path,
             damaged_pages: Mutex::default(),
             expires_ns: AtomicI64::new(i64::MIN),
+            born_ms: AtomicI64::new(0),
+            is_set_aside: AtomicBool::new(false),
         })
+    }
+
+    /// Whether nothing of it is known to be damaged.
+    pub(crate) fn is_sound(&self) -> bool {
+        !self.is_set_aside.load(Ordering::Relaxed) && self.damaged_pages.lock().is_empty()
     }
 
     /// Times between which its entries lie.
@@ -108,7 +128,7 @@ impl FileSet {
     /// Writes the manifest that says what is in this set. Blocks on the disk.
     pub(crate) fn write_manifest(&self, disk: &dyn Disk, dir: &Path) -> LogStoreResult<()> {
         let files = self.files.iter().map(|file| file.about.clone()).collect();
-        let manifest = LogManifest { flushed_generation: self.flushed_generation, files };
+        let manifest = LogManifest { flushed_generation: self.flushed_generation, files, shared: None };
         let path = filenames::manifest(dir);
         disk.write_atomically(&path, &manifest.encode())
             .map_err(|error| LogStoreError::io("writing", &path, error))

@@ -1,9 +1,11 @@
 //! How a log store behaves.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::TenantId;
+use runtime::Objects;
 use wal::Durability;
 
 use crate::retention::RetentionRules;
@@ -42,6 +44,10 @@ pub struct LogStoreSettings {
     pub index_cache_bytes: usize,
     /// Bytes of decoded pages kept in memory; at most a sixteenth of the process' memory limit are.
     pub page_cache_bytes: usize,
+    /// Where data files are, if they are not on the local disk. The write-ahead log always is.
+    pub objects: Option<Arc<dyn Objects>>,
+    /// Time between two looks for what other processes changed in the object store.
+    pub refresh_interval: Duration,
     /// Tenants that the store has at most: senders make up their names.
     pub tenants_max: usize,
     /// What is refused.
@@ -97,11 +103,13 @@ impl Default for LogStoreSettings {
             page_bytes: 128 << 10,
             file_bytes: 128 << 20,
             zstd_level: 1,
-            zstd_level_merged: 6,
+            zstd_level_merged: 3,
             compaction: true,
             page_signatures: true,
             index_cache_bytes: 64 << 20,
             page_cache_bytes: 48 << 20,
+            objects: None,
+            refresh_interval: Duration::from_secs(30),
             tenants_max: 1000,
             limits: LogLimits::default(),
             tenant_limits: HashMap::new(),

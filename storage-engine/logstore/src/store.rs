@@ -1,7 +1,8 @@
 //! The log store: what it is made of, how it opens and closes.
 //!
 //! The way of an entry: limits, write-ahead log, fsync, memory (now it is visible), file, manifest; then its part of
-//! the write-ahead log is removed. Invariants, quoted by tests:
+//! the write-ahead log is removed. Files and manifest are on the local disk or in an object store (`files/shared.rs`).
+//! Invariants, quoted by tests:
 //! - LOG-1: an append resolves `Ok` only when its entries are durable as the settings ask, and then queries see them.
 //! - LOG-2: every write-ahead record names the generation that took it; the manifest names the last generation whose
 //!   entries are all in files. Replay skips those up to it, so a stop between manifest and truncation doubles nothing.
@@ -14,7 +15,9 @@
 mod append;
 mod compact;
 mod counts;
+mod files;
 mod flush;
+mod open;
 mod rewrite;
 mod select;
 
@@ -22,18 +25,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use format::decode_log_batch;
 use hashbrown::HashMap;
 use model::TenantId;
 use parking_lot::{Mutex, RwLock};
 use runtime::{Clock, Disk, MemoryBudget, Tasks};
 use storage_api::{BoxFuture, LogMaintenance, LogMask, StorageError, StorageResult};
 use tokio::sync::Notify;
-use wal::{Wal, WalSettings};
+use wal::Wal;
 
 use crate::error::{LogStoreError, LogStoreResult};
-use crate::filenames;
-use crate::files::{self, DataFile, FileSet, IndexCache, PageCache, QuarantinedUnit};
+use crate::files::{DataFile, FileSet, IndexCache, PageCache, Place, QuarantinedUnit};
 use crate::follow::Followers;
 use crate::memtable::Generation;
 use crate::metrics::LogStoreMetrics;
@@ -46,8 +47,7 @@ use crate::streams::StreamIndex;
 pub struct LogStore(Arc<Inner>);
 
 struct Inner {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
+    place: Place,
     settings: LogStoreSettings,
     tasks: Tasks,
     clock: Arc<dyn Clock>,
@@ -96,14 +96,9 @@ struct Sealed {
     wal_sequence: u64,
 }
 
-/// Metric prefix of the write-ahead log.
-const WAL_METRIC_PREFIX: &str = "tidegate_log_store";
-/// Bytes of write-ahead records that may wait for the disk.
-const WAL_QUEUE_BYTES_MAX: usize = 32 << 20;
-
 impl LogStore {
-    /// Opens the store in `dir`, replays its write-ahead log and starts its flusher. Blocks on the disk; call it
-    /// inside a Tokio runtime.
+    /// Opens the store in `dir`, replays its write-ahead log and starts its flusher. Blocks on the disk and the object
+    /// store; call it inside a Tokio runtime.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
@@ -112,95 +107,16 @@ impl LogStore {
         clock: Arc<dyn Clock>,
         budget: Arc<MemoryBudget>,
     ) -> StorageResult<Self> {
-        let store = Self::open_inner(disk, dir, settings, tasks, clock, budget)?;
+        let store = Self(Inner::open(disk, &dir, settings, tasks, clock, budget)?);
         let flusher = Arc::clone(&store.0);
         tasks.spawn("log-store-flusher", async move { flusher.run_flusher().await });
         let compactor = Arc::clone(&store.0);
         tasks.spawn("log-store-compactor", async move { compactor.run_compactor().await });
-        Ok(store)
-    }
-
-    fn open_inner(
-        disk: Arc<dyn Disk>,
-        dir: PathBuf,
-        settings: LogStoreSettings,
-        tasks: &Tasks,
-        clock: Arc<dyn Clock>,
-        budget: Arc<MemoryBudget>,
-    ) -> LogStoreResult<Self> {
-        let metrics = LogStoreMetrics::new();
-        let loaded = files::load(&*disk, &dir)?;
-        let flushed = loaded.set.flushed_generation;
-        let replayed = Generation::new(0, &budget);
-        let streams: RwLock<HashMap<TenantId, Arc<StreamIndex>>> = RwLock::default();
-        let mut newest = loaded.newest_generation;
-        let mut entries = 0u64;
-        let mut unreadable = None;
-        let wal_settings = WalSettings {
-            metric_prefix: WAL_METRIC_PREFIX,
-            durability: settings.durability,
-            free_bytes_min: settings.free_bytes_min,
-            queue_bytes_max: WAL_QUEUE_BYTES_MAX,
-            ..WalSettings::default()
-        };
-        let deliver = |record: wal::Record<'_>| match decode_log_batch(record.bytes) {
-            Ok(batch) => {
-                newest = newest.max(batch.generation);
-                if batch.generation > flushed {
-                    let index = stream_index(&streams, &batch.tenant);
-                    let ids = index.ids(batch.streams.iter().map(|(labels, _)| labels));
-                    entries += batch.streams.iter().map(|(_, entries)| entries.len() as u64).sum::<u64>();
-                    let with_ids =
-                        ids.into_iter().zip(batch.streams).map(|(id, (labels, rows))| (id, labels, rows));
-                    replayed.enter().insert(&batch.tenant, with_ids, &budget);
-                }
-            }
-            // The log checked its checksum: this is a record of a version that we do not know, or our defect.
-            Err(error) => {
-                unreadable.get_or_insert((record.sequence, error));
-            }
-        };
-        let (wal, report) = Wal::open(Arc::clone(&disk), filenames::wal(&dir), wal_settings, tasks, deliver)
-            .map_err(|error| LogStoreError::wal(error.kind(), error.to_string()))?;
-        if let Some((sequence, error)) = unreadable {
-            // Going on would remove the record with its segment after the next flush.
-            let text = format!("record {sequence} cannot be replayed: {error}");
-            return Err(LogStoreError::wal(model::ErrorKind::Internal, text));
+        if store.0.place.is_shared() {
+            let refresher = Arc::clone(&store.0);
+            tasks.spawn("log-store-refresher", async move { refresher.run_refresher().await });
         }
-        metrics.replayed_entries.increment(entries);
-        metrics.quarantined.increment((report.damage.len() + loaded.quarantined.len()) as u64);
-        metrics.files.set(loaded.set.files.len() as f64);
-        let active = replayed.renumbered(newest + 1);
-        let clock_ns = clock.now_ns();
-        let indexes = IndexCache::new(settings.index_cache_bytes);
-        let page_cache_bytes = (settings.page_cache_bytes as u64).min(budget.ceiling_bytes() / 16);
-        let pages = PageCache::new(page_cache_bytes as usize, Arc::clone(&budget));
-        Ok(Self(Arc::new(Inner {
-            disk,
-            dir,
-            settings,
-            tasks: tasks.clone(),
-            clock,
-            budget,
-            metrics,
-            wal,
-            state: RwLock::new(State { active, sealed: None, files: loaded.set }),
-            streams,
-            rates: IngestRates::default(),
-            streams_swept_ns: AtomicI64::new(clock_ns),
-            indexes,
-            pages,
-            followers: Followers::default(),
-            quarantined: Mutex::new(loaded.quarantined),
-            commit: Mutex::default(),
-            rewriting: Mutex::default(),
-            doomed: Mutex::default(),
-            flushing: tokio::sync::Mutex::default(),
-            flush_wanted: Notify::new(),
-            merge_wanted: Notify::new(),
-            room: Notify::new(),
-            closed: AtomicBool::new(false),
-        })))
+        Ok(store)
     }
 
     /// Takes no more appends, writes what is in memory to files and ends the write-ahead log. What cannot be written
@@ -217,7 +133,13 @@ impl LogStore {
         }
         inner.remove_doomed();
         inner.wal.close().await;
-        flushed.map_err(StorageError::from)
+        match flushed {
+            Err(error) if inner.place.is_shared() && error.kind() == model::ErrorKind::Unavailable => {
+                tracing::warn!(%error, "entries stay in the write-ahead log until the next start");
+                Ok(())
+            }
+            flushed => flushed.map_err(StorageError::from),
+        }
     }
 
     /// Writes what is in memory to files now.

@@ -4,6 +4,7 @@
 //! fit together to the last value; a page that does not is an error, never other entries.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +14,7 @@ use format::{
 };
 use hashbrown::HashMap;
 use model::{LogColumns, LogEntries, MetadataShape};
-use runtime::{Disk, ReadFile};
+use runtime::ReadFile;
 
 use super::columns::index_width;
 use crate::error::{LogStoreError, LogStoreResult};
@@ -39,10 +40,14 @@ enum Values<'a> {
 }
 
 impl OpenFile {
-    /// Opens a file whose index lies at `offset`.
-    pub(crate) fn open(disk: &dyn Disk, path: &Path, offset: u64, bytes: u32) -> LogStoreResult<Self> {
+    /// Opens a file whose index lies at `offset`; errors call it `path`.
+    pub(crate) fn open(
+        file: Arc<dyn ReadFile>,
+        path: &Path,
+        offset: u64,
+        bytes: u32,
+    ) -> LogStoreResult<Self> {
         let io = |error| LogStoreError::io("reading", path, error);
-        let file = disk.open_read(path).map_err(io)?;
         let file_bytes = file.len().map_err(io)?;
         let end = offset.checked_add(u64::from(bytes));
         if end.is_none_or(|end| end > file_bytes) {
@@ -124,8 +129,22 @@ impl OpenFile {
         signatures.map(Some).map_err(|error| LogStoreError::format(&self.path, error))
     }
 
+    /// Tells that all columns of these pages are about to be read.
+    pub(crate) fn want_pages(&self, pages: Range<usize>) {
+        let of_column = |column: usize| {
+            let places =
+                self.index.pages[pages.clone()].iter().filter_map(move |page| page.columns.get(column));
+            places.map(|place| {
+                let start = place.offset + u64::from(place.header_bytes);
+                start..start + u64::from(place.stored_bytes)
+            })
+        };
+        self.file.want(&mut (0..self.index.columns.len()).flat_map(of_column));
+    }
+
     /// Reads all rows of a page.
     pub(crate) fn read_page(&self, page: usize) -> LogStoreResult<LogEntries> {
+        self.want_pages(page..page + 1);
         let damaged = |reason: &str| LogStoreError::page(&self.path, page, reason);
         let rows = self.index.pages[page].rows as usize;
         let mut timestamps_ns = Vec::with_capacity(rows);

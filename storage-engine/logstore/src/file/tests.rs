@@ -32,7 +32,8 @@ fn opened(file: &BuiltFile) -> OpenFile {
     let disk = SimulatedDisk::new(1);
     let path = Path::new("f.parquet");
     disk.create(path).expect("created").append(&file.bytes).expect("written");
-    OpenFile::open(&disk, path, file.index_offset, file.index_bytes).expect("opened")
+    OpenFile::open(disk.open_read(path).expect("there"), path, file.index_offset, file.index_bytes)
+        .expect("opened")
 }
 
 fn read_all(file: &OpenFile) -> LogEntries {

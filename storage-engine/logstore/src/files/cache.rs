@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use runtime::Disk;
 
-use super::DataFile;
+use super::{DataFile, Place};
 use crate::error::LogStoreResult;
 use crate::file::reader::OpenFile;
 use crate::streams::StreamIndex;
@@ -75,17 +74,18 @@ impl IndexCache {
         Self { bytes_max, held: Mutex::default() }
     }
 
-    /// The open file, from memory or from the disk. Blocks on the disk.
+    /// The open file, from memory or from its place. Blocks.
     pub(crate) fn get(
         &self,
-        disk: &dyn Disk,
+        place: &Place,
         file: &DataFile,
         streams: &StreamIndex,
     ) -> LogStoreResult<Arc<LoadedFile>> {
         if let Some(loaded) = self.look_up(&file.path) {
             return Ok(loaded);
         }
-        let open = OpenFile::open(disk, &file.path, file.about.index_offset, file.about.index_bytes)?;
+        let (offset, bytes) = (file.about.index_offset, file.about.index_bytes);
+        let open = OpenFile::open(place.open(file)?, &file.path, offset, bytes)?;
         let loaded = Arc::new(LoadedFile::new(open, streams));
         self.insert(&file.path, &loaded);
         Ok(loaded)
@@ -112,6 +112,11 @@ impl IndexCache {
             let Some(entry) = oldest.and_then(|path| held.files.remove(&path)) else { return };
             held.bytes -= entry.bytes;
         }
+    }
+
+    /// Whether a file is open.
+    pub(crate) fn has(&self, file: &DataFile) -> bool {
+        self.held.lock().files.contains_key(&file.path)
     }
 
     /// The open files.

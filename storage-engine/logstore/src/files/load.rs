@@ -41,6 +41,11 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> LogStoreResult<Loaded> {
 }
 
 fn load_found(disk: &dyn Disk, dir: &Path, found: &[(TenantId, String, PathBuf)]) -> LogStoreResult<Loaded> {
+    if disk.exists(&filenames::writer(dir)) {
+        let text =
+            format!("the data files of {} are in an object store: set storage.logs.bucket", dir.display());
+        return Err(LogStoreError::shared(ErrorKind::Invalid, text));
+    }
     let path = filenames::manifest(dir);
     if !disk.exists(&path) {
         // The first start writes one, so files without a manifest mean that it was lost.
@@ -153,7 +158,7 @@ fn describe(
         .and_then(|place| place.strip_prefix("v1 ")?.split_once(' '))
         .and_then(|(offset, bytes)| Some((offset.parse().ok()?, bytes.parse().ok()?)))
         .ok_or_else(|| damaged("its footer does not tell where its index is"))?;
-    let open = OpenFile::open(disk, path, index_offset, index_bytes)?;
+    let open = OpenFile::open(file, path, index_offset, index_bytes)?;
     let streams = &open.index().streams;
     let about = LogManifestFile {
         tenant: tenant.clone(),

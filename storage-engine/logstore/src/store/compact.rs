@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use format::{LogManifest, LogManifestFile};
+use format::LogManifestFile;
 use hashbrown::{HashMap, HashSet};
 use model::{ErrorKind, Labels, LogEntries, TenantId, TimeRange};
 use storage_api::LogMask;
@@ -18,8 +18,10 @@ use crate::compaction;
 use crate::error::{LogStoreError, LogStoreResult};
 use crate::file::rows::SortedStream;
 use crate::file::writer;
-use crate::filenames;
 use crate::files::{DataFile, LoadedFile};
+
+/// Pages that are fetched together where that is a request.
+const PAGES_AT_ONCE: usize = 32;
 
 /// What was read of files to be written anew.
 #[derive(Default)]
@@ -81,8 +83,7 @@ impl Inner {
         let text_bytes_max = self.settings.file_bytes.min(self.budget.ceiling_bytes() / 8);
         let files = Arc::clone(&self.state.read().files.files);
         // What is damaged is left as it is: nothing of it is lost by our doing.
-        let sound: Vec<&Arc<DataFile>> =
-            files.iter().filter(|file| file.damaged_pages.lock().is_empty()).collect();
+        let sound: Vec<&Arc<DataFile>> = files.iter().filter(|file| file.is_sound()).collect();
         let about: Vec<&LogManifestFile> = sound.iter().map(|file| &file.about).collect();
         let Some(chosen) = compaction::plan(&about, self.clock.now_ns(), text_bytes_max) else {
             return Ok(false);
@@ -104,11 +105,12 @@ impl Inner {
                 Ok(true)
             }
             Ok(false) => {
-                self.remove_unnamed(&written);
-                Ok(false)
+                self.place.discard(&written, true);
+                // Where others merge, too, there may be more to do.
+                Ok(self.place.is_shared())
             }
             Err(error) => {
-                self.remove_unnamed(&written);
+                self.place.discard(&written, false);
                 if error.kind() == ErrorKind::Corrupt { Ok(true) } else { Err(error) }
             }
         }
@@ -131,7 +133,7 @@ impl Inner {
         let mut in_order: Vec<&Arc<DataFile>> = files.iter().collect();
         in_order.sort_unstable_by_key(|file| file.about.path.rsplit('/').next().map(str::to_owned));
         for data in in_order {
-            let file = match self.indexes.get(&*self.disk, data, &index) {
+            let file = match self.indexes.get(&self.place, data, &index) {
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     self.quarantine_file(data, &error);
                     return Err(error);
@@ -159,7 +161,7 @@ impl Inner {
         for partition in plan_partitions(&streams) {
             for parts in split_files(&streams, partition, self.settings.file_bytes) {
                 let built = writer::build(content.generation, &parts, settings)?;
-                written.push(self.store_file(tenant, &built)?);
+                written.push(self.store_file(tenant, built)?);
             }
         }
         Ok(())
@@ -178,6 +180,9 @@ impl Inner {
         for (page, rows) in file.page_rows.windows(2).enumerate() {
             if self.closed.load(Ordering::Acquire) {
                 return Err(LogStoreError::stopped("the log store is closing"));
+            }
+            if page % PAGES_AT_ONCE == 0 {
+                file.file.want_pages(page..(page + PAGES_AT_ONCE).min(file.page_rows.len() - 1));
             }
             let entries = match file.file.read_page(page) {
                 Err(error) => {
@@ -218,29 +223,12 @@ impl Inner {
         merged: &[Arc<DataFile>],
         written: &[Arc<DataFile>],
     ) -> LogStoreResult<bool> {
-        let _commit = self.commit.lock();
-        let before = self.state.read().files.clone();
         let old: HashSet<&std::path::Path> = merged.iter().map(|file| file.path.as_path()).collect();
-        if before.files.iter().filter(|file| old.contains(file.path.as_path())).count() != merged.len() {
-            return Ok(false);
-        }
-        let after = before.changed(|file| old.contains(file.path.as_path()), written.to_vec());
-        after.write_manifest(&*self.disk, &self.dir)?;
-        self.metrics.files.set(after.files.len() as f64);
-        self.state.write().files = after;
-        Ok(true)
-    }
-
-    /// Removes files that did not become the store's, unless the manifest may name them after all: it may be in place
-    /// although writing it failed. Then the next start decides.
-    pub(super) fn remove_unnamed(&self, written: &[Arc<DataFile>]) {
-        let manifest = self.disk.read(&filenames::manifest(&self.dir));
-        let Some(manifest) = manifest.ok().and_then(|bytes| LogManifest::decode(&bytes).ok()) else { return };
-        for file in written {
-            if !manifest.files.iter().any(|named| *named == file.about) {
-                let _ = self.disk.remove_file(&file.path);
-            }
-        }
+        let is_old = |file: &DataFile| old.contains(file.path.as_path());
+        self.commit(written, &|before| {
+            let all_there = before.files.iter().filter(|file| is_old(file)).count() == merged.len();
+            all_there.then(|| before.changed(is_old, written.to_vec()))
+        })
     }
 
     /// Marks files for removal once no query reads them.
@@ -256,9 +244,7 @@ impl Inner {
             doomed.extract_if(.., |file| Arc::strong_count(file) == 1).collect()
         };
         for file in free {
-            if let Err(error) = self.disk.remove_file(&file.path) {
-                tracing::warn!(%error, path = %file.path.display(), "could not remove a log data file");
-            }
+            self.place.remove(&file);
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Writing entries to files: seal, sort, build, sync, manifest, truncate.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use format::{LogManifest, LogManifestFile};
+use format::LogManifestFile;
 use model::TenantId;
 use parking_lot::Mutex;
 use ulid::Ulid;
@@ -14,12 +13,14 @@ use crate::error::{LogStoreError, LogStoreResult};
 use crate::file::rows::SortedStream;
 use crate::file::writer::{self, BuiltFile, FileSettings, StreamPart};
 use crate::filenames;
-use crate::files::{DataFile, FileSet};
+use crate::files::DataFile;
 use crate::memtable::{Generation, TenantBuffer};
 use crate::partition::{self, Partition};
 
 /// Pause after a flush that failed, so that a full disk is not hammered.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+/// Pauses grow up to this while an object store is away.
+const FAILURE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Threads that write files of several tenants at the same time.
 const FLUSH_THREADS_MAX: usize = 4;
@@ -46,6 +47,7 @@ fn ended() -> LogStoreError {
 impl Inner {
     /// Flushes when asked or when it is time, until shutdown. What is in memory then is `close`'s business.
     pub(super) async fn run_flusher(self: Arc<Self>) {
+        let mut pause = FAILURE_PAUSE;
         loop {
             tokio::select! {
                 () = self.tasks.cancelled() => return,
@@ -58,14 +60,19 @@ impl Inner {
             };
             self.forget_streams();
             self.merge_wanted.notify_one();
-            if let Err(error) = done {
-                tracing::error!(%error, "log store could not write entries to files, it will try again");
-                tokio::select! {
-                    () = self.tasks.cancelled() => return,
-                    () = tokio::time::sleep(FAILURE_PAUSE) => {}
-                }
-                self.flush_wanted.notify_one();
+            let Err(error) = done else {
+                pause = FAILURE_PAUSE;
+                continue;
+            };
+            tracing::error!(%error, "log store could not write entries to files, it will try again");
+            tokio::select! {
+                () = self.tasks.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
             }
+            if self.place.is_shared() {
+                pause = (pause * 2).min(FAILURE_PAUSE_MAX);
+            }
+            self.flush_wanted.notify_one();
         }
     }
 
@@ -140,7 +147,7 @@ impl Inner {
             for parts in split_files(&streams, partition, self.settings.file_bytes) {
                 let settings = self.file_settings(self.settings.zstd_level);
                 let built = writer::build(generation, &parts, settings)?;
-                written.push(self.store_file(tenant, &built)?);
+                written.push(self.store_file(tenant, built)?);
             }
         }
         Ok(())
@@ -168,7 +175,7 @@ impl Inner {
     fn end_flush(&self, sealed: &Sealed, written: Written, started: Instant) -> LogStoreResult<()> {
         let Written { files, outcome } = written;
         if let Err(error) = outcome.and_then(|()| self.commit_files(&sealed.generation, &files)) {
-            self.remove_uncommitted(&sealed.generation, &files);
+            self.place.discard(&files, false);
             return Err(error);
         }
         self.room.notify_waiters();
@@ -185,25 +192,19 @@ impl Inner {
 
     /// Makes the files those of the store, in the place of the generation.
     fn commit_files(&self, generation: &Generation, written: &[Arc<DataFile>]) -> LogStoreResult<()> {
-        let _commit = self.commit.lock();
-        let mut files = self.state.read().files.changed(|_| false, written.to_vec());
-        files.flushed_generation = generation.id;
-        files.write_manifest(&*self.disk, &self.dir)?;
-        let state = &mut *self.state.write();
-        state.sealed = None;
-        state.files = files;
-        self.metrics.files.set(state.files.files.len() as f64);
-        Ok(())
-    }
-
-    /// Removes the files of a flush that failed, unless the manifest may name them: it may be in place although writing
-    /// it failed, and after a power loss it would be read. They are then removed by the next start, if not named.
-    fn remove_uncommitted(&self, generation: &Generation, written: &[Arc<DataFile>]) {
-        let manifest = self.disk.read(&filenames::manifest(&self.dir));
-        let manifest = manifest.ok().and_then(|bytes| LogManifest::decode(&bytes).ok());
-        if manifest.is_some_and(|manifest| manifest.flushed_generation < generation.id) {
-            written.iter().for_each(|file| drop(self.disk.remove_file(&file.path)));
+        let is_in = self.commit(written, &|before| {
+            // An earlier try whose answer was lost came in after all.
+            if before.flushed_generation >= generation.id {
+                return None;
+            }
+            let mut files = before.changed(|_| false, written.to_vec());
+            files.flushed_generation = generation.id;
+            Some(files)
+        })?;
+        if !is_in {
+            self.place.discard(written, true);
         }
+        Ok(())
     }
 
     pub(super) fn file_settings(&self, zstd_level: i32) -> FileSettings {
@@ -215,7 +216,7 @@ impl Inner {
     }
 
     /// Makes a built file durable.
-    pub(super) fn store_file(&self, tenant: &TenantId, built: &BuiltFile) -> LogStoreResult<Arc<DataFile>> {
+    pub(super) fn store_file(&self, tenant: &TenantId, built: BuiltFile) -> LogStoreResult<Arc<DataFile>> {
         let about = LogManifestFile {
             tenant: tenant.clone(),
             path: filenames::new_data_path(built.min_ns, Ulid::generate()),
@@ -227,31 +228,10 @@ impl Inner {
             min_ns: built.min_ns,
             max_ns: built.max_ns,
         };
-        let file = DataFile::new(&self.dir, about);
-        let parent = file.path.parent().unwrap_or(Path::new("."));
-        self.disk.create_dir_all(parent).map_err(|error| LogStoreError::io("making", parent, error))?;
-        self.disk
-            .write_atomically(&file.path, &built.bytes)
-            .map_err(|error| LogStoreError::io("writing", &file.path, error))?;
-        self.metrics.file_bytes_written.increment(built.bytes.len() as u64);
+        let file = self.place.new_file(about);
+        self.place.store(&file, built.bytes)?;
+        self.metrics.file_bytes_written.increment(file.about.file_bytes);
         Ok(file)
-    }
-
-    /// Takes files out of the manifest and the list. Blocks on the disk.
-    pub(super) fn remove_files(
-        &self,
-        which: impl Fn(&DataFile) -> bool,
-    ) -> LogStoreResult<Vec<Arc<DataFile>>> {
-        let _commit = self.commit.lock();
-        let before: FileSet = self.state.read().files.clone();
-        let removed: Vec<_> = before.files.iter().filter(|file| which(file)).cloned().collect();
-        let after = before.changed(which, Vec::new());
-        after.write_manifest(&*self.disk, &self.dir)?;
-        self.metrics.files.set(after.files.len() as f64);
-        self.state.write().files = after;
-        drop(before);
-        removed.iter().for_each(|file| self.forget_file(file));
-        Ok(removed)
     }
 }
 

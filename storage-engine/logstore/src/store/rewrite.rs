@@ -20,6 +20,9 @@ use crate::retention::RetentionRules;
 /// file takes.
 const STREAM_SWEEP_NS: i64 = 600_000_000_000;
 
+/// How often files are gone through where other processes change them meanwhile.
+const REWRITE_TRIES_MAX: usize = 5;
+
 impl Inner {
     /// Takes what `mask` takes out of a tenant's files, what is in memory included; gives the number of entries.
     pub(super) async fn remove(
@@ -33,15 +36,26 @@ impl Inner {
         let (inner, tenant) = (Arc::clone(self), tenant.clone());
         let work = move || {
             let _rewriting = inner.rewriting.lock();
-            let files = Arc::clone(&inner.state.read().files.files);
             let mut removed = 0;
-            for data in files.iter().filter(|data| data.about.tenant == tenant) {
-                removed += inner.rewrite(data, &*mask)?;
+            for _ in 1..REWRITE_TRIES_MAX {
+                match inner.rewrite_all(&tenant, &*mask, &mut removed) {
+                    // Another process merged a file meanwhile: the list that came has what it made of it.
+                    Err(error) if error.kind() == ErrorKind::Conflict => {}
+                    done => return done.map(|()| removed),
+                }
             }
-            Ok(removed)
+            inner.rewrite_all(&tenant, &*mask, &mut removed).map(|()| removed)
         };
         let done = self.tasks.spawn_blocking("log-store-rewrite", work).await;
         done.map_err(|_| LogStoreError::stopped("the rewriting thread of the log store ended"))?
+    }
+
+    fn rewrite_all(&self, tenant: &TenantId, mask: &dyn LogMask, removed: &mut u64) -> LogStoreResult<()> {
+        let files = Arc::clone(&self.state.read().files.files);
+        for data in files.iter().filter(|data| data.about.tenant == *tenant) {
+            *removed += self.rewrite(data, mask)?;
+        }
+        Ok(())
     }
 
     /// Writes a file anew without what `mask` takes, if that is anything. Blocks on the disk; `rewriting` is held.
@@ -49,7 +63,7 @@ impl Inner {
         if self.closed.load(Ordering::Acquire) {
             return Err(LogStoreError::stopped("the log store is closing"));
         }
-        let file = match self.indexes.get(&*self.disk, data, &self.stream_index(&data.about.tenant)) {
+        let file = match self.indexes.get(&self.place, data, &self.stream_index(&data.about.tenant)) {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 self.quarantine_file(data, &error);
                 return Ok(0);
@@ -85,13 +99,18 @@ impl Inner {
                 self.doom(old.into());
                 Ok(removed)
             }
-            // It expired or was set aside meanwhile, and with it the entries.
             Ok(false) => {
-                self.remove_unnamed(&written);
+                self.place.discard(&written, true);
+                if self.place.is_shared() {
+                    // Another process may have merged it: then the entries are in another file.
+                    let text = format!("{} was changed by another process meanwhile", data.path.display());
+                    return Err(LogStoreError::shared(ErrorKind::Conflict, text));
+                }
+                // It expired or was set aside meanwhile, and with it the entries.
                 Ok(0)
             }
             Err(error) => {
-                self.remove_unnamed(&written);
+                self.place.discard(&written, false);
                 Err(error)
             }
         }
@@ -163,7 +182,7 @@ impl Inner {
                 gone.push(Arc::clone(data));
                 continue;
             }
-            let file = match self.indexes.get(&*self.disk, data, &self.stream_index(tenant)) {
+            let file = match self.indexes.get(&self.place, data, &self.stream_index(tenant)) {
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     self.quarantine_file(data, &error);
                     continue;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 use model::{Direction, ErrorKind, Labels, LogEntries, Matcher, TenantId, TimeRange};
@@ -13,9 +14,11 @@ use storage_api::{
 
 use super::{Inner, LogStore};
 use crate::error::{LogStoreError, LogStoreResult};
-use crate::filenames;
 use crate::files::{self, DataFile, LoadedFile, QuarantinedUnit};
 use crate::memtable::{MemoryRun, TenantBuffer};
+
+/// Files whose indexes are fetched together where that is a request.
+const FILES_AT_ONCE: usize = 64;
 
 /// Nanoseconds of a minute, the grain of rollups.
 pub(super) const MINUTE_NS: i64 = 60_000_000_000;
@@ -87,8 +90,23 @@ impl Inner {
         done.map_err(StorageError::from)
     }
 
-    /// Blocks on the disk for file indexes that are not in memory.
+    /// Blocks for file indexes that are not in memory.
     pub(super) fn snapshot(
+        &self,
+        tenant: &TenantId,
+        range: TimeRange,
+        matchers: &[Matcher],
+    ) -> LogStoreResult<Snapshot> {
+        loop {
+            match self.snapshot_once(tenant, range, matchers) {
+                // Another process took a file out meanwhile: what holds its entries now is in the list that came.
+                Err(error) if error.is_missing_file() && self.place.is_shared() => {}
+                taken => return taken,
+            }
+        }
+    }
+
+    fn snapshot_once(
         &self,
         tenant: &TenantId,
         range: TimeRange,
@@ -107,16 +125,31 @@ impl Inner {
             None if files.iter().any(|data| data.about.tenant == *tenant) => self.stream_index(tenant),
             None => return Ok(Snapshot::default()),
         };
-        let mut open = Vec::new();
-        for data in files.iter().filter(|data| data.about.tenant == *tenant) {
-            if !range.overlaps(TimeRange::new(data.about.min_ns, data.about.max_ns)) {
-                continue;
+        let is_wanted = |data: &&Arc<DataFile>| {
+            data.about.tenant == *tenant
+                && range.overlaps(data.range())
+                && !data.is_set_aside.load(Ordering::Relaxed)
+        };
+        let wanted: Vec<&Arc<DataFile>> = files.iter().filter(is_wanted).collect();
+        let mut open = Vec::with_capacity(wanted.len());
+        for some in wanted.chunks(FILES_AT_ONCE) {
+            if self.place.is_shared() {
+                let closed: Vec<_> = some.iter().copied().filter(|data| !self.indexes.has(data)).collect();
+                self.place.want_indexes(&closed);
             }
-            match self.indexes.get(&*self.disk, data, &index) {
-                Ok(file) => open.push((Arc::clone(data), file)),
-                Err(error) if error.kind() == ErrorKind::Corrupt => self.quarantine_file(data, &error),
-                // Leaving its entries out would be a wrong answer.
-                Err(error) => return Err(error),
+            for data in some {
+                match self.indexes.get(&self.place, data, &index) {
+                    Ok(file) => open.push((Arc::clone(data), file)),
+                    Err(error) if error.kind() == ErrorKind::Corrupt => self.quarantine_file(data, &error),
+                    Err(error) if error.is_missing_file() && self.place.is_shared() => {
+                        if self.refresh()? {
+                            return Err(error);
+                        }
+                        self.quarantine_file(data, &error);
+                    }
+                    // Leaving its entries out would be a wrong answer.
+                    Err(error) => return Err(error),
+                }
             }
         }
         // After the files: opening one may have brought streams that were not known.
@@ -212,15 +245,19 @@ impl Inner {
 
     /// Sets a file aside whose index is damaged.
     pub(super) fn quarantine_file(&self, data: &DataFile, error: &LogStoreError) {
+        if data.is_set_aside.swap(true, Ordering::Relaxed) && self.place.is_shared() {
+            return;
+        }
         tracing::error!(%error, path = %data.path.display(), "a log data file cannot be read");
+        if self.place.is_shared() {
+            // It stays where it is: it is not ours alone, and what was read may have been wrong on the way only.
+            return self.note_quarantined(data, None, error.to_string());
+        }
         match self.remove_files(|file| file.path == data.path) {
             Ok(removed) if removed.is_empty() => return,
-            Ok(_) => {
-                if let Err(error) = self.disk.rename(&data.path, &filenames::damaged(&data.path)) {
-                    tracing::warn!(%error, path = %data.path.display(), "could not rename a damaged log data file");
-                }
-            }
+            Ok(_) => self.place.set_aside(data),
             Err(error) => {
+                data.is_set_aside.store(false, Ordering::Relaxed);
                 tracing::warn!(%error, "could not take a damaged log data file out of the manifest");
                 return;
             }

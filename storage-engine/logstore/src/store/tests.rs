@@ -3,6 +3,7 @@
 mod compact;
 mod counts;
 mod rewrite;
+mod shared;
 mod tenants;
 mod torn;
 
