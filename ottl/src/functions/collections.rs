@@ -154,6 +154,7 @@ fn sort(list: Vec<Value<'_>>, descending: bool) -> Eval<Vec<Value<'_>>> {
     }
     let is_number = |value: &Value<'_>| matches!(value, Value::Int(_) | Value::Double(_));
     let as_texts = !list.iter().all(is_number);
+    let has_doubles = list.iter().any(|value| matches!(value, Value::Double(_)));
     let mut keyed = Vec::with_capacity(list.len());
     for value in list {
         let text = if as_texts { value.as_text()? } else { String::new() };
@@ -162,12 +163,21 @@ fn sort(list: Vec<Value<'_>>, descending: bool) -> Eval<Vec<Value<'_>>> {
     keyed.sort_by(|(a_text, a), (b_text, b)| {
         let ordering = match (as_texts, a, b) {
             (true, ..) => a_text.cmp(b_text),
-            (false, Value::Int(a), Value::Int(b)) => a.cmp(b),
-            (false, a, b) => number(a).partial_cmp(&number(b)).unwrap_or(Ordering::Equal),
+            // One order for all numbers of a list, NaN first as in Go: integers that are compared exactly beside doubles, or
+            // NaN equal to everything, would make none.
+            (false, a, b) if has_doubles => {
+                let (a, b) = (number(a), number(b));
+                b.is_nan().cmp(&a.is_nan()).then(a.partial_cmp(&b).unwrap_or(Ordering::Equal))
+            }
+            (false, a, b) => integer(a).cmp(&integer(b)),
         };
         if descending { ordering.reverse() } else { ordering }
     });
     Ok(keyed.into_iter().map(|(_, value)| value).collect())
+}
+
+fn integer(value: &Value<'_>) -> i64 {
+    if let Value::Int(int) = value { *int } else { 0 }
 }
 
 fn number(value: &Value<'_>) -> f64 {
@@ -177,3 +187,6 @@ fn number(value: &Value<'_>) -> f64 {
         _ => 0.0,
     }
 }
+
+#[cfg(test)]
+mod tests;

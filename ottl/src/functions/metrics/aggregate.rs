@@ -314,7 +314,7 @@ impl Buckets {
     fn merge(&mut self, other: &Self) -> Eval<()> {
         /// Most buckets that a merge may make: far more than any exponential histogram has.
         const LEN_MAX: usize = 1 << 16;
-        let shift = other.offset - self.offset;
+        let shift = other.offset.saturating_sub(self.offset);
         if shift < 0 {
             let front = other.counts.iter().filter(|count| **count > 0).copied();
             let front: Vec<u64> = front.chain(self.counts.iter().copied()).collect();

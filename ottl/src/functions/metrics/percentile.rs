@@ -154,8 +154,8 @@ fn of_exponential(point: &Message<'_>, percentile: f64) -> Eval<Option<f64>> {
         let before = sum;
         sum = sum.wrapping_add(*in_bucket);
         if sum >= target {
-            let at = negative_offset + index as i64;
-            let (small, large) = (bound(at, scale), bound(at + 1, scale));
+            let at = negative_offset.saturating_add(index as i64);
+            let (small, large) = (bound(at, scale), bound(at.saturating_add(1), scale));
             let ratio = (target - before) as f64 / *in_bucket as f64;
             // The most negative end comes first.
             return logarithmic(small, large, 1.0 - ratio).map(|value| Some(-value));
@@ -172,9 +172,9 @@ fn of_exponential(point: &Message<'_>, percentile: f64) -> Eval<Option<f64>> {
         let before = sum;
         sum = sum.wrapping_add(*in_bucket);
         if sum >= target {
-            let at = positive_offset + index as i64;
+            let at = positive_offset.saturating_add(index as i64);
             let ratio = (target - before) as f64 / *in_bucket as f64;
-            return logarithmic(bound(at, scale), bound(at + 1, scale), ratio).map(Some);
+            return logarithmic(bound(at, scale), bound(at.saturating_add(1), scale), ratio).map(Some);
         }
     }
     Err(unreached("calculating exponential histogram percentile: malformed data", target, sum))
@@ -183,7 +183,8 @@ fn of_exponential(point: &Message<'_>, percentile: f64) -> Eval<Option<f64>> {
 /// The lower end of an exponential bucket (specs/otel/metrics/data-model, exponential scale).
 fn bound(index: i64, scale: i64) -> f64 {
     if scale <= 0 {
-        let exponent = index.checked_shl(u32::try_from(-scale).unwrap_or(u32::MAX)).unwrap_or(0);
+        let exponent =
+            index.checked_shl(u32::try_from(scale.saturating_neg()).unwrap_or(u32::MAX)).unwrap_or(0);
         return 2_f64.powi(exponent.clamp(-2000, 2000) as i32);
     }
     (index as f64 * (std::f64::consts::LN_2 * 2_f64.powi(-(scale.min(2000) as i32)))).exp()
