@@ -18,6 +18,9 @@ fuzz_target!(|data: &[u8]| {
     let entries = request.streams.iter().map(|stream| stream.entries.len() as u64).sum::<u64>();
     let logs = loki_to_otlp::translate(&request, &loki_to_otlp::Settings::default());
     assert_eq!(logs.report.stored + logs.report.rejected_count(), entries);
+    let direct = loki_to_otlp::translate_proto(&loki_push::encode_proto(&request), &loki_to_otlp::Settings::default());
+    let (direct, streams) = direct.expect("our own protobuf");
+    assert_eq!((&direct.payload, streams), (&logs.payload, request.streams.len()));
     let checked = otlp::check(Signal::Logs, Bytes::from(logs.payload)).expect("our own protobuf");
     assert_eq!(checked.items, logs.report.stored);
 

@@ -236,8 +236,7 @@ fn to_loki(criterion: &mut Criterion<CpuTime>) {
     group.throughput(Throughput::Bytes(push.len() as u64));
     group.bench_function("proto_to_otlp", |bencher| {
         bencher.iter(|| {
-            let request = loki_push::decode_proto(black_box(&push)).expect("well-formed");
-            loki_to_otlp::translate(&request, &loki_to_otlp::Settings::default())
+            loki_to_otlp::translate_proto(black_box(&push), &loki_to_otlp::Settings::default())
         });
     });
     group.finish();

@@ -10,6 +10,7 @@
 
 mod labels;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use model::{Labels, LogEntries};
@@ -52,14 +53,8 @@ pub struct PushStream {
 /// Loki does not look at the encoding of text: in lines and metadata, bytes that are not UTF-8 become U+FFFD here,
 /// which is how its API shows them.
 pub fn decode_proto(message: &[u8]) -> Result<PushRequest, DecodeError> {
-    let mut request = PushRequest::default();
-    for field in Fields::new(message) {
-        let field = field?;
-        if field.number == 1 {
-            request.streams.push(proto_stream(field.bytes()?)?);
-        }
-    }
-    Ok(request)
+    let streams = sent_streams(message).map(|stream| taken_apart(stream?));
+    Ok(PushRequest { streams: streams.collect::<Result<_, _>>()? })
 }
 
 /// Reads a JSON body of `/loki/api/v1/push`.
@@ -114,57 +109,110 @@ pub fn encode_proto(request: &PushRequest) -> Vec<u8> {
 
 const NS_PER_S: i64 = 1_000_000_000;
 
-fn proto_stream(message: &[u8]) -> Result<PushStream, DecodeError> {
-    let mut stream = PushStream::default();
+fn taken_apart(sent: SentStream<'_>) -> Result<PushStream, DecodeError> {
+    let mut stream = PushStream { labels: sent.labels()?, entries: LogEntries::new() };
     let mut metadata = Pairs::default();
-    let mut labels: &[u8] = &[];
-    for field in Fields::new(message) {
-        let field = field?;
-        match field.number {
-            1 => labels = field.bytes()?,
-            2 => proto_entry(field.bytes()?, &mut metadata, &mut stream.entries)?,
-            _ => {}
+    for entry in sent.entries() {
+        let entry = entry?;
+        metadata.clear();
+        for pair in entry.metadata() {
+            let (name, value) = pair?;
+            metadata.push(&name, &value);
         }
+        if !stream.entries.has_room_for(entry.line.len(), metadata.text_bytes()) {
+            return Err(DecodeError::invalid(TOO_LARGE));
+        }
+        stream.entries.push(entry.timestamp_ns, &entry.line, metadata.iter());
     }
-    if labels.len() > STREAM_LABELS_BYTES_MAX {
-        return Err(DecodeError::invalid(format!(
-            "stream labels size {} bytes exceeds limit of {STREAM_LABELS_BYTES_MAX} bytes",
-            labels.len()
-        )));
-    }
-    stream.labels = parse_labels(protobuf::text(labels)?)?;
     Ok(stream)
 }
 
-fn proto_entry(message: &[u8], metadata: &mut Pairs, entries: &mut LogEntries) -> Result<(), DecodeError> {
-    metadata.clear();
-    let (mut line, mut timestamp): (&[u8], &[u8]) = (&[], &[]);
-    for field in Fields::new(message) {
-        let field = field?;
-        match field.number {
-            1 => timestamp = field.bytes()?,
-            2 => line = field.bytes()?,
-            3 => {
-                let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
-                for field in Fields::new(field.bytes()?) {
-                    let field = field?;
-                    match field.number {
-                        1 => name = field.bytes()?,
-                        2 => value = field.bytes()?,
-                        _ => {}
-                    }
-                }
-                metadata.push(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+/// The streams of an uncompressed `logproto.PushRequest`, where they lie.
+pub(crate) fn sent_streams(message: &[u8]) -> impl Iterator<Item = Result<SentStream<'_>, DecodeError>> {
+    let streams = Fields::new(message).filter(|field| field.as_ref().map_or(true, |field| field.number == 1));
+    streams.map(|field| SentStream::new(field?.bytes()?))
+}
+
+/// A stream in its wire form.
+#[derive(Clone, Copy)]
+pub(crate) struct SentStream<'a> {
+    labels: &'a [u8],
+    message: &'a [u8],
+}
+
+impl<'a> SentStream<'a> {
+    fn new(message: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut labels: &[u8] = &[];
+        for field in Fields::new(message) {
+            let field = field?;
+            if field.number == 1 {
+                labels = field.bytes()?;
             }
-            _ => {}
         }
+        if labels.len() > STREAM_LABELS_BYTES_MAX {
+            return Err(DecodeError::invalid(format!(
+                "stream labels size {} bytes exceeds limit of {STREAM_LABELS_BYTES_MAX} bytes",
+                labels.len()
+            )));
+        }
+        Ok(Self { labels, message })
     }
-    let line = String::from_utf8_lossy(line);
-    if !entries.has_room_for(line.len(), metadata.text_bytes()) {
-        return Err(DecodeError::invalid(TOO_LARGE));
+
+    pub(crate) fn labels(&self) -> Result<Labels, DecodeError> {
+        parse_labels(protobuf::text(self.labels)?)
     }
-    entries.push(proto_timestamp_ns(timestamp)?, &line, metadata.iter());
-    Ok(())
+
+    pub(crate) fn entries(self) -> impl Iterator<Item = Result<SentEntry<'a>, DecodeError>> {
+        let entries = Fields::new(self.message);
+        let entries = entries.filter(|field| field.as_ref().map_or(true, |field| field.number == 2));
+        entries.map(|field| SentEntry::new(field?.bytes()?))
+    }
+}
+
+/// An entry in its wire form.
+pub(crate) struct SentEntry<'a> {
+    pub(crate) timestamp_ns: i64,
+    pub(crate) line: Cow<'a, str>,
+    /// Nothing when the entry has no metadata.
+    message: &'a [u8],
+}
+
+impl<'a> SentEntry<'a> {
+    fn new(message: &'a [u8]) -> Result<Self, DecodeError> {
+        let (mut line, mut timestamp, mut has_metadata): (&[u8], &[u8], _) = (&[], &[], false);
+        for field in Fields::new(message) {
+            let field = field?;
+            match field.number {
+                1 => timestamp = field.bytes()?,
+                2 => line = field.bytes()?,
+                3 => has_metadata = true,
+                _ => {}
+            }
+        }
+        let message = if has_metadata { message } else { &[] };
+        Ok(Self { timestamp_ns: proto_timestamp_ns(timestamp)?, line: shown(line), message })
+    }
+
+    pub(crate) fn metadata(&self) -> impl Iterator<Item = Result<(Cow<'a, str>, Cow<'a, str>), DecodeError>> {
+        let pairs = Fields::new(self.message);
+        pairs.filter(|field| field.as_ref().map_or(true, |field| field.number == 3)).map(|field| {
+            let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
+            for field in Fields::new(field?.bytes()?) {
+                let field = field?;
+                match field.number {
+                    1 => name = field.bytes()?,
+                    2 => value = field.bytes()?,
+                    _ => {}
+                }
+            }
+            Ok((shown(name), shown(value)))
+        })
+    }
+}
+
+/// Text as Loki's API shows it: what is not UTF-8 is U+FFFD. Nearly all is UTF-8, which is seen several bytes at a time.
+fn shown(text: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed)
 }
 
 /// `google.protobuf.Timestamp` as nanoseconds since the Unix epoch.

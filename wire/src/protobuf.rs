@@ -423,6 +423,8 @@ pub fn put_len_header(out: &mut Vec<u8>, number: u32, len: usize) {
 pub struct OpenMessage {
     /// Offset of the first byte after the room left for the length.
     start: usize,
+    /// Bytes of that room.
+    room: usize,
 }
 
 /// Starts a length-delimited field; append its content to `out`, then call [`OpenMessage::end`]. Messages nest.
@@ -430,23 +432,38 @@ pub struct OpenMessage {
 pub fn begin_message(out: &mut Vec<u8>, number: u32) -> OpenMessage {
     put_tag(out, number, LEN);
     out.push(0);
-    OpenMessage { start: out.len() }
+    OpenMessage { start: out.len(), room: 1 }
+}
+
+/// Bytes of a length as [`begin_large_message`] leaves them: enough for 4 GiB.
+const LARGE_ROOM: usize = 5;
+
+/// As [`begin_message`] for content that is too large to be moved: its length is a varint with leading zeros, which every
+/// reader takes (protobuf.dev/programming-guides/encoding, base 128 varints).
+#[inline]
+pub fn begin_large_message(out: &mut Vec<u8>, number: u32) -> OpenMessage {
+    put_tag(out, number, LEN);
+    out.extend_from_slice(&[0; LARGE_ROOM]);
+    OpenMessage { start: out.len(), room: LARGE_ROOM }
 }
 
 impl OpenMessage {
-    /// Writes the length. Content of 128 bytes and more moves up by the length's further bytes.
+    /// Writes the length. Content of a small message that has 128 bytes and more moves up by the length's further bytes.
     #[inline]
     pub fn end(self, out: &mut Vec<u8>) {
         let len = out.len() - self.start;
-        if len < 0x80 {
+        if len < 0x80 && self.room == 1 {
             out[self.start - 1] = len as u8;
             return;
         }
-        let extra = varint_len(len as u64) - 1;
-        out.resize(out.len() + extra, 0);
-        out.copy_within(self.start..self.start + len, self.start + extra);
+        // What leaves room has it; what is past it anyway moves like a small one.
+        let extra = varint_len(len as u64).saturating_sub(self.room);
+        if extra > 0 {
+            out.resize(out.len() + extra, 0);
+            out.copy_within(self.start..self.start + len, self.start + extra);
+        }
         let mut rest = len as u64;
-        for byte in &mut out[self.start - 1..self.start + extra] {
+        for byte in &mut out[self.start - self.room..self.start + extra] {
             *byte = rest as u8 | 0x80;
             rest >>= 7;
         }

@@ -19,7 +19,7 @@ use runtime::Reservation;
 use serde::Deserialize;
 use wire::compression::{CompressionError, Encoding};
 use wire::loki_push::{self, PushRequest};
-use wire::loki_to_otlp;
+use wire::loki_to_otlp::{self, Translated};
 
 use super::decoding::{self, DecodeError};
 use super::push::{Door, Refused};
@@ -132,9 +132,7 @@ async fn handle(door: &Door, head: &request::Parts, body: &mut Body) -> Result<(
     let address = door.address(head)?;
     let form = PushForm::of(head)?;
     // Compressed bodies may grow a lot: none is decoded on the async threads.
-    let decode = move |bytes, reservation: &mut Reservation| {
-        Ok(loki_to_otlp::translate(&form.decode(bytes, reservation)?, &Default::default()))
-    };
+    let decode = move |bytes, reservation: &mut Reservation| form.decode(bytes, reservation);
     let (translated, reservation) = door.decoded(head, body, 0, decode).await?;
     let mut report = translated.report;
     let items = std::mem::take(&mut report.stored);
@@ -177,30 +175,30 @@ impl PushForm {
         Ok(Self { encoding, is_json: media_type == "application/json", is_legacy })
     }
 
-    fn decode(self, body: bytes::Bytes, reservation: &mut Reservation) -> Result<PushRequest, Refused> {
+    fn decode(self, body: bytes::Bytes, reservation: &mut Reservation) -> Result<Translated, Refused> {
         let mut unpack = |encoding, body: bytes::Bytes| {
             decoding::decode(encoding, &body, DECODED_BYTES_MAX, reservation).map_err(|error| match error {
                 DecodeError::NoMemory(error) => from_pipeline(&error),
                 DecodeError::Wrong(error) => from_compression(&error),
             })
         };
+        let settings = loki_to_otlp::Settings::default();
         let plain = unpack(self.encoding, body)?;
         let legacy = if self.is_json && self.is_legacy { legacy::decode(&plain) } else { Ok(None) };
-        let request = if let Some(request) = legacy.map_err(Refused::bad_request)? {
-            Ok(request)
+        let of_columns =
+            |request: PushRequest| (loki_to_otlp::translate(&request, &settings), request.streams.len());
+        let outcome = if let Some(request) = legacy.map_err(Refused::bad_request)? {
+            Ok(of_columns(request))
         } else if self.is_json {
-            loki_push::decode_json(&plain)
+            loki_push::decode_json(&plain).map(of_columns)
         } else {
-            loki_push::decode_proto(&unpack(Encoding::Snappy, plain)?)
+            loki_to_otlp::translate_proto(&unpack(Encoding::Snappy, plain)?, &settings)
         };
-        let request = request.map_err(|error| Refused::bad_request(error.to_string()))?;
-        if request.streams.is_empty() {
-            return Err(Refused::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "error at least one valid stream is required for ingestion",
-            ));
+        let (translated, streams) = outcome.map_err(|error| Refused::bad_request(error.to_string()))?;
+        if streams == 0 {
+            return Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, loki_push::NO_STREAMS));
         }
-        Ok(request)
+        Ok(translated)
     }
 }
 

@@ -1,8 +1,8 @@
 use model::{Labels, LogEntries};
 use proptest::prelude::{Strategy, any, prop, prop_assert_eq, proptest};
 
-use super::{Settings, translate};
-use crate::loki_push::{PushRequest, PushStream};
+use super::{Settings, translate, translate_proto};
+use crate::loki_push::{PushRequest, PushStream, encode_proto};
 use crate::otlp::{self, Checked};
 use crate::otlp_to_loki;
 
@@ -24,6 +24,11 @@ fn push(streams: &[Stream]) -> PushRequest {
 
 fn there_and_back(request: &PushRequest, settings: &Settings) -> Vec<(Labels, LogEntries)> {
     let translated = translate(request, settings);
+    let (direct, streams) = translate_proto(&encode_proto(request), settings).expect("well-formed");
+    assert_eq!(
+        (&direct.payload, &direct.report, streams),
+        (&translated.payload, &translated.report, request.streams.len())
+    );
     let payload = bytes::Bytes::from(translated.payload);
     let Checked { payload: checked, items, report } =
         otlp::check(model::Signal::Logs, payload.clone()).expect("well-formed");
