@@ -1,12 +1,14 @@
 """Generated LogQL queries beside a real Loki over one corpus: the same streams, lines, values and statuses.
 
 The short form has a fixed seed. The long one: INTEROP_LOKI_QUERIES=1000 INTEROP_LOKI_LINES=1000000. What may differ is
-listed in `allowed`, each with its reason; everything else fails the test.
+listed in `allowed`, each with its reason; everything else fails the test. INTEROP_LOKI_REPORT names a file for every
+difference, with its reason.
 """
 
 import json
 import math
 import os
+import pathlib
 import re
 import time
 from collections import Counter
@@ -22,6 +24,9 @@ QUERIES = int(os.environ.get("INTEROP_LOKI_QUERIES", "200"))
 LINES = int(os.environ.get("INTEROP_LOKI_LINES", "20000"))
 STREAMS = int(os.environ.get("INTEROP_LOKI_STREAMS", "500"))
 SEED = int(os.environ.get("INTEROP_LOKI_SEED", "1"))
+REPORT = os.environ.get("INTEROP_LOKI_REPORT")
+# Loki's own time limits end answers that a busy machine is slow to give.
+PATIENCE_S = 600
 BATCH = 2000
 # Series of an answer, beyond which Loki refuses and ours has the largest only.
 SERIES_MAX = 10_000
@@ -37,7 +42,7 @@ class Loki(Process):
         config.write_text(
             f"""auth_enabled: false
 server: {{http_listen_port: {self.http}, http_listen_address: 127.0.0.1, grpc_listen_port: {grpc}, grpc_listen_address: 127.0.0.1, log_level: error,
-  http_server_write_timeout: 115s, grpc_server_max_recv_msg_size: 104857600, grpc_server_max_send_msg_size: 104857600}}
+  http_server_read_timeout: {PATIENCE_S}s, http_server_write_timeout: {PATIENCE_S}s, grpc_server_max_recv_msg_size: 104857600, grpc_server_max_send_msg_size: 104857600}}
 common:
   instance_addr: 127.0.0.1
   path_prefix: {data}
@@ -47,7 +52,7 @@ common:
 schema_config:
   configs: [{{from: 2020-01-01, store: tsdb, object_store: filesystem, schema: v13, index: {{prefix: index_, period: 24h}}}}]
 limits_config: {{reject_old_samples: false, ingestion_rate_mb: 1000, ingestion_burst_size_mb: 1000, per_stream_rate_limit: 1GB,
-  per_stream_rate_limit_burst: 1GB, max_query_series: {SERIES_MAX}, split_queries_by_interval: 0, max_query_lookback: 0, shard_streams: {{enabled: false}}}}
+  per_stream_rate_limit_burst: 1GB, max_query_series: {SERIES_MAX}, query_timeout: {PATIENCE_S}s, split_queries_by_interval: 0, max_query_lookback: 0, shard_streams: {{enabled: false}}}}
 query_range: {{parallelise_shardable_queries: false, cache_results: false, max_retries: 1}}
 analytics: {{reporting_enabled: false}}
 pattern_ingester: {{enabled: false}}
@@ -88,7 +93,7 @@ def push(url, streams):
 def ask(base, path, parameters):
     """Status, and the result or the error's text. Status 0 is a connection that was closed without an answer."""
     try:
-        answer = requests.get(f"{base}/loki/api/v1/{path}", params=parameters, timeout=120)
+        answer = requests.get(f"{base}/loki/api/v1/{path}", params=parameters, timeout=PATIENCE_S)
     except requests.ConnectionError as error:
         return 0, str(error)
     if answer.status_code != 200:
@@ -227,17 +232,20 @@ def test_generated_queries_get_the_same_answers_as_from_loki(filled):
     bases = loki.url(""), gateway.loki_url()
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda one: [ask(base, *one) for base in bases], asked))
-    reasons, defects, empty = Counter(), [], 0
+    reasons, defects, empty, report = Counter(), [], 0, []
     for (path, parameters), (theirs, ours) in zip(asked, answers):
         empty += theirs[0] == 200 and not theirs[1][1]
         found = difference(theirs, ours)
         if found is None:
             continue
         reason = allowed(parameters, theirs, ours)
+        report.append(f"{reason or 'DEFECT'}\n    {path} {json.dumps(parameters, ensure_ascii=False)}\n    {found}\n")
         if reason:
             reasons[reason] += 1
         else:
             defects.append(f"{path} {json.dumps(parameters, ensure_ascii=False)}\n    {found}")
+    if REPORT:
+        pathlib.Path(REPORT).write_text("\n".join(sorted(report)))
     print(f"\n{len(asked)} queries, {len(defects)} differ, {empty} empty in Loki; allowed: {dict(reasons)}")
     assert not defects, f"{len(defects)} of {len(asked)} differ\n" + "\n".join(defects[:20])
     assert empty <= len(asked) / 5, "too few queries find anything to compare"

@@ -24,4 +24,7 @@ pub use detect::{DetectedField, FieldType, detect_fields, detect_values};
 pub use engine::{Engine, EngineSettings, LinePattern, QueryParams, TailQuery};
 pub use entry_filter::EntryFilter;
 pub use error::{LogqlError, LogqlResult};
-pub use output::{MatrixSeries, QueryOutput, QueryResult, QueryStats, ResultEntry, Streams, VectorSample};
+pub use output::{
+    GroupedStreams, Grouping, MatrixSeries, QueryOutput, QueryResult, QueryStats, ResultEntry, Streams,
+    VectorSample,
+};

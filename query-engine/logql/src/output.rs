@@ -1,8 +1,12 @@
 //! What a query answers.
 
+mod grouped;
+
 use std::time::Duration;
 
 use model::Labels;
+
+pub use self::grouped::{GroupedStreams, Grouping};
 
 /// A query's answer.
 #[derive(Clone, Debug)]
@@ -76,6 +80,12 @@ pub struct ResultEntry {
 }
 
 impl ResultEntry {
+    /// Bytes of its line and of the names and values of its own labels; its stream's are shared.
+    pub fn text_bytes(&self) -> usize {
+        let own = self.structured_metadata.iter().chain(&self.parsed);
+        self.line.len() + own.map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    }
+
     /// All labels together, as Loki shows them unless asked to categorize.
     pub fn all_labels(&self) -> Labels {
         if self.structured_metadata.is_empty() && self.parsed.is_empty() {
@@ -84,54 +94,6 @@ impl ResultEntry {
         let extra = self.structured_metadata.iter().chain(&self.parsed);
         Labels::from_pairs(self.stream.iter().chain(extra.map(|(n, v)| (n.as_str(), v.as_str()))))
     }
-}
-
-impl Streams {
-    /// Entries grouped into one stream per distinct full label set, sorted by the labels' text; entries keep their order.
-    pub fn flattened(&self) -> Vec<(Labels, Vec<&ResultEntry>)> {
-        self.grouped(ResultEntry::all_labels)
-    }
-
-    /// Entries grouped by stream labels only, for answers with `categorize-labels`.
-    pub fn categorized(&self) -> Vec<(Labels, Vec<&ResultEntry>)> {
-        self.grouped(|entry| entry.stream.clone())
-    }
-
-    fn grouped(&self, key: impl Fn(&ResultEntry) -> Labels) -> Vec<(Labels, Vec<&ResultEntry>)> {
-        let mut index: hashbrown::HashMap<Labels, usize> = hashbrown::HashMap::new();
-        let mut streams: Vec<(Labels, Vec<&ResultEntry>)> = Vec::new();
-        for entry in &self.entries {
-            let position = *index.entry(key(entry)).or_insert_with_key(|labels| {
-                streams.push((labels.clone(), Vec::new()));
-                streams.len() - 1
-            });
-            streams[position].1.push(entry);
-        }
-        streams.sort_by_cached_key(|(labels, _)| sort_key(labels));
-        streams
-    }
-}
-
-/// The labels' text, which Loki sorts streams by. Written by hand where nothing has to be escaped: an answer may have
-/// as many label sets as lines.
-fn sort_key(labels: &Labels) -> String {
-    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
-    if !labels.iter().all(|(_, value)| value.bytes().all(is_plain)) {
-        return labels.to_string();
-    }
-    let mut key = String::with_capacity(labels.text_bytes() + 5 * labels.len() + 2);
-    key.push('{');
-    for (name, value) in labels.iter() {
-        if key.len() > 1 {
-            key.push_str(", ");
-        }
-        key.push_str(name);
-        key.push_str("=\"");
-        key.push_str(value);
-        key.push('"');
-    }
-    key.push('}');
-    key
 }
 
 /// What a query cost.
@@ -171,6 +133,3 @@ fn per_second(count: u64, time: Duration) -> u64 {
     let seconds = time.as_secs_f64();
     if seconds > 0.0 { (count as f64 / seconds) as u64 } else { 0 }
 }
-
-#[cfg(test)]
-mod tests;

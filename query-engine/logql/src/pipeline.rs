@@ -321,6 +321,3 @@ fn keep_labels(names: &[CompiledNamedMatch], labels: &mut EntryLabels) {
     };
     labels.retain(kept);
 }
-
-#[cfg(test)]
-mod tests;

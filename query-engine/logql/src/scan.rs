@@ -219,6 +219,3 @@ pub(crate) async fn run<V: PageVisitor>(
         None => Ok(outputs),
     }
 }
-
-#[cfg(test)]
-mod tests;

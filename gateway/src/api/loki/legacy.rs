@@ -10,12 +10,12 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use chrono::{DateTime, SecondsFormat};
 use http::{Request, Response};
-use logql::{QueryParams, QueryResult};
+use logql::{Grouping, QueryParams, QueryResult};
 use tokio_util::sync::CancellationToken;
 
 use super::params::{LokiError, bounds, direction, limit};
 use super::query::{query_error, query_text, slot};
-use super::result::stats;
+use super::result::{grouped, stats};
 use super::streams::{label_set, value_set};
 use super::{Shared, success, tenant_and_form};
 use crate::api::answers::holding;
@@ -81,18 +81,19 @@ pub(super) async fn query(State(api): Shared, request: Request<Body>) -> Respons
         let cancel = CancellationToken::new();
         let output = api.engine.query_range(&query, params, &tenant, Arc::clone(&api.querier), &cancel).await;
         let output = output.map_err(|error| query_error(&error))?;
-        let QueryResult::Streams(streams) = &output.result else {
+        let QueryResult::Streams(streams) = output.result else {
             return Err(LokiError::bad_request("legacy endpoints only support streams result type"));
         };
+        let streams = grouped(&api.tasks, streams, Grouping::AllLabels).await?;
         let mut body = br#"{"streams":["#.to_vec();
-        for (index, (labels, entries)) in streams.flattened().into_iter().enumerate() {
-            if index > 0 {
+        for stream in 0..streams.len() {
+            if stream > 0 {
                 body.push(b',');
             }
             body.extend_from_slice(br#"{"labels":"#);
-            json::string(&mut body, &labels.to_string(), Html::Escaped);
+            json::string(&mut body, &streams.labels_text(stream), Html::Escaped);
             body.extend_from_slice(br#","entries":["#);
-            for (index, entry) in entries.into_iter().enumerate() {
+            for (index, entry) in streams.entries(stream).iter().enumerate() {
                 if index > 0 {
                     body.push(b',');
                 }

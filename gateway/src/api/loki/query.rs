@@ -39,7 +39,8 @@ pub(super) async fn range(State(api): Shared, request: Request<Body>) -> Respons
         let queued = arrived.elapsed();
         let cancel = CancellationToken::new();
         let output = api.engine.query_range(query, params, &tenant, Arc::clone(&api.querier), &cancel).await;
-        Ok(holding(answer(output.map_err(|error| query_error(&error))?, categorize, queued), slot))
+        let output = output.map_err(|error| query_error(&error))?;
+        Ok(holding(answer(&api.tasks, output, categorize, queued).await?, slot))
     };
     run.await.unwrap_or_else(LokiError::into_response)
 }
@@ -60,7 +61,8 @@ pub(super) async fn instant(State(api): Shared, request: Request<Body>) -> Respo
         let cancel = CancellationToken::new();
         let output =
             api.engine.query_instant(query, time_ns, &tenant, Arc::clone(&api.querier), &cancel).await;
-        Ok(holding(answer(output.map_err(|error| query_error(&error))?, categorize, queued), slot))
+        let output = output.map_err(|error| query_error(&error))?;
+        Ok(holding(answer(&api.tasks, output, categorize, queued).await?, slot))
     };
     run.await.unwrap_or_else(LokiError::into_response)
 }

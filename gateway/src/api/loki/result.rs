@@ -4,20 +4,32 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use logql::{MatrixSeries, QueryOutput, QueryResult, QueryStats, ResultEntry, Streams, VectorSample};
+use logql::{
+    GroupedStreams, Grouping, MatrixSeries, QueryOutput, QueryResult, QueryStats, ResultEntry, Streams,
+    VectorSample,
+};
 use model::Labels;
+use runtime::Tasks;
 use serde_json::{Value, json};
 
+use super::params::LokiError;
 use crate::api::answers::HeldBytes;
 use crate::api::json::{self, Html};
 use crate::api::streamed;
 
 const CONTENT_TYPE: &str = "application/json; charset=UTF-8";
+/// Up to so many entries are sorted into streams at once.
+const SORTED_AT_ONCE_MAX: usize = 200;
 /// The encoding flag that keeps the three kinds of labels apart.
 pub(super) const CATEGORIZE_LABELS: &str = "categorize-labels";
 
 /// The whole answer to a query; `queued` is the time that it waited before it ran.
-pub(super) fn answer(output: QueryOutput, categorize: bool, queued: Duration) -> Response<Body> {
+pub(super) async fn answer(
+    tasks: &Tasks,
+    output: QueryOutput,
+    categorize: bool,
+    queued: Duration,
+) -> Result<Response<Body>, LokiError> {
     let mut tail = br#","stats":"#.to_vec();
     tail.extend_from_slice(stats(&output.stats, queued).to_string().as_bytes());
     tail.extend_from_slice(b"}}\n");
@@ -28,7 +40,7 @@ pub(super) fn answer(output: QueryOutput, categorize: bool, queued: Duration) ->
         head.push(b',');
     }
     head.extend_from_slice(br#""data":{"resultType":""#);
-    let mut items = Items::new(output.result, categorize);
+    let mut items = Items::new(tasks, output.result, categorize).await?;
     let held = HeldBytes(items.held_bytes());
     head.extend_from_slice(items.result_type().as_bytes());
     head.push(b'"');
@@ -49,18 +61,35 @@ pub(super) fn answer(output: QueryOutput, categorize: bool, queued: Duration) ->
         false
     });
     answer.extensions_mut().insert(held);
-    answer
+    Ok(answer)
+}
+
+/// The entries of an answer stream by stream. Many of them are sorted off the async threads.
+pub(super) async fn grouped(
+    tasks: &Tasks,
+    streams: Streams,
+    grouping: Grouping,
+) -> Result<GroupedStreams, LokiError> {
+    if streams.entries.len() <= SORTED_AT_ONCE_MAX {
+        return Ok(streams.grouped(grouping));
+    }
+    let sorting = tasks.spawn_blocking("loki answer", move || streams.grouped(grouping));
+    sorting.await.map_err(|error| LokiError {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        message: format!("the lines of the answer could not be sorted: {error}"),
+    })
+}
+
+fn grouping(categorize: bool) -> Grouping {
+    if categorize { Grouping::StreamLabels } else { Grouping::AllLabels }
 }
 
 /// A frame of `tail`: streams, and streams of which entries were left out with the time of the first, ns
 /// (pkg/util/marshal WriteTailResponseJSON).
-pub(super) fn tail_frame(streams: &Streams, dropped: &[(Labels, i64)], categorize: bool) -> Vec<u8> {
+pub(super) fn tail_frame(streams: Streams, dropped: &[(Labels, i64)], categorize: bool) -> Vec<u8> {
     let mut out = br#"{"streams":["#.to_vec();
-    let mut first = true;
-    for (labels, values) in encode_streams(streams, categorize) {
-        comma(&mut out, &mut first);
-        stream(&mut out, &labels, &values);
-    }
+    let mut lines = Lines::new(streams.grouped(grouping(categorize)));
+    while lines.next(&mut out) {}
     out.push(b']');
     if !dropped.is_empty() {
         out.extend_from_slice(br#","dropped_entries":["#);
@@ -82,32 +111,61 @@ pub(super) fn tail_frame(streams: &Streams, dropped: &[(Labels, i64)], categoriz
     out
 }
 
-fn stream(out: &mut Vec<u8>, labels: &Labels, values: &[u8]) {
-    out.extend_from_slice(br#"{"stream":"#);
-    json::labels(out, labels, Html::Escaped);
-    out.extend_from_slice(br#","values":"#);
-    out.extend_from_slice(values);
-    out.push(b'}');
+/// Streams of lines, and how far they are written.
+struct Lines {
+    streams: GroupedStreams,
+    stream: usize,
+    /// Entries of it that are written.
+    written: usize,
+}
+
+impl Lines {
+    fn new(streams: GroupedStreams) -> Self {
+        Self { streams, stream: 0, written: 0 }
+    }
+
+    /// Writes one more entry with what stands around it; `false` when there is none.
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.stream == self.streams.len() {
+            return false;
+        }
+        if self.written == 0 {
+            out.extend_from_slice(if self.stream == 0 { br#"{"stream":"# } else { br#",{"stream":"# });
+            json::pairs(out, self.streams.labels(self.stream), Html::Escaped);
+            out.extend_from_slice(br#","values":["#);
+        } else {
+            out.push(b',');
+        }
+        let entries = self.streams.entries(self.stream);
+        let categorize = self.streams.grouping() == Grouping::StreamLabels;
+        entry_value(out, &entries[self.written], categorize);
+        self.written += 1;
+        if self.written == entries.len() {
+            out.extend_from_slice(b"]}");
+            (self.stream, self.written) = (self.stream + 1, 0);
+        }
+        true
+    }
 }
 
 /// What of a result is still to be written; the flag tells that nothing was written yet.
 enum Items {
-    Streams(std::vec::IntoIter<(Labels, Vec<u8>)>, bool),
+    Streams(Lines),
     Matrix(std::vec::IntoIter<MatrixSeries>, bool),
     Vector(std::vec::IntoIter<VectorSample>, bool),
     Scalar(i64, f64),
 }
 
 impl Items {
-    fn new(result: QueryResult, categorize: bool) -> Self {
-        match result {
+    async fn new(tasks: &Tasks, result: QueryResult, categorize: bool) -> Result<Self, LokiError> {
+        Ok(match result {
             QueryResult::Streams(streams) => {
-                Self::Streams(encode_streams(&streams, categorize).into_iter(), true)
+                Self::Streams(Lines::new(grouped(tasks, streams, grouping(categorize)).await?))
             }
             QueryResult::Matrix(series) => Self::Matrix(series.into_iter(), true),
             QueryResult::Vector(samples) => Self::Vector(samples.into_iter(), true),
             QueryResult::Scalar { timestamp_ms, value } => Self::Scalar(timestamp_ms, value),
-        }
+        })
     }
 
     fn result_type(&self) -> &'static str {
@@ -122,11 +180,7 @@ impl Items {
     /// About what it takes in memory.
     fn held_bytes(&self) -> u64 {
         let bytes: usize = match self {
-            Self::Streams(streams, _) => streams
-                .as_slice()
-                .iter()
-                .map(|(labels, values)| labels.text_bytes() + values.capacity())
-                .sum(),
+            Self::Streams(lines) => lines.streams.held_bytes(),
             Self::Matrix(series, _) => {
                 let own = |series: &MatrixSeries| series.labels.text_bytes() + size_of_val(&*series.points);
                 series.as_slice().iter().map(own).sum()
@@ -152,10 +206,7 @@ impl Items {
                 point(out, *timestamp_ms, *value);
                 return false;
             }
-            Self::Streams(streams, first) => streams.next().map(|(labels, values)| {
-                comma(out, first);
-                stream(out, &labels, &values);
-            }),
+            Self::Streams(lines) => lines.next(out).then_some(()),
             Self::Matrix(series, first) => series.next().map(|series| {
                 comma(out, first);
                 out.extend_from_slice(br#"{"metric":"#);
@@ -197,23 +248,6 @@ fn point(out: &mut Vec<u8>, timestamp_ms: i64, value: f64) {
     out.extend_from_slice(b",\"");
     json::plain_float(out, value);
     out.extend_from_slice(b"\"]");
-}
-
-/// Streams with their values already written; at most some thousand entries, so they may lie in memory.
-fn encode_streams(streams: &Streams, categorize: bool) -> Vec<(Labels, Vec<u8>)> {
-    let grouped = if categorize { streams.categorized() } else { streams.flattened() };
-    let encode = |(labels, entries): (Labels, Vec<&ResultEntry>)| {
-        let mut values = vec![b'['];
-        for (index, entry) in entries.into_iter().enumerate() {
-            if index > 0 {
-                values.push(b',');
-            }
-            entry_value(&mut values, entry, categorize);
-        }
-        values.push(b']');
-        (labels, values)
-    };
-    grouped.into_iter().map(encode).collect()
 }
 
 fn entry_value(out: &mut Vec<u8>, entry: &ResultEntry, categorize: bool) {

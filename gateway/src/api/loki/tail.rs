@@ -16,7 +16,8 @@ use http::{Request, Response, StatusCode};
 use logql::{QueryOutput, QueryParams, QueryResult, ResultEntry, Streams, TailQuery};
 use model::{Direction, Labels, TenantId};
 use parking_lot::Mutex;
-use storage_api::{Followed, LogFollow};
+use runtime::Tasks;
+use storage_api::{LogFollow, StreamEntries};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,8 @@ const FRAME_ENTRIES_MAX: usize = 100;
 const WAITING_ENTRIES_MAX: usize = 50_000;
 /// Bytes of lines and their own labels that may wait. More go out at once.
 const WAITING_BYTES_MAX: usize = 16 << 20;
+/// Bytes of text that a query looks at without leaving the async threads: some 100 µs for slow stages.
+const INLINE_TEXT_BYTES_MAX: usize = 4 << 10;
 /// A reader says nothing but pongs and goodbye.
 const READER_MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// How often the reader is asked whether it is still there.
@@ -230,10 +233,11 @@ async fn run(api: &LokiApi, asked: &TailRequest, reader: &mut Reader) -> Result<
         waiting_bytes: 0,
         dropped: Vec::new(),
     };
-    pump(follow, query, out, reader, asked.categorize).await
+    pump(&api.tasks, follow, query, out, reader, asked.categorize).await
 }
 
 async fn pump(
+    tasks: &Tasks,
     mut follow: Box<dyn LogFollow>,
     mut query: TailQuery,
     mut out: Outgoing,
@@ -253,7 +257,11 @@ async fn pump(
         tokio::select! {
             () = reader.gone() => return Ok(()),
             followed = follow.next() => match followed {
-                Some(followed) => out.take(&mut query, followed),
+                Some(followed) => {
+                    let found;
+                    (query, found) = apply(tasks, query, followed.streams).await?;
+                    out.take(found, followed.dropped);
+                }
                 None => return Err("the log store is closed".to_owned()),
             },
             () = until(due) => {}
@@ -264,6 +272,32 @@ async fn pump(
             }
         }
     }
+}
+
+/// What the query makes of entries. Many of them take longer than an async thread may be held.
+async fn apply(
+    tasks: &Tasks,
+    mut query: TailQuery,
+    streams: Vec<StreamEntries>,
+) -> Result<(TailQuery, Vec<ResultEntry>), String> {
+    let text: usize = streams.iter().map(|stream| stream.entries.text_bytes()).sum();
+    let work = move || {
+        let found = apply_all(&mut query, &streams);
+        (query, found)
+    };
+    if text <= INLINE_TEXT_BYTES_MAX {
+        return Ok(work());
+    }
+    let done = tasks.spawn_blocking("loki_tail_query", work).await;
+    done.map_err(|_| "the query of a tail ended early".to_owned())
+}
+
+fn apply_all(query: &mut TailQuery, streams: &[StreamEntries]) -> Vec<ResultEntry> {
+    let mut found = Vec::new();
+    for stream in streams {
+        query.apply(&stream.labels, &stream.entries, &mut found);
+    }
+    found
 }
 
 /// Resolves at `due`, or never without one. Cancel-safe.
@@ -305,25 +339,16 @@ fn identity(entry: &ResultEntry) -> Identity {
     (entry.timestamp_ns, entry.all_labels().to_string(), entry.line.clone())
 }
 
-fn entry_bytes(entry: &ResultEntry) -> usize {
-    let own = entry.structured_metadata.iter().chain(&entry.parsed);
-    entry.line.len() + own.map(|(name, value)| name.len() + value.len()).sum::<usize>()
-}
-
 impl Outgoing {
-    fn take(&mut self, query: &mut TailQuery, followed: Followed) {
-        let mut found = Vec::new();
-        for stream in &followed.streams {
-            query.apply(&stream.labels, &stream.entries, &mut found);
-        }
+    fn take(&mut self, mut found: Vec<ResultEntry>, dropped: Vec<(Labels, i64)>) {
         if !self.known.is_empty() {
             found.retain(|entry| !self.known.remove(&identity(entry)));
         }
         found.sort_by_key(|entry| entry.timestamp_ns);
         let now = Instant::now();
-        self.waiting_bytes += found.iter().map(entry_bytes).sum::<usize>();
+        self.waiting_bytes += found.iter().map(ResultEntry::text_bytes).sum::<usize>();
         self.waiting.extend(found.into_iter().map(|entry| (now, entry)));
-        self.dropped.extend(followed.dropped);
+        self.dropped.extend(dropped);
     }
 
     /// When the next entry is to go out.
@@ -343,7 +368,7 @@ impl Outgoing {
         }
         let mut entries: Vec<(Instant, ResultEntry)> =
             self.waiting.drain(..ready.min(FRAME_ENTRIES_MAX)).collect();
-        self.waiting_bytes -= entries.iter().map(|(_, entry)| entry_bytes(entry)).sum::<usize>();
+        self.waiting_bytes -= entries.iter().map(|(_, entry)| entry.text_bytes()).sum::<usize>();
         entries.sort_by_key(|(_, entry)| entry.timestamp_ns);
         let dropped = std::mem::take(&mut self.dropped);
         Some(frame_of(entries.into_iter().map(|(_, entry)| entry).collect(), &dropped, categorize))
@@ -351,7 +376,7 @@ impl Outgoing {
 }
 
 fn frame_of(entries: Vec<ResultEntry>, dropped: &[(Labels, i64)], categorize: bool) -> Message {
-    let text = tail_frame(&Streams { entries }, dropped, categorize);
+    let text = tail_frame(Streams { entries }, dropped, categorize);
     Message::Text(String::from_utf8(text).expect("JSON made of texts is UTF-8").into())
 }
 

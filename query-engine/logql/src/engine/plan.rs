@@ -82,15 +82,45 @@ fn leaf(
     let no_labels =
         aggregation.op == RangeOp::AbsentOverTime || grouping.is_some_and(Grouping::is_single_group);
     let spec = SampleSpec {
-        pipeline: Pipeline::compile(&range.log.stages, now_ns)?,
+        pipeline: Pipeline::compile(&stages_that_count(aggregation), now_ns)?,
         wanted: Arc::new(wanted(range, grouping, no_labels)),
         keep: keep(range, grouping, no_labels),
-        // Loki's evaluator of `absent_over_time` looks for no errors: an entry with one is there.
-        fails_on_errors: aggregation.op != RangeOp::AbsentOverTime,
         value: value_of(aggregation)?,
         windows: grid.windows(range.interval_ns, range.offset_ns)?,
     };
     Ok(Leaf { matchers: matchers(&range.log.matchers)?, spec: Arc::new(spec) })
+}
+
+/// The stages without each `line_format` after which nothing reads the line. Loki leaves them out too, so that their
+/// errors fail no query (`removeLineformat` in pkg/logql/optimize.go).
+fn stages_that_count(aggregation: &RangeAggregation) -> Vec<Stage> {
+    let stages = &aggregation.range.log.stages;
+    let counts_bytes = matches!(aggregation.op, RangeOp::BytesOverTime | RangeOp::BytesRate);
+    let reads_line = |stage: &Stage| match &stage.kind {
+        StageKind::LineFilter(_)
+        | StageKind::Json(_)
+        | StageKind::Logfmt { .. }
+        | StageKind::Regexp(_)
+        | StageKind::Pattern(_)
+        | StageKind::Unpack => true,
+        StageKind::LabelFilter(_)
+        | StageKind::LineFormat(_)
+        | StageKind::LabelFormat(_)
+        | StageKind::Decolorize
+        | StageKind::Drop(_)
+        | StageKind::Keep(_) => false,
+    };
+    let last_reader = stages.iter().rposition(reads_line);
+    let counts = |index: usize, stage: &Stage| {
+        let is_format = matches!(stage.kind, StageKind::LineFormat(_));
+        !is_format || counts_bytes || last_reader.is_some_and(|last| index < last)
+    };
+    stages
+        .iter()
+        .enumerate()
+        .filter(|(index, stage)| counts(*index, stage))
+        .map(|(_, stage)| stage.clone())
+        .collect()
 }
 
 /// The matchers to select streams with.

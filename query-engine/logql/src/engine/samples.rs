@@ -46,8 +46,6 @@ pub(super) struct SampleSpec {
     pub(super) wanted: Arc<Wanted>,
     pub(super) keep: Keep,
     pub(super) value: ValueOf,
-    /// Whether an entry that kept an error ends the query: at once, since such entries are in series of their own.
-    pub(super) fails_on_errors: bool,
     pub(super) windows: Windows,
 }
 
@@ -166,7 +164,7 @@ impl PageVisitor for Visitor {
             self.sample_hits(&entries, page, &hits)?;
         }
         self.hits = hits;
-        if let Some(labels) = self.table.failed.as_ref().filter(|_| self.spec.fails_on_errors) {
+        if let Some(labels) = &self.table.failed {
             return Err(pipeline_failed(labels));
         }
         self.charge(0)?;

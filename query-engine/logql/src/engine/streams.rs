@@ -181,10 +181,8 @@ pub(super) fn result_entry(run: &PipelineRun, timestamp_ns: i64, original: &str)
 /// About what an entry of the answer holds; labels that it shares with its stream are counted again.
 fn held_bytes(entry: &ResultEntry) -> usize {
     const PAIR_BYTES: usize = 48;
-    let own = entry.structured_metadata.iter().chain(&entry.parsed);
-    let pairs = own.map(|(name, value)| name.len() + value.len() + PAIR_BYTES).sum::<usize>();
-    let labels = entry.stream.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    entry.line.len() + pairs + labels + 128
+    let pairs = entry.structured_metadata.len() + entry.parsed.len();
+    entry.text_bytes() + pairs * PAIR_BYTES + entry.stream.text_bytes() + 128
 }
 
 /// Whether nothing from here on in a page can be better than `worst`. An entry that may have copies counts by its time

@@ -245,6 +245,3 @@ fn absent(aggregation: &RangeAggregation, steps: u32, found: &SeriesSet) -> Seri
     let points: Vec<Point> = missing.map(|step| (step, 1.0)).collect();
     if points.is_empty() { Vec::new() } else { vec![Series { labels: labels.build(), points }] }
 }
-
-#[cfg(test)]
-mod tests;

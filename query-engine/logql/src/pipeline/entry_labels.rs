@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use model::{Labels, MetadataPairs};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::names::NameFilter;
 use super::wanted::Wanted;
 use crate::template::Fields;
 
@@ -64,8 +65,11 @@ const INDEX_FROM: usize = 32;
 #[derive(Clone, Debug)]
 pub(crate) struct EntryLabels {
     base: Labels,
+    base_names: NameFilter,
     wanted: Arc<Wanted>,
     text: String,
+    /// Names that metadata and parsed labels have or had.
+    own_names: NameFilter,
     metadata: Vec<Pair>,
     parsed: Vec<Pair>,
     deleted: Vec<Piece>,
@@ -84,8 +88,10 @@ impl EntryLabels {
     pub(crate) fn new(wanted: Arc<Wanted>) -> Self {
         Self {
             base: Labels::empty(),
+            base_names: NameFilter::default(),
             wanted,
             text: String::new(),
+            own_names: NameFilter::default(),
             metadata: Vec::new(),
             parsed: Vec::new(),
             deleted: Vec::new(),
@@ -101,11 +107,14 @@ impl EntryLabels {
     /// Turns to another stream.
     pub(crate) fn set_stream(&mut self, base: &Labels) {
         self.base = base.clone();
+        self.base_names = NameFilter::default();
+        base.iter().for_each(|(name, _)| self.base_names.insert(name));
     }
 
     /// Turns to the next entry of the stream.
     pub(crate) fn reset(&mut self, metadata: MetadataPairs<'_>) {
         self.text.clear();
+        self.own_names = NameFilter::default();
         self.metadata.clear();
         self.parsed.clear();
         self.deleted.clear();
@@ -138,7 +147,11 @@ impl EntryLabels {
         let known = self.metadata.iter().position(|pair| self.str(pair.name) == self.str(name));
         match known {
             Some(index) => self.metadata[index].value = value,
-            None => self.metadata.push(Pair { name, value }),
+            None => {
+                let added = &self.text[name.start as usize..name.end as usize];
+                self.own_names.insert(added);
+                self.metadata.push(Pair { name, value });
+            }
         }
     }
 
@@ -175,21 +188,31 @@ impl EntryLabels {
 
     /// Whether the stream has label `name`.
     pub(crate) fn base_has(&self, name: &str) -> bool {
-        self.base.get(name).is_some()
+        self.base_names.may_have(name) && self.base.get(name).is_some()
     }
 
     /// Whether a parsed label of this name must take the suffix.
     pub(crate) fn clashes(&self, name: &str) -> bool {
-        self.base_has(name) || self.find(&self.metadata, name).is_some()
+        self.base_has(name) || self.find_metadata(name).is_some()
     }
 
     /// Whether an earlier parser, or an earlier pair of the same line, already gave `name`.
     pub(crate) fn is_extracted(&self, name: &str) -> bool {
-        self.find_parsed(name).is_some() || self.forgotten.iter().any(|piece| self.str(*piece) == name)
+        self.own_names.may_have(name)
+            && (self.find_parsed(name).is_some()
+                || self.forgotten.iter().any(|piece| self.str(*piece) == name))
+    }
+
+    /// Position of structured metadata.
+    fn find_metadata(&self, name: &str) -> Option<usize> {
+        if self.own_names.may_have(name) { self.find(&self.metadata, name) } else { None }
     }
 
     /// Position of a parsed label.
     fn find_parsed(&self, name: &str) -> Option<usize> {
+        if !self.own_names.may_have(name) {
+            return None;
+        }
         if self.indexed == 0 || self.indexed != self.parsed.len() {
             return self.find(&self.parsed, name);
         }
@@ -232,7 +255,7 @@ impl EntryLabels {
 
     /// The label's value. Metadata and parsed labels hide stream labels.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        if let Some(index) = self.find(&self.metadata, name) {
+        if let Some(index) = self.find_metadata(name) {
             return Some(self.str(self.metadata[index].value));
         }
         if let Some(index) = self.find_parsed(name) {
@@ -250,7 +273,7 @@ impl EntryLabels {
 
     /// Sets a parsed label; it replaces structured metadata of the same name.
     pub(crate) fn set_parsed(&mut self, name: &str, value: &str) {
-        if let Some(index) = self.find(&self.metadata, name) {
+        if let Some(index) = self.find_metadata(name) {
             self.metadata.remove(index);
         }
         let value = self.store(value);
@@ -259,6 +282,7 @@ impl EntryLabels {
             return;
         }
         let newly = !self.is_extracted(name);
+        self.own_names.insert(name);
         let piece = self.store(name);
         self.parsed.push(Pair { name: piece, value });
         self.index_last();
@@ -269,7 +293,7 @@ impl EntryLabels {
 
     /// Removes a label of whatever kind.
     pub(crate) fn delete(&mut self, name: &str) {
-        if let Some(index) = self.find(&self.metadata, name) {
+        if let Some(index) = self.find_metadata(name) {
             self.metadata.remove(index);
         }
         if let Some(index) = self.find_parsed(name) {
@@ -365,9 +389,7 @@ impl EntryLabels {
     /// Stream labels that are left.
     pub(crate) fn stream_labels(&self) -> impl Iterator<Item = (&str, &str)> {
         self.base.iter().filter(|(name, _)| {
-            !self.is_deleted(name)
-                && self.find(&self.metadata, name).is_none()
-                && self.find_parsed(name).is_none()
+            !self.is_deleted(name) && self.find_metadata(name).is_none() && self.find_parsed(name).is_none()
         })
     }
 

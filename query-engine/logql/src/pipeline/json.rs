@@ -107,7 +107,7 @@ impl JsonParser {
             }
             JsonKind::String | JsonKind::Number | JsonKind::Boolean => {
                 self.push_name(key);
-                if !self.name.is_empty() {
+                if !self.name.is_empty() && labels.wanted().may_extract(&self.name) {
                     if labels.clashes(&self.name) {
                         self.name.push_str(CLASH_SUFFIX);
                     }
@@ -239,7 +239,9 @@ pub(super) fn value_at(text: &str) -> Result<(JsonKind, &str, &str), JsonStop> {
 }
 
 pub(super) fn skip_blanks(text: &str) -> &str {
-    text.trim_start_matches([' ', '\n', '\r', '\t'])
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+    let blanks = text.as_bytes().iter().take_while(|byte| is_blank(byte)).count();
+    &text[blanks..]
 }
 
 /// Position of the quote that ends a string, given the text after its first quote.
@@ -281,7 +283,8 @@ fn block_end(text: &str, open: u8, close: u8) -> Option<usize> {
 
 /// Text of a string value: escapes resolved (a bad one makes it empty), U+FFFD as a blank.
 pub(super) fn string_value<'a>(raw: &'a str, buffer: &'a mut String) -> &'a str {
-    if !raw.contains(['\\', '\u{fffd}']) {
+    // 0xef is the first byte of U+FFFD.
+    if memchr::memchr2(b'\\', 0xef, raw.as_bytes()).is_none() {
         return raw;
     }
     if !unescape_into(raw, buffer) {

@@ -79,6 +79,9 @@ impl LogfmtParser {
 
     /// `false` when an early filter drops the line.
     fn take_any(&self, name: &mut String, value: &str, labels: &mut EntryLabels) -> bool {
+        if !labels.wanted().may_extract(name) {
+            return true;
+        }
         if labels.clashes(name) {
             name.push_str(CLASH_SUFFIX);
         }

@@ -64,6 +64,12 @@ impl Wanted {
         self.names.is_empty() || self.is_required(name)
     }
 
+    /// Whether a parser should make label `name`, or with the clash suffix if it clashes.
+    pub(crate) fn may_extract(&self, name: &str) -> bool {
+        let is_wanted = |wanted: &String| wanted == name || wanted.strip_suffix(CLASH_SUFFIX) == Some(name);
+        self.names.is_empty() || self.names.iter().any(is_wanted)
+    }
+
     /// Whether a label below the nested key `prefix` may be wanted.
     pub(crate) fn should_extract_below(&self, prefix: &str) -> bool {
         self.names.is_empty() || self.names.iter().any(|name| name.starts_with(prefix))

@@ -163,6 +163,7 @@ impl<'a> Run<'a, '_> {
         let (first, arguments) = command.operands.split_first().expect("the parser makes no empty command");
         match first {
             Operand::Function(name) => {
+                self.check_count(name, arguments.len(), last.is_some(), place)?;
                 // `and` and `or` stop at the argument that decides.
                 if matches!(name.as_str(), "and" | "or") {
                     return self.short_circuit(name == "and", arguments, dot, last, place);
@@ -211,8 +212,15 @@ impl<'a> Run<'a, '_> {
             }
             value = Some(current);
         }
-        last.or(value)
-            .ok_or_else(|| self.place(place, "wrong number of args for and/or: want at least 1 got 0"))
+        Ok(last.or(value).expect("the number of arguments was checked"))
+    }
+
+    /// Refuses a call with too few or too many arguments, before any of them is worked out.
+    fn check_count(&self, name: &str, written: usize, piped: bool, place: &Place) -> Result<(), String> {
+        functions::check_count(name, written, piped).map_err(|reason| {
+            let Place { line, column, .. } = place;
+            self.place(&Place { text: name.to_owned(), line: *line, column: *column }, &reason)
+        })
     }
 
     fn operand(&mut self, operand: &'a Operand, dot: &Value<'a>, place: &Place) -> Result<Value<'a>, String> {
@@ -229,8 +237,11 @@ impl<'a> Run<'a, '_> {
                 let value = self.pipeline(inner, dot)?;
                 self.chain(value, names, place)?
             }
-            Operand::Function(name) => functions::call(name, &[], self.context)
-                .map_err(|reason| self.place(place, &format!("error calling {name}: {reason}")))?,
+            Operand::Function(name) => {
+                self.check_count(name, 0, false, place)?;
+                functions::call(name, &[], self.context)
+                    .map_err(|reason| self.place(place, &format!("error calling {name}: {reason}")))?
+            }
         })
     }
 

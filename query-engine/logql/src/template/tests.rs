@@ -176,6 +176,23 @@ fn errors_of_a_run_say_where() {
             "{{index (fromJson .json) \"a\" \"b\" 9}}",
             "template: line:1:2: executing \"line\" at <index (fromJson .json) \"a\" \"b\" 9>: error calling index: index out of range: 9",
         ),
+        // As a Loki 3.7.8 says it.
+        (
+            "{{ lower }}",
+            "template: line:1:3: executing \"line\" at <lower>: wrong number of args for lower: want 1 got 0",
+        ),
+        (
+            "{{ `x` | replace `y` }}",
+            "template: line:1:9: executing \"line\" at <replace>: wrong number of args for replace: want 3 got 2",
+        ),
+        (
+            "{{ .n | divf 1000 | round }}",
+            "template: line:1:20: executing \"line\" at <round>: wrong number of args for round: want at least 2 got 0",
+        ),
+        (
+            "{{ __line__ 3 }}",
+            "template: line:1:3: executing \"line\" at <__line__>: wrong number of args for __line__: want 0 got 1",
+        ),
         (
             "{{divf 1.5 0.0}}",
             "template: line:1:2: executing \"line\" at <divf 1.5 0.0>: error calling divf: decimal division by 0",

@@ -3,13 +3,14 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use logql::{MatrixSeries, QueryOutput, QueryResult, QueryStats, ResultEntry, Streams, VectorSample};
 use model::Labels;
+use runtime::Tasks;
 use serde_json::{Value, json};
 
 use super::answer;
 
 async fn body(result: QueryResult, categorize: bool) -> Value {
     let output = QueryOutput { result, stats: QueryStats::default(), warnings: Vec::new() };
-    let response = answer(output, categorize, Duration::ZERO);
+    let response = answer(&Tasks::new(), output, categorize, Duration::ZERO).await.expect("can be written");
     assert_eq!(response.headers()["content-type"], "application/json; charset=UTF-8");
     let bytes = response.into_body().collect().await.expect("the body is in memory").to_bytes();
     assert!(bytes.ends_with(b"\n"));
@@ -50,6 +51,36 @@ async fn streams_are_flat_unless_labels_are_to_be_kept_apart() {
                 {"structuredMetadata": {"trace_id": "ab"}, "parsed": {"level": "info"}}]],
         }])
     );
+}
+
+#[tokio::test]
+async fn an_answer_of_many_lines_has_all_of_them_in_their_order() {
+    let numbered = |number: i64| ResultEntry {
+        timestamp_ns: number,
+        line: "x".repeat(100),
+        stream: Labels::from_pairs([("app", format!("{}", number % 3))]),
+        structured_metadata: Vec::new(),
+        parsed: Vec::new(),
+    };
+    // More than are sorted at once, and more than one piece of an answer.
+    let entries: Vec<ResultEntry> = (0..3000).rev().map(numbered).collect();
+    for categorize in [false, true] {
+        let answer = body(QueryResult::Streams(Streams { entries: entries.clone() }), categorize).await;
+        let streams = answer["data"]["result"].as_array().expect("a list of streams").clone();
+        assert_eq!(streams.len(), 3);
+        for (app, stream) in streams.iter().enumerate() {
+            assert_eq!(stream["stream"], json!({"app": app.to_string()}));
+            let times: Vec<&str> = stream["values"]
+                .as_array()
+                .expect("a list of values")
+                .iter()
+                .map(|value| value[0].as_str().expect("a text"))
+                .collect();
+            let expected: Vec<String> =
+                (0..3000).rev().filter(|n| n % 3 == app).map(|n| n.to_string()).collect();
+            assert_eq!(times, expected);
+        }
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use logql::{Engine, ResultEntry};
 use model::{Labels, LogEntries, TenantId};
 use storage_api::{Followed, StreamEntries};
 
-use super::{FRAME_ENTRIES_MAX, Outgoing, RunningTails, TAILS_MAX, identity};
+use super::{FRAME_ENTRIES_MAX, Outgoing, RunningTails, TAILS_MAX, apply_all, identity};
 
 fn followed(lines: &[(i64, &str)]) -> Followed {
     let mut entries = LogEntries::new();
@@ -23,7 +23,8 @@ fn outgoing(delay: Duration) -> Outgoing {
 
 fn take(out: &mut Outgoing, followed: Followed) {
     let mut query = Engine::default().tail(r#"{app="x"}"#).expect("a good query");
-    out.take(&mut query, followed);
+    let found = apply_all(&mut query, &followed.streams);
+    out.take(found, followed.dropped);
 }
 
 fn text(message: Option<Message>) -> Option<String> {

@@ -4,7 +4,7 @@ use model::Direction;
 
 use super::store::Store;
 use super::{QueryParams, SECOND, range, shown, whole};
-use crate::QueryResult;
+use crate::{Grouping, QueryResult};
 
 fn forward() -> QueryParams {
     QueryParams { direction: Direction::Forward, ..whole() }
@@ -114,12 +114,11 @@ async fn the_three_kinds_of_labels_stay_apart() {
     };
     assert_eq!(entry.structured_metadata, own(&[("trace", "abc")]));
     assert_eq!(entry.parsed, own(&[("app_extracted", "inner"), ("trace_extracted", "t1"), ("user_id", "7")]));
-    let flat = streams.flattened();
     assert_eq!(
-        flat[0].0.to_string(),
+        streams.clone().grouped(Grouping::AllLabels).labels_text(0),
         r#"{app="x", app_extracted="inner", level="info", trace="abc", trace_extracted="t1", user_id="7"}"#
     );
-    assert_eq!(streams.categorized()[0].0.to_string(), r#"{app="x", level="info"}"#);
+    assert_eq!(streams.grouped(Grouping::StreamLabels).labels_text(0), r#"{app="x", level="info"}"#);
 }
 
 #[tokio::test]

@@ -223,6 +223,21 @@ async fn unwrapped_values_aggregate_over_time() {
 }
 
 #[tokio::test]
+async fn a_line_format_that_nothing_reads_fails_no_metric_query() {
+    let store = sample();
+    let failing = "line_format `{{ .gone | duration }}`";
+    check_instant(&store, &format!(r#"sum(count_over_time({{app="x"}} | {failing} [1m]))"#), 40, &["{} 6"])
+        .await;
+    for after in ["| json", "!= `zz`", "| pod=`1` | logfmt"] {
+        let query = format!(r#"count_over_time({{app="x"}} | {failing} {after} [1m])"#);
+        let error = instant(&store, &query, 40).await.expect_err(&query).to_string();
+        assert!(error.starts_with("pipeline error: "), "{query}: {error}");
+    }
+    let bytes = format!(r#"bytes_over_time({{app="x"}} | {failing} [1m])"#);
+    assert!(instant(&store, &bytes, 40).await.is_err(), "the line is what is counted");
+}
+
+#[tokio::test]
 async fn an_absent_selector_gives_its_labels() {
     let store = sample();
     check_instant(&store, r#"absent_over_time({app="gone",pod=~".+"}[1m])"#, 40, &[r#"{app="gone"} 1"#])
@@ -242,7 +257,9 @@ async fn a_parser_error_fails_a_metric_query_unless_it_cannot_matter() {
     let error =
         instant(&store, r#"count_over_time({app="x"} | json [1m])"#, 10).await.expect_err("plain text");
     assert!(error.to_string().starts_with("pipeline error: 'JSONParserErr' for series: '{"), "{error}");
-    // An entry with an error is there.
+    // A label that is asked for makes the parser run.
+    let absent = r#"absent_over_time({app="x"} | json | a > 5s [1m])"#;
+    assert!(instant(&store, absent, 10).await.is_err(), "`1` is no duration");
     check_instant(&store, r#"absent_over_time({app="x"} | json [1m])"#, 10, &[]).await;
     // No label is needed, so the parser does not run.
     check_instant(&store, r#"sum(count_over_time({app="x"} | json [1m]))"#, 10, &["{} 2"]).await;

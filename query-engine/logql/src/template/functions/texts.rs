@@ -59,6 +59,17 @@ pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outco
             let regex = go_regex::compile(text(pattern)?)?;
             Ok(Value::Int(regex.find_iter(text(source)?).count() as i64))
         }),
+        "fromJson" => one(arguments)
+            .and_then(|value| Ok(serde_json::from_str(text(value)?).map_or(Value::Nil, from_json))),
+        "default" => two(arguments)
+            .map(|(default, given)| if given.is_true() { given.clone() } else { default.clone() }),
+        _ => return call_sized(name, arguments),
+    })
+}
+
+/// Calls a function of a text and of how much of it there is to be.
+fn call_sized<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outcome<'a>> {
+    Some(match name {
         "trunc" => sized(arguments, trunc),
         "repeat" => sized(arguments, |count, text| {
             let count = usize::try_from(count).map_err(|_| "strings: negative Repeat count".to_owned())?;
@@ -71,10 +82,6 @@ pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outco
         "alignRight" => sized(arguments, |count, text| align(count, text, false)),
         "substr" => three(arguments)
             .and_then(|[start, end, source]| substr(int(start)?, int(end)?, text(source)?).map(Value::text)),
-        "fromJson" => one(arguments)
-            .and_then(|value| Ok(serde_json::from_str(text(value)?).map_or(Value::Nil, from_json))),
-        "default" => two(arguments)
-            .map(|(default, given)| if given.is_true() { given.clone() } else { default.clone() }),
         _ => return None,
     })
 }
