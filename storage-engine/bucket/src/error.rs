@@ -74,6 +74,12 @@ impl BucketError {
         Self { kind: ErrorKind::Corrupt, inner }
     }
 
+    pub(crate) fn canceled(name: &str) -> Self {
+        let inner =
+            Inner::Object { name: name.to_owned(), message: "given up because the process ends".to_owned() };
+        Self { kind: ErrorKind::Canceled, inner }
+    }
+
     pub(crate) fn conflict(name: impl Into<String>, message: impl Into<String>) -> Self {
         let inner = Inner::Object { name: name.into(), message: message.into() };
         Self { kind: ErrorKind::Conflict, inner }
