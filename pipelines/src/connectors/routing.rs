@@ -3,8 +3,9 @@
 //! The table is asked row by row: what a row matches goes to its pipelines and to no later row (unless it is copied),
 //! the rest to `default_pipelines`. Parts are delivered side by side, each whatever becomes of the others: a part that is
 //! refused for good is told as refused items, and of one that is to come again only the missing parts are delivered
-//! (SETTLED-1). Config and semantics: connector/routingconnector of the collector's contrib
-//! repository; its `request` context and the `action` of newer versions are refused by name.
+//! (SETTLED-1). Config and semantics: connector/routingconnector of the collector's contrib repository.
+
+mod request;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use runtime::{Clock, Tasks};
 use serde::Deserialize;
 use wire::otlp::item_count;
 
+use self::request::RequestCondition;
 use crate::connectors::{ConnectorFactory, Outputs, SAME_SIGNAL};
 use crate::fan_out::FanOut;
 use crate::off_thread::off_thread_if_large;
@@ -44,20 +46,38 @@ struct Config {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RowConfig {
-    /// What is asked: `resource` (default), `log`, `span`, `metric` or `datapoint`.
+    /// What is asked: `resource` (default), `log`, `span`, `metric`, `datapoint`, or `request`: the client's metadata, of
+    /// which there is some where the receiver says `include_metadata: true`.
     context: String,
     /// `route() where <condition>`, or `delete_key(…) where <condition>`, of which the condition counts.
     statement: String,
-    /// An OTTL condition, in place of a statement.
+    /// An OTTL condition, in place of a statement; of a request `request["name"] == "value"`, or with `!=`.
     condition: String,
+    /// Whether later rows see what matched: `move` (default) or `copy`.
+    action: Action,
     /// Where what matches goes.
     pipelines: Vec<String>,
 }
 
-/// The conditions of a row.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    #[default]
+    Move,
+    Copy,
+}
+
+/// A row of the table.
 struct Row {
-    matched: Filter,
-    rest: Filter,
+    conditions: RowConditions,
+    action: Action,
+}
+
+enum RowConditions {
+    /// Asks the records.
+    Records { matched: Box<Filter>, rest: Box<Filter> },
+    /// Asks the request that they came in.
+    Request(RequestCondition),
 }
 
 /// The condition of a row, out of its statement.
@@ -85,7 +105,6 @@ fn condition(row: &RowConfig) -> Result<&str, String> {
 fn context(row: &RowConfig, signal: Signal) -> Result<Context, String> {
     let context = match row.context.as_str() {
         "" => Some(Context::Resource),
-        "request" => return Err("the context \"request\" is not supported yet".to_owned()),
         name => Context::named(name),
     };
     let fits = |context: &Context| match context {
@@ -132,9 +151,37 @@ fn read(config: &ComponentConfig<'_>) -> Result<Config, ConfigError> {
 /// What can be told without the pipelines around it.
 fn check(config: &ComponentConfig<'_>, _: &ProcessorContext) -> Result<(), ConfigError> {
     for (index, row) in read(config)?.table.iter().enumerate() {
-        condition(row).map_err(|message| ConfigError::at(&format!("table[{index}]"), message))?;
+        let checked = match row.context.as_str() {
+            REQUEST => request_condition(row).map(drop),
+            _ => condition(row).map(drop),
+        };
+        checked.map_err(|message| ConfigError::at(&format!("table[{index}]"), message))?;
     }
     Ok(())
+}
+
+/// The context of rows that ask the request.
+const REQUEST: &str = "request";
+
+fn request_condition(row: &RowConfig) -> Result<RequestCondition, String> {
+    if !row.statement.is_empty() || row.condition.is_empty() {
+        return Err("\"request\" context requires a 'condition'".to_owned());
+    }
+    RequestCondition::parse(&row.condition)
+}
+
+/// What a row asks of telemetry of a signal.
+fn row_conditions(row: &RowConfig, signal: Signal, mode: ottl::ErrorMode) -> Result<RowConditions, String> {
+    if row.context == REQUEST {
+        return request_condition(row).map(RowConditions::Request);
+    }
+    let context = context(row, signal)?;
+    let text = [condition(row)?.to_owned()];
+    let conditions = || Conditions::new(context, Paths::Own, &text, mode).map_err(|error| error.to_string());
+    Ok(RowConditions::Records {
+        matched: Box::new(Filter::keeping(vec![conditions()?])),
+        rest: Box::new(Filter::dropping(vec![conditions()?])),
+    })
 }
 
 fn create(
@@ -148,14 +195,8 @@ fn create(
     let (mut rows, mut ways) = (Vec::with_capacity(config.table.len()), Vec::new());
     for (index, row) in config.table.iter().enumerate() {
         let at = |message: String| ConfigError::at(&format!("table[{index}]"), message);
-        let context = context(row, outputs.from).map_err(at)?;
-        let text = [condition(row).map_err(at)?.to_owned()];
-        let conditions =
-            || Conditions::new(context, Paths::Own, &text, mode).map_err(|error| at(error.to_string()));
-        rows.push(Row {
-            matched: Filter::keeping(vec![conditions()?]),
-            rest: Filter::dropping(vec![conditions()?]),
-        });
+        let conditions = row_conditions(row, outputs.from, mode).map_err(at)?;
+        rows.push(Row { conditions, action: row.action });
         ways.push(pipelines(&row.pipelines, &outputs).map_err(at)?);
     }
     let has_default = !config.default_pipelines.is_empty();
@@ -203,12 +244,24 @@ impl Table {
         let mut parts = Vec::new();
         let mut rest = batch.payload.clone();
         for (way, row) in self.rows.iter().enumerate() {
-            let matched = row.matched.run(batch.signal, &rest, now_ns, &log)?.payload;
+            let matched = match &row.conditions {
+                RowConditions::Records { matched, .. } => {
+                    matched.run(batch.signal, &rest, now_ns, &log)?.payload
+                }
+                RowConditions::Request(condition) if condition.matches(&batch.client) => rest.clone(),
+                RowConditions::Request(_) => continue,
+            };
             if matched.is_empty() {
                 continue;
             }
             parts.push(routed(way, matched)?);
-            rest = row.rest.run(batch.signal, &rest, now_ns, &log)?.payload;
+            rest = match &row.conditions {
+                _ if row.action == Action::Copy => rest,
+                RowConditions::Records { rest: unmatched, .. } => {
+                    unmatched.run(batch.signal, &rest, now_ns, &log)?.payload
+                }
+                RowConditions::Request(_) => Bytes::new(),
+            };
             if rest.is_empty() {
                 return Ok(parts);
             }
@@ -247,6 +300,8 @@ impl Routing {
                 }
             }
         }
+        // What rows copied has arrived more than once.
+        report.stored = report.stored.min(batch.items);
         match refusal {
             Some(error) if report.stored == 0 => Err(error),
             _ => Ok(report),

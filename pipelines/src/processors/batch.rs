@@ -1,6 +1,6 @@
 //! `batch`: sends small requests on as larger ones.
 //!
-//! Requests of one tenant (and one combination of `metadata_keys`) wait until `send_batch_size` items are there or
+//! Requests of one tenant (and one combination of `metadata_keys`) wait until `send_batch_size` items or bytes are there or
 //! `timeout` passed, and are then joined by concatenating their bytes. Unlike the collector's processor, which
 //! acknowledges at once and drops what it cannot deliver, a request is acknowledged when the batch that it travels in
 //! is (PIPE-1), so a sender waits up to `timeout` longer. An error that passes goes to every request of the batch. A batch
@@ -27,7 +27,7 @@ use crate::off_thread::{COPY_INLINE_BYTES_MAX, off_thread_above};
 use crate::{
     Batch, ClientMetadata, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer,
     PipelineError, PipelineResult, Processor, ProcessorContext, ProcessorFactory, RemoteWriteBatch,
-    RemoteWriteConsumer, Stability, hand_on_remote_write,
+    RemoteWriteConsumer, Sizer, Stability, hand_on_remote_write,
 };
 
 pub(crate) const FACTORY: ProcessorFactory =
@@ -36,12 +36,15 @@ pub(crate) const FACTORY: ProcessorFactory =
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    /// Items after which a batch is sent without waiting for the timeout. Default 8192.
+    /// Size after which a batch is sent without waiting for the timeout. Default 8192.
     send_batch_size: u64,
     /// Longest wait of a request for company; 0 = send at once. Default 200ms.
     timeout: ConfigDuration,
-    /// Most items of a batch, larger requests are split; 0 = no limit. Default 0.
+    /// Largest batch, larger requests are split; 0 = no limit. Default 0.
     send_batch_max_size: u64,
+    /// Unit of both sizes: items or bytes, as in `sending_queue.batch`. The collector's processor has items only. Default
+    /// items.
+    sizer: Sizer,
     /// Request metadata by which requests are kept apart, case-insensitive. Default none.
     metadata_keys: Vec<String>,
     /// Most combinations of metadata values; a request with a new one over it is refused. Default 1000.
@@ -54,6 +57,7 @@ impl Default for Config {
             send_batch_size: 8192,
             timeout: ConfigDuration::from_millis(200),
             send_batch_max_size: 0,
+            sizer: Sizer::Items,
             metadata_keys: Vec::new(),
             metadata_cardinality_limit: 1000,
         }
@@ -67,6 +71,12 @@ impl Config {
             return Err(ConfigError::at(
                 "",
                 "send_batch_max_size must be greater or equal to send_batch_size",
+            ));
+        }
+        if self.sizer == Sizer::Requests {
+            return Err(ConfigError::at(
+                "sizer",
+                "requests cannot be the unit of a batch: want items or bytes",
             ));
         }
         for key in &mut self.metadata_keys {
@@ -135,7 +145,8 @@ struct LaneKey {
 /// Requests that wait for company; a lane without requests does not exist.
 struct Lane {
     requests: Vec<Request>,
-    items: u64,
+    /// In the unit of `sizer`.
+    size: u64,
     /// Tells a timer whether the lane is still the one that it was set for.
     number: u64,
 }
@@ -228,12 +239,12 @@ impl Shared {
             lanes.next_number += 1;
             let lane = lanes.waiting.entry(key.clone()).or_insert_with(|| Lane {
                 requests: Vec::new(),
-                items: 0,
+                size: 0,
                 number: fresh_number,
             });
-            lane.items += request.batch.items;
+            lane.size += self.config.sizer.size(&request.batch);
             lane.requests.push(request);
-            let is_full = timeout.is_zero() || lane.items >= self.config.send_batch_size.max(1);
+            let is_full = timeout.is_zero() || lane.size >= self.config.send_batch_size.max(1);
             match is_full {
                 true => lanes.waiting.remove(&key),
                 false => {
@@ -296,7 +307,7 @@ impl Shared {
 
     /// Delivers requests in a task of their own: a sender that goes away must not take its companions' data with it.
     fn send(self: &Arc<Self>, requests: Vec<Request>) {
-        for group in groups(requests, self.config.send_batch_max_size) {
+        for group in groups(requests, self.config.send_batch_max_size, self.config.sizer) {
             let shared = Arc::clone(self);
             self.tasks.spawn(
                 "batch delivery",
@@ -341,12 +352,12 @@ impl Shared {
     /// Delivers one request, in pieces when it is over the maximum. What is refused for good does not keep the other
     /// pieces back: its items are reported as refused, unless all are.
     async fn deliver_alone(&self, batch: Batch) -> PipelineResult<AppendReport> {
-        let items_max = self.config.send_batch_max_size;
-        if items_max == 0 || batch.items <= items_max {
+        let Config { send_batch_max_size: max, sizer, .. } = self.config;
+        if max == 0 || sizer.size(&batch) <= max {
             return self.deliver_piece(batch).await;
         }
-        let (signal, payload) = (batch.signal, batch.payload.clone());
-        let split = move || wire::otlp::split(signal, &payload, items_max).map_err(PipelineError::from);
+        let (signal, payload, items) = (batch.signal, batch.payload.clone(), batch.items);
+        let split = move || sizer.split(signal, &payload, items, max);
         let (bytes, name) = (batch.payload.len(), "batch processor");
         let pieces = off_thread_above(COPY_INLINE_BYTES_MAX, &self.tasks, bytes, name, split).await?;
         let mut report = AppendReport::default();
@@ -423,20 +434,21 @@ fn is_refusal(error: &PipelineError) -> bool {
     !error.kind().is_retryable() && !matches!(error.kind(), ErrorKind::Closed | ErrorKind::Canceled)
 }
 
-/// Cuts a list of requests, in order, into runs of at most `items_max` items (0 = no limit). A request that is larger
-/// by itself makes a run of its own.
-fn groups(requests: Vec<Request>, items_max: u64) -> Vec<Vec<Request>> {
-    if items_max == 0 {
+/// Cuts a list of requests, in order, into runs of at most `max` in the unit of `sizer` (0 = no limit). A request that is
+/// larger by itself makes a run of its own.
+fn groups(requests: Vec<Request>, max: u64, sizer: Sizer) -> Vec<Vec<Request>> {
+    if max == 0 {
         return vec![requests];
     }
     let mut groups: Vec<Vec<Request>> = Vec::new();
-    let mut items = 0;
+    let mut size = 0;
     for request in requests {
-        items += request.batch.items;
+        let own = sizer.size(&request.batch);
+        size += own;
         match groups.last_mut() {
-            Some(group) if items <= items_max => group.push(request),
+            Some(group) if size <= max => group.push(request),
             _ => {
-                items = request.batch.items;
+                size = own;
                 groups.push(vec![request]);
             }
         }

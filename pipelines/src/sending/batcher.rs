@@ -9,9 +9,8 @@ use bytes::Bytes;
 use model::{Signal, TenantId};
 use runtime::MemoryBudget;
 use tokio::time::Instant;
-use wire::otlp::{PartsRoom, merge, split, split_within};
+use wire::otlp::{PartsRoom, merge, split_within};
 
-use super::Sizer;
 use super::config::QueueBatchConfig;
 use super::taken::Taken;
 use crate::Batch;
@@ -124,13 +123,9 @@ impl Batcher {
 
     /// The batch in pieces of at most the largest size, if that is possible.
     fn pieces(&self, batch: &Batch) -> Vec<Batch> {
-        let parts = match (self.config.max_size, self.config.sizer) {
-            (0, _) => None,
-            (max, Sizer::Bytes) => {
-                let mut room = PartsRoom::of(batch.payload.len());
-                split_bytes(batch.signal, &batch.payload, batch.items, max, &mut room)
-            }
-            (max, _) => split(batch.signal, &batch.payload, max).ok(),
+        let parts = match self.config.max_size {
+            0 => None,
+            max => self.config.sizer.split(batch.signal, &batch.payload, batch.items, max).ok(),
         };
         let with = |(payload, items)| Batch { payload, items, ..batch.clone() };
         match parts {

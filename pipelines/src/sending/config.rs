@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use model::Signal;
 use serde::Deserialize;
 use serde_json::Value;
+use wire::otlp::PartsRoom;
 
 use super::RetryConfig;
-use crate::{Batch, ConfigDuration, ConfigError};
+use super::batcher::split_bytes;
+use crate::{Batch, ConfigDuration, ConfigError, PipelineError, PipelineResult};
 
 /// What a queue's size counts.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -158,11 +162,31 @@ impl QueueBatchConfig {
 
 impl Sizer {
     /// The size of a batch in this unit.
-    pub(super) fn size(self, batch: &Batch) -> u64 {
+    pub(crate) fn size(self, batch: &Batch) -> u64 {
         match self {
             Self::Requests => 1,
             Self::Items => batch.items,
             Self::Bytes => batch.payload.len() as u64,
+        }
+    }
+
+    /// Parts of a payload of at most `max` in this unit, each with its items: as small as that, or single items. A payload
+    /// of too many parts stays whole where bytes count.
+    pub(crate) fn split(
+        self,
+        signal: Signal,
+        payload: &Bytes,
+        items: u64,
+        max: u64,
+    ) -> PipelineResult<Vec<(Bytes, u64)>> {
+        match self {
+            Self::Requests => Ok(vec![(payload.clone(), items)]),
+            Self::Items => wire::otlp::split(signal, payload, max).map_err(PipelineError::from),
+            Self::Bytes => {
+                let mut room = PartsRoom::of(payload.len());
+                let parts = split_bytes(signal, payload, items, max, &mut room);
+                Ok(parts.unwrap_or_else(|| vec![(payload.clone(), items)]))
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use crate::connectors::Outputs;
 use crate::testing::{Destination, batch, invalid, processor_context, unavailable};
-use crate::{Batch, ComponentConfig, ComponentId, ConfigError, Consumer, PipelineId};
+use crate::{Batch, ClientMetadata, ComponentConfig, ComponentId, ConfigError, Consumer, PipelineId};
 
 type Ends = BTreeMap<&'static str, Arc<Destination>>;
 
@@ -63,6 +63,52 @@ async fn a_record_goes_where_the_first_row_that_matches_sends_it() {
     assert_eq!(severities(&ends["logs/a"]), [17, 18]);
     assert_eq!(severities(&ends["logs/b"]), [9, 10]);
     assert_eq!(severities(&ends["logs/rest"]), [5]);
+}
+
+#[tokio::test]
+async fn rows_ask_the_request_and_copy_to_later_rows() {
+    let config = json!({
+        "default_pipelines": ["logs/rest"],
+        "table": [
+            {"context": "log", "condition": "severity_number >= 17", "action": "copy", "pipelines": ["logs/b"]},
+            {"context": "request", "condition": "request[\"X-Tenant\"] == \"acme\"", "pipelines": ["logs/a"]},
+            {"context": "request", "condition": "request[\"X-Other\"] != \"acme\"", "pipelines": ["logs/b"]},
+        ],
+    });
+    let (routing, ends) = routing(&config).expect("a good config");
+    let of = |pairs: &[(&str, &str)]| {
+        let metadata = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Arc::new(ClientMetadata { address: None, metadata })
+    };
+    let first = Batch { client: of(&[("x-tenant", "other"), ("x-tenant", "acme")]), ..request(&[17, 9]) };
+    assert_eq!(routing.consume(first).await.expect("taken").stored, 2);
+    assert_eq!(
+        (severities(&ends["logs/a"]), severities(&ends["logs/b"]), severities(&ends["logs/rest"])),
+        (vec![17, 9], vec![17], vec![])
+    );
+    // Without such metadata no comparison holds.
+    assert_eq!(routing.consume(request(&[5])).await.expect("taken").stored, 1);
+    assert_eq!(severities(&ends["logs/rest"]), [5]);
+}
+
+#[test]
+fn a_condition_on_the_request_that_the_collector_refuses_is_refused() {
+    for (row, want) in [
+        (json!({"condition": "request[\"a\"] > \"b\""}), "condition does not contain a valid comparator"),
+        (json!({"condition": "request[\"a\"] == \"b\" != \"c\""}), "condition contains multiple comparators"),
+        (
+            json!({"condition": "body == \"b\""}),
+            "condition must have format 'request[\"<name>\"] <comparator> <value>'",
+        ),
+        (json!({"condition": "request[\"a\"] == 5"}), "condition must have format"),
+        (json!({"statement": "route()"}), "\"request\" context requires a 'condition'"),
+    ] {
+        let mut row = row;
+        row["context"] = json!("request");
+        row["pipelines"] = json!(["logs/a"]);
+        let error = routing(&json!({"table": [row]})).err().expect("a fault").to_string();
+        assert!(error.starts_with("table[0]: ") && error.contains(want), "{error}");
+    }
 }
 
 /// Errors go to `logs/a`, warnings to `logs/b`, the rest to `logs/rest`.
@@ -138,5 +184,5 @@ fn faulty_tables_are_refused() {
     check(row(json!({"condition": "true", "pipelines": []})), "no pipelines defined");
     check(row(json!({"condition": "nope"})), "unable to parse OTTL condition");
     check(row(json!({"condition": "true", "context": "span"})), "the context \"span\" does not fit logs");
-    check(row(json!({"condition": "true", "context": "request"})), "is not supported yet");
+    check(row(json!({"condition": "true", "context": "request"})), "does not contain a valid comparator");
 }

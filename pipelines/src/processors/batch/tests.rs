@@ -172,6 +172,27 @@ async fn no_batch_is_larger_than_the_maximum() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_the_sizer_bytes_sizes_are_bytes() {
+    let next = Destination::new();
+    let one = request(&[1]);
+    let bytes = one.payload.len() as u64;
+    let config = json!({"sizer": "bytes", "send_batch_size": 2 * bytes, "send_batch_max_size": 2 * bytes});
+    let batch = processor(config, &next);
+    // Two are a full batch: nothing waits for the timeout.
+    let began = Instant::now();
+    let (first, second) = tokio::join!(batch.consume(one), batch.consume(request(&[2])));
+    assert_eq!((first.expect("taken").stored, second.expect("taken").stored), (1, 1));
+    assert_eq!((began.elapsed(), delivered(&next)), (Duration::ZERO, vec![vec![1, 2]]));
+    // One that is too large leaves in parts that are not.
+    next.seen.lock().clear();
+    let large: Vec<i32> = (1..=20).collect();
+    assert_eq!(batch.consume(request(&large)).await.expect("taken").stored, 20);
+    assert_eq!(delivered(&next).concat(), large);
+    let sizes: Vec<u64> = next.seen.lock().iter().map(|batch| batch.payload.len() as u64).collect();
+    assert!(sizes.len() > 2 && sizes.iter().all(|size| *size <= 2 * bytes), "{sizes:?} of {bytes}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn tenants_and_metadata_are_kept_apart_up_to_the_limit() {
     let next = Destination::new();
     let config = json!({"metadata_keys": ["X-Team"], "metadata_cardinality_limit": 2});
@@ -260,5 +281,6 @@ fn a_config_that_the_collector_refuses_is_refused() {
         "send_batch_max_size must be greater or equal to send_batch_size",
     );
     check(json!({"metadata_keys": ["a", "A"]}), "duplicate entry in metadata_keys: \"a\" (case-insensitive)");
+    check(json!({"sizer": "requests"}), "sizer: requests cannot be the unit of a batch");
     check(json!({"size": 1}), "size: unknown field `size`");
 }

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::super::config::QueueBatchConfig;
 use super::super::taken::{Source, Taken};
-use super::{Batcher, Sizer};
+use super::Batcher;
+use crate::Sizer;
 use crate::testing::batch;
 use crate::{Batch, ClientMetadata};
 
