@@ -58,6 +58,10 @@ def routes(signal):
         {"statement": "route()"}, {"condition": 'attributes["missing"] != nil'},
         *({"context": record, "condition": condition} for condition in conditions),
         *({"context": record, "statement": f"route() where {condition}"} for condition in conditions[:2]),
+        *({"context": "request", "condition": f'request["{name}"] {comparator} "acme"'}
+          for name, comparator in (("X-Tenant", "=="), ("x-tenant", "!="), ("X-Missing", "!="))),
+        {"context": record, "condition": conditions[0], "action": "copy"}, {"condition": resource, "action": "copy"},
+        {"context": "request", "condition": 'request["X-Tenant"] == "acme"', "action": "copy"},
     ]
     for row in rows:
         yield {"default_pipelines": ["rest"], "table": [to_a(row)]}
@@ -87,7 +91,7 @@ def config(kind, signal, cases, port, sinks, extra):
             exporters[exporter] = {"endpoint": f"http://127.0.0.1:{sinks}/{name}{index}", "compression": "none",
                                    "sending_queue": {"enabled": False}, "retry_on_failure": {"enabled": False}}
             pipelines[f"{out}/{name}{index}"] = {"receivers": [connector], "exporters": [exporter]}
-    receiver = {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}
+    receiver = {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}", "include_metadata": True}}}
     service = {"telemetry": {"metrics": {"level": "none"}}, "pipelines": pipelines}
     return {"receivers": {"otlp": receiver}, "connectors": connectors, "exporters": exporters, "service": service} | extra
 
@@ -116,7 +120,7 @@ def outputs(name, binary, kind, signal, cases, folder, start, extra):
         return requests.post(url, json={}, timeout=2).status_code == 200
 
     wait_until(listens, f"{name} listens", seconds=240)
-    requests.post(url, json=DATA[signal](), timeout=60)
+    requests.post(url, json=DATA[signal](), headers={"X-Tenant": "acme"}, timeout=60)
     process.kill()
     sink.server.shutdown()
     # A request with nothing in it counts as none.
