@@ -193,9 +193,13 @@ impl Shared {
 
     fn render(&self) -> String {
         let now_ms = self.clock.now_ms();
-        let State { page, .. } = &mut *self.state.lock();
-        page.expire(now_ms.saturating_sub(self.expiration_ms));
-        page.render(self.send_timestamps)
+        let snapshot = {
+            let State { page, .. } = &mut *self.state.lock();
+            page.expire(now_ms.saturating_sub(self.expiration_ms));
+            page.snapshot()
+        };
+        // Without the lock: writing a large page takes long, and batches must not wait for scrapes.
+        snapshot.render(self.send_timestamps)
     }
 }
 

@@ -12,6 +12,22 @@ use crate::path::{Access, EXPONENTIAL, GAUGE, HISTOGRAM, Key, Path, Point, SUM, 
 use crate::time::Time;
 use crate::value::{Messages, Value};
 
+/// What a metric says of itself beside its texts, by which kind of data it has.
+fn metric_part<'p>(access: Access, message: &Message<'p>, data: u32) -> Value<'p> {
+    match (access, data) {
+        (Access::MetricType, _) => {
+            let kinds = [GAUGE, SUM, HISTOGRAM, EXPONENTIAL, SUMMARY];
+            Value::Int(kinds.iter().position(|kind| *kind == data).map_or(0, |at| at as i64 + 1))
+        }
+        (Access::Temporality, SUM | HISTOGRAM | EXPONENTIAL) => Value::Int(i64::from(message.bits(2) as i32)),
+        (Access::IsMonotonic, SUM) => Value::Bool(message.bits(3) != 0),
+        (Access::DataPoints, 1..) => {
+            Value::Messages(Messages { kind: points_kind(data), items: message.all_bytes(1) })
+        }
+        _ => Value::Nil,
+    }
+}
+
 /// A key after its expression ran.
 #[derive(Clone, Debug)]
 pub(crate) enum Index<'p> {
@@ -69,26 +85,9 @@ impl Path {
                 Value::text(text)
             }
             Access::EventIndex => Value::Int(frame.event_index),
-            Access::MetricType => Value::Int(match frame.data_number {
-                GAUGE => 1,
-                SUM => 2,
-                HISTOGRAM => 3,
-                EXPONENTIAL => 4,
-                SUMMARY => 5,
-                _ => 0,
-            }),
-            Access::Temporality => match frame.data_number {
-                SUM | HISTOGRAM | EXPONENTIAL => Value::Int(i64::from(message.bits(2) as i32)),
-                _ => Value::Nil,
-            },
-            Access::IsMonotonic => match frame.data_number {
-                SUM => Value::Bool(message.bits(3) != 0),
-                _ => Value::Nil,
-            },
-            Access::DataPoints => match frame.data_number {
-                0 => Value::Nil,
-                data => Value::Messages(Messages { kind: points_kind(data), items: message.all_bytes(1) }),
-            },
+            Access::MetricType | Access::Temporality | Access::IsMonotonic | Access::DataPoints => {
+                metric_part(self.access, message, frame.data_number)
+            }
             Access::Point(point) => self.point(point, message, frame)?,
         })
     }

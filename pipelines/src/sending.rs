@@ -262,8 +262,8 @@ impl Shared {
             Err(DiskPushError::Queue(error)) => Err(self.not_enqueued(&error, size)),
             Err(DiskPushError::Log(error)) if error.kind() == ErrorKind::Closed => Err(self.closed()),
             Err(DiskPushError::Log(error)) => {
-                let text =
-                    format!("exporter {}: the queue on disk does not take the batch: {error}", self.id);
+                let (id, why) = (&self.id, error.without_path());
+                let text = format!("exporter {id}: the queue on disk does not take the batch: {why}");
                 Err(PipelineError::new(error.kind(), text).with_retry_after(RETRY_AFTER_FULL))
             }
         }

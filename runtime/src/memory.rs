@@ -134,11 +134,11 @@ impl Reservation {
     pub fn try_resize(&mut self, bytes: u64) -> bool {
         if bytes > self.bytes {
             let Some(more) = self.budget.try_reserve(bytes - self.bytes) else { return false };
-            std::mem::forget(more);
+            self.absorb(more);
         } else {
             self.budget.reserved_bytes.fetch_sub(self.bytes - bytes, Ordering::AcqRel);
+            self.bytes = bytes;
         }
-        self.bytes = bytes;
         true
     }
 }
@@ -151,6 +151,8 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{Limits, MemoryBudget};
 
     #[test]
@@ -186,6 +188,7 @@ mod tests {
         assert!(first.try_resize(10));
         drop(first);
         assert_eq!(budget.reserved_bytes(), 0);
+        assert_eq!(Arc::strong_count(&budget), 1, "a reservation that grew holds the budget once");
         budget.set_closed(true);
         assert!(budget.try_reserve(1).is_none());
         assert_eq!(budget.reserve_unchecked(500).bytes(), 500);

@@ -93,7 +93,8 @@ impl Writer {
                 next = if bytes.len() < GROUP_BYTES_ENOUGH { jobs.try_recv().ok() } else { None };
             }
             let written = self.write(&bytes).map_err(|error| {
-                let text = format!("cannot write {}: {error}", self.path.display());
+                // Without the path, which is nothing for the sender who reads this.
+                let text = format!("cannot write the exporter's file: {error}");
                 PipelineError::new(ErrorKind::Unavailable, text)
             });
             for done in group {

@@ -161,20 +161,34 @@ impl SeriesPage {
         self.families = families;
     }
 
+    /// What the page shows now, to be written when the series are free again: the labels are shared, not copied.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let shown = |series: &Series| series.last.map(|last| (series.labels.clone(), last));
+        Snapshot { series: self.series.iter().filter_map(shown).collect(), families: self.families.clone() }
+    }
+}
+
+/// The values of a page at one moment.
+pub(super) struct Snapshot {
+    /// Value and its time, ms, of each series, in the order in which they came.
+    series: Vec<(Labels, (f64, i64))>,
+    families: BTreeMap<String, MetricMetadata>,
+}
+
+impl Snapshot {
     /// The page: families by name, series in the order in which they came.
     pub(super) fn render(&self, with_times: bool) -> String {
-        let mut by_family: BTreeMap<&str, Vec<&Series>> = BTreeMap::new();
-        for series in self.series.iter().filter(|series| series.last.is_some()) {
-            by_family.entry(family(&self.families, &series.labels)).or_default().push(series);
+        let mut by_family: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, (labels, _)) in self.series.iter().enumerate() {
+            by_family.entry(family(&self.families, labels)).or_default().push(index);
         }
         let unknown =
             MetricMetadata { metric_type: MetricType::Unknown, help: String::new(), unit: String::new() };
         let mut out = String::new();
         for (family, list) in by_family {
             put_family(&mut out, family, self.families.get(family).unwrap_or(&unknown));
-            for series in list {
-                let Some((value, timestamp_ms)) = series.last else { continue };
-                put_sample(&mut out, &series.labels, value, with_times.then_some(timestamp_ms));
+            for (labels, (value, timestamp_ms)) in list.into_iter().map(|index| &self.series[index]) {
+                put_sample(&mut out, labels, *value, with_times.then_some(*timestamp_ms));
             }
         }
         out

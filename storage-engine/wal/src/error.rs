@@ -49,6 +49,20 @@ impl WalError {
     }
 }
 
+impl WalError {
+    /// The same without names of files, for a sender who has no business with the server's folders.
+    pub fn without_path(&self) -> String {
+        match &self.0 {
+            Cause::Disk { action, reason, .. } => format!("write-ahead log: {action}: {reason}"),
+            Cause::Version { what, .. } => {
+                format!("write-ahead log: a segment {what}: a newer version of the program wrote it")
+            }
+            Cause::Closed(_) => "the write-ahead log is closed".to_owned(),
+            Cause::TooLarge { .. } => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for WalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

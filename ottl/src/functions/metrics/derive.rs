@@ -12,9 +12,16 @@ use super::{COUNT, EXPONENTIAL, GAUGE, HISTOGRAM, MONOTONIC, POINTS, SUM, SUM_OF
 use crate::context::Context;
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
-use crate::functions::{Args, Function, Kind, Prepared, editor, may, need};
+use crate::functions::{Args, Function, Kind, Parameter, Prepared, editor, may, need};
 use crate::message::Message;
 use crate::path::Point;
+
+/// Parameters of the editors that make a sum of a part of a summary.
+const SUMMARY_TO_SUM: &[Parameter] = &[
+    need("string_agg_temp", Kind::LiteralText),
+    need("monotonic", Kind::LiteralBool),
+    may("suffix", Kind::LiteralText),
+];
 
 pub(in crate::functions) const TABLE: &[Function] = &[
     editor(
@@ -41,26 +48,14 @@ pub(in crate::functions) const TABLE: &[Function] = &[
         quantiles_to_gauge,
     )
     .only(Context::Metric),
-    editor(
-        "convert_summary_count_val_to_sum",
-        &[
-            need("string_agg_temp", Kind::LiteralText),
-            need("monotonic", Kind::LiteralBool),
-            may("suffix", Kind::LiteralText),
-        ],
-        |args, frame| summary_to_sum(args, frame, Part::Count),
-    )
+    editor("convert_summary_count_val_to_sum", SUMMARY_TO_SUM, |args, frame| {
+        summary_to_sum(args, frame, Part::Count)
+    })
     .prepared(check_temporality)
     .only(Context::DataPoint),
-    editor(
-        "convert_summary_sum_val_to_sum",
-        &[
-            need("string_agg_temp", Kind::LiteralText),
-            need("monotonic", Kind::LiteralBool),
-            may("suffix", Kind::LiteralText),
-        ],
-        |args, frame| summary_to_sum(args, frame, Part::Sum),
-    )
+    editor("convert_summary_sum_val_to_sum", SUMMARY_TO_SUM, |args, frame| {
+        summary_to_sum(args, frame, Part::Sum)
+    })
     .prepared(check_temporality)
     .only(Context::DataPoint),
 ];
