@@ -199,6 +199,10 @@ def allowed(parameters, theirs, ours):
             return "Loki hands a filter on __error__ to the parsers that come after it too, and drops what those fail on"
         if re.search(r"\| (label_format|drop|keep) .*\| \(?\w+ ?[=!<>]", query):
             return "Loki hands a label filter to parsers before it though a stage between the two changes the label"
+    # An anchored expression that `.*` begins or ends, on a label that is not the selector's.
+    if re.search(r'\| [^|]*\w+ ?[=!]~ ?"(\.\*[^"]*[^"*]|[^".][^"]*\.\*)"', query) and (
+            theirs[1][0] != "streams" or is_part(parameters, theirs[1], ours[1]) or is_part(parameters, ours[1], theirs[1])):
+        return "Loki looks for the rest of a regular expression with .* at one end anywhere in the label"
     if '=~"INFO|WARN|"' in query:
         return "Loki drops the empty alternative of a regular expression (newOrFilter in pkg/logql/log/filter.go)"
     return thinned(parameters, theirs, ours)
