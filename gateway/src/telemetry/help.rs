@@ -23,7 +23,7 @@ const BY_SIGNAL: [(&str, &str); 7] = [
     ("otelcol_exporter_enqueue_failed", "Number of {} failed to be added to the sending queue."),
 ];
 
-const COUNTERS: [(&str, &str); 45] = [
+const COUNTERS: [(&str, &str); 51] = [
     ("otelcol_processor_incoming_items", "Number of items passed to the processor."),
     ("otelcol_processor_outgoing_items", "Number of items emitted from the processor."),
     (
@@ -72,6 +72,16 @@ const COUNTERS: [(&str, &str); 45] = [
     ("tidegate_log_store_compactions_total", "Merges of small files that the log store made."),
     ("tidegate_log_store_compaction_failures_total", "Merges of small files that failed."),
     ("tidegate_log_store_compacted_files_total", "Files that the log store merged into larger ones."),
+    (
+        "tidegate_log_store_manifest_conflicts_total",
+        "Changes of the log store's files that had to be made again because another process was first.",
+    ),
+    (
+        "tidegate_log_store_garbage_files_total",
+        "Files that nobody needs any more and that the log store removed from its bucket.",
+    ),
+    ("tidegate_log_store_page_requests_total", "Pages of log files in the bucket that were asked for."),
+    ("tidegate_log_store_page_hits_total", "Pages of log files in the bucket that were in memory."),
     ("tidegate_log_store_quarantined_total", "Damaged files that the log store set aside."),
     ("prometheus_tsdb_wal_corruptions_total", "Total number of WAL corruptions."),
     (
@@ -100,6 +110,14 @@ const COUNTERS: [(&str, &str); 45] = [
         "Appends that the log store refused because its memory was full.",
     ),
     ("tidegate_tsdb_checkpoint_corruptions_total", "Damaged checkpoints of the metrics store."),
+    (
+        "tidegate_tsdb_head_chunk_writes_failed_total",
+        "Failed writes of closed chunks to scratch files; the chunks stay in memory.",
+    ),
+    (
+        "tidegate_tsdb_head_chunks_unreadable_total",
+        "Closed chunks that could not be read from their scratch files.",
+    ),
     ("tidegate_tsdb_replay_unknown_samples_total", "Samples in the WAL whose series is not known."),
     (
         "tidegate_exporter_queue_unreadable_batches_total",

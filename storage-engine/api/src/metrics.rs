@@ -29,6 +29,8 @@ pub mod reject_reason {
     pub const TOO_FAR_IN_FUTURE: &str = "too_far_in_future";
     /// A native histogram that is not sound.
     pub const INVALID_HISTOGRAM: &str = "invalid_histogram";
+    /// What is stored around its time cannot be read back, so that it cannot be put into its place.
+    pub const UNREADABLE: &str = "unreadable";
     /// The labels of an exemplar are too long.
     pub const EXEMPLAR_LABELS_TOO_LONG: &str = "exemplar_labels_too_long";
 }

@@ -48,6 +48,10 @@ pub(crate) enum TsdbError {
     Record { error: FormatError },
     #[error("series {labels}: {error}")]
     Chunk { labels: String, error: FormatError },
+    #[error(
+        "a closed chunk of the head cannot be read back from its scratch file: {error}; a start makes it again from the log"
+    )]
+    Scratch { error: String },
     #[error("a task of the metrics store ended early: {0}")]
     Task(String),
 }
@@ -75,7 +79,7 @@ impl TsdbError {
             | Self::UnequalColumns { .. }
             | Self::HistogramPositions => ErrorKind::Invalid,
             Self::Chunk { error, .. } => error.kind(),
-            Self::Version { .. } | Self::Record { .. } => ErrorKind::Corrupt,
+            Self::Version { .. } | Self::Record { .. } | Self::Scratch { .. } => ErrorKind::Corrupt,
             Self::Task(_) => ErrorKind::Internal,
         }
     }

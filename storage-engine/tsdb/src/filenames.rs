@@ -1,4 +1,5 @@
-//! Every name that the store puts into its folder: `<tenant>/wal/`, `<tenant>/checkpoint`, and the blocks beside them.
+//! Every name that the store puts into its folder: `<tenant>/wal/`, `<tenant>/checkpoint`, `<tenant>/scratch/`, and the
+//! blocks beside them.
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,16 @@ pub(crate) fn temporary_checkpoint(tenant_dir: &Path) -> PathBuf {
 /// A copy of a checkpoint that could not be read, for a person to look at.
 pub(crate) fn damaged_checkpoint(tenant_dir: &Path) -> PathBuf {
     tenant_dir.join("checkpoint.damaged")
+}
+
+/// The folder of closed chunks of the head, which a start removes.
+pub(crate) fn scratch(tenant_dir: &Path) -> PathBuf {
+    tenant_dir.join("scratch")
+}
+
+/// A file of closed chunks.
+pub(crate) fn scratch_file(number: u64) -> String {
+    format!("{number:06}")
 }
 
 /// The folder of a tenant's snapshots.

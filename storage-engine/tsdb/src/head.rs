@@ -5,12 +5,15 @@
 //! moment to begin a new epoch and then reads at leisure what was there before (TSDB-2). `names` is held shared by
 //! whoever carries numbers of series or symbols from one lock to the next, and alone to take series away.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use hashbrown::HashTable;
 use model::{Labels, TenantId, TimeRange};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use rapidhash::fast::RandomState;
+use runtime::Disk;
 use std::hash::BuildHasher;
 use storage_api::SeriesRef;
 
@@ -25,20 +28,24 @@ mod exemplars;
 pub(crate) mod flush;
 mod forget;
 mod paged;
+mod pieces;
 mod postings;
 mod read;
 mod refusals;
 pub(crate) mod replay;
 mod selection;
 pub(crate) mod series;
+pub(crate) mod spill;
 mod stats;
 mod symbols;
 mod value;
 
 use exemplars::Exemplars;
 use paged::Paged;
+use pieces::Pieces;
 use postings::Postings;
-use series::Series;
+use series::{Room, Series};
+use spill::Spill;
 use symbols::{Interner, Symbol, Symbols};
 
 /// Shards of every head. Part of the log's content (a record names shard and number), so it is not a setting. Enough
@@ -51,6 +58,7 @@ pub(crate) struct Head {
     metrics: HeadMetrics,
     shards: Vec<Shard>,
     symbols: Symbols,
+    spill: Spill,
     /// The epoch of appends: begins at 1, and every query that reads samples starts the next.
     visible: RwLock<u64>,
     /// One query at a time reads against the marks of its epoch.
@@ -86,6 +94,16 @@ struct Index {
 /// Samples of a shard's series, by series number.
 struct Data {
     series: Paged<Series>,
+    /// Bytes of the chunks that grow.
+    pieces: Pieces,
+}
+
+impl Data {
+    /// The series, and what they need to change.
+    fn split<'a>(&'a mut self, head: &'a Head) -> (&'a mut Paged<Series>, Room<'a>) {
+        let Self { series, pieces } = self;
+        (series, Room { pieces, spill: &head.spill, block_ms: head.settings.block_duration_ms })
+    }
 }
 
 /// Bytes that a series takes beside its labels, postings and chunks: itself, its list of labels, its place in the
@@ -105,7 +123,7 @@ impl Default for Index {
 
 impl Default for Data {
     fn default() -> Self {
-        Self { series: Paged::new() }
+        Self { series: Paged::new(), pieces: Pieces::new() }
     }
 }
 
@@ -133,10 +151,12 @@ impl Place {
 impl Head {
     pub(crate) fn new(tenant: TenantId, settings: TsdbSettings, metrics: HeadMetrics) -> Self {
         let exemplars = Exemplars::new(settings.exemplars_max, settings.out_of_order_window_ms);
+        let spill = Spill::new(settings.head_block_bytes, metrics.clone());
         Self {
             tenant,
             settings,
             metrics,
+            spill,
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             symbols: Symbols::new(),
             visible: RwLock::new(1),
@@ -152,6 +172,23 @@ impl Head {
         }
     }
 
+    /// Lets closed chunks go to files in `folder`, of which whatever is there is removed.
+    pub(crate) fn spill_to(&mut self, disk: Arc<dyn Disk>, folder: PathBuf) -> Result<(), TsdbError> {
+        self.spill.set_folder(disk, folder, self.settings.wal.free_bytes_min)
+    }
+
+    /// Whether the caller is to see to it that [`Head::write_closed`] runs.
+    pub(crate) fn claim_closed(&self) -> bool {
+        self.spill.claim()
+    }
+
+    /// Writes closed chunks to their files if there are enough. Blocks on the disk.
+    pub(crate) fn write_closed(&self) {
+        if self.spill.is_due() {
+            self.spill.write();
+        }
+    }
+
     /// What the head holds.
     pub(crate) fn stats(&self) -> HeadStats {
         let range =
@@ -159,7 +196,8 @@ impl Head {
         HeadStats {
             series: self.series_count.load(Ordering::Relaxed),
             chunks: self.chunk_count.load(Ordering::Relaxed),
-            memory_bytes: self.memory_bytes.load(Ordering::Relaxed) + self.symbols.memory_bytes() as u64,
+            memory_bytes: self.memory_bytes.load(Ordering::Relaxed)
+                + (self.symbols.memory_bytes() + self.spill.memory_bytes()) as u64,
             range: (!range.is_empty()).then_some(range),
         }
     }

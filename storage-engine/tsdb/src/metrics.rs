@@ -22,7 +22,9 @@ pub(crate) struct HeadMetrics {
     pub(crate) checkpoints: Counter,
     pub(crate) checkpoints_failed: Counter,
     pub(crate) checkpoint_damage: Counter,
-    rejected: [(&'static str, Counter); 6],
+    pub(crate) scratch_failed: Counter,
+    pub(crate) scratch_damage: Counter,
+    rejected: [(&'static str, Counter); 7],
 }
 
 impl HeadMetrics {
@@ -47,6 +49,8 @@ impl HeadMetrics {
             checkpoints: metrics::counter!("prometheus_tsdb_checkpoint_creations_total"),
             checkpoints_failed: metrics::counter!("prometheus_tsdb_checkpoint_creations_failed_total"),
             checkpoint_damage: metrics::counter!("tidegate_tsdb_checkpoint_corruptions_total"),
+            scratch_failed: metrics::counter!("tidegate_tsdb_head_chunk_writes_failed_total"),
+            scratch_damage: metrics::counter!("tidegate_tsdb_head_chunks_unreadable_total"),
             rejected: [
                 reject_reason::DUPLICATE_TIMESTAMP,
                 reject_reason::OUT_OF_ORDER,
@@ -54,6 +58,7 @@ impl HeadMetrics {
                 reject_reason::OUT_OF_BOUNDS,
                 reject_reason::TOO_FAR_IN_FUTURE,
                 reject_reason::INVALID_HISTOGRAM,
+                reject_reason::UNREADABLE,
             ]
             .map(|reason| {
                 (reason, metrics::counter!("tidegate_tsdb_samples_rejected_total", "reason" => reason))

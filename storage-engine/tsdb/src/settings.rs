@@ -10,17 +10,18 @@ use wal::WalSettings;
 /// Says of a folder of blocks and a block in it whether it was uploaded.
 type IsUploaded = dyn Fn(&Path, Ulid) -> bool + Send + Sync;
 
-/// Keeps local compaction from blocks that were not uploaded yet: what compacts the bucket wants them as they are.
+/// Keeps local compaction and retention from blocks that were not uploaded yet: what compacts the bucket wants them as
+/// they are, and nobody else has them.
 #[derive(Clone)]
 pub struct UploadGate(Arc<IsUploaded>);
 
 impl UploadGate {
-    /// A gate that asks `is_uploaded` about a block in a folder of blocks.
+    /// A gate that asks `is_uploaded` about a block in a folder of blocks: one that nobody will upload counts.
     pub fn new(is_uploaded: impl Fn(&Path, Ulid) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(is_uploaded))
     }
 
-    /// Whether a block was uploaded.
+    /// Whether a block was uploaded, or is not to be.
     pub(crate) fn is_uploaded(&self, dir: &Path, ulid: Ulid) -> bool {
         (self.0)(dir, ulid)
     }
@@ -62,7 +63,10 @@ pub struct TsdbSettings {
     /// Bytes of the log from which on a checkpoint is written, so that a start has not much more to read; 0 for one at
     /// every look. A checkpoint that is large already waits for half its size.
     pub checkpoint_log_bytes: u64,
-    /// What local compaction waits for; `None` for nothing.
+    /// Closed chunks of the head are gathered in blocks of so many bytes, at most 1 MiB; four of them go to a file
+    /// together.
+    pub head_block_bytes: usize,
+    /// What local compaction and retention wait for; `None` for nothing.
     pub upload_gate: Option<UploadGate>,
 }
 
@@ -88,6 +92,7 @@ impl Default for TsdbSettings {
             exemplars_max: 100_000,
             // Some 8 million samples, which a start puts into the head in 0.2 s or so.
             checkpoint_log_bytes: 40 << 20,
+            head_block_bytes: 256 << 10,
             upload_gate: None,
         }
     }

@@ -95,7 +95,8 @@ impl Tenant {
             upload_gate: settings.upload_gate.clone(),
         };
         let blocks = Blocks::open(Arc::clone(&disk), clock, &dir, blocks_settings)?;
-        let head = Head::new(tenant.clone(), settings.clone(), metrics.clone());
+        let mut head = Head::new(tenant.clone(), settings.clone(), metrics.clone());
+        head.spill_to(Arc::clone(&disk), filenames::scratch(&dir))?;
         let metadata = Mutex::default();
         let (mut log_bytes, mut is_damaged) = (0, disk.exists(&filenames::damaged_checkpoint(&dir)));
         let ((wal, checkpoint), restored) = replay::replay(&head, &metadata, |deliver| {
@@ -116,7 +117,13 @@ impl Tenant {
         if let Some(flushed_ms) = blocks.flushed_until_ms() {
             head.set_flushed_ms(flushed_ms);
         }
-        metrics.checkpoint_damage.increment(checkpoint.damaged);
+        metrics.checkpoint_damage.increment(checkpoint.damaged + restored.damaged);
+        if restored.damaged > 0 {
+            tracing::error!(
+                %tenant, chunks = restored.damaged,
+                "chunks in the checkpoint are not what their records say; they are left out"
+            );
+        }
         if restored.unknown > 0 {
             metrics.replay_unknown_samples.increment(restored.unknown);
             tracing::error!(
@@ -192,10 +199,19 @@ impl Tenant {
         let time_max_ms = clock.now_ms().saturating_add(self.future_max_ms);
         let items = batch.histograms.len() + batch.exemplars.len();
         let (ticket, outcome) = if batch.len() + items * ITEM_SAMPLES <= INLINE_SAMPLES_MAX {
-            self.apply(&permit, &batch, time_max_ms)
+            let applied = self.apply(&permit, &batch, time_max_ms);
+            if self.head.claim_closed() {
+                tasks.spawn_blocking("metrics-closed-chunks", move || self.head.write_closed());
+            }
+            applied
         } else {
-            let task =
-                tasks.spawn_blocking("metrics-append", move || self.apply(&permit, &batch, time_max_ms));
+            let task = tasks.spawn_blocking("metrics-append", move || {
+                let applied = self.apply(&permit, &batch, time_max_ms);
+                if self.head.claim_closed() {
+                    self.head.write_closed();
+                }
+                applied
+            });
             task.await.map_err(|error| TsdbError::Task(error.to_string()))?
         };
         if let Some(ticket) = ticket {

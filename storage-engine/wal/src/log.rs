@@ -315,7 +315,8 @@ impl Permit {
 }
 
 impl Ticket {
-    /// The number of the record that this ticket is for; `None` when the log did not take it.
+    /// The number of the record that this ticket is for, or, for that of a barrier, of the last record in front of it;
+    /// `None` when the log did not take it.
     pub fn sequence(&self) -> Option<u64> {
         match &self.0 {
             Waiting::Failed(_) => None,

@@ -386,6 +386,7 @@ async fn truncation_removes_whole_segments_and_keeps_the_numbering() {
     wal.append(record(30).as_bytes()).await.expect("durable");
     wal.truncate_before(31).expect("removes");
     assert!(disk.list(&dir()).expect("lists").len() < segments);
+    wal.barrier().await.expect("durable");
     wal.append(record(31).as_bytes()).await.expect("durable, in a new segment");
     wal.truncate_before(31).expect("removes");
     wal.close().await;

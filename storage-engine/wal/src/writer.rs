@@ -142,7 +142,8 @@ impl Writer {
         self.end_sequence = queue.next_sequence;
         self.first_sequence = queue.next_sequence - queue.records;
         queue.records = 0;
-        let rotate = std::mem::take(&mut queue.rotate);
+        // For those who wait for what is in front of them nothing is written: the next record is still to rotate.
+        let rotate = !self.group.is_empty() && std::mem::take(&mut queue.rotate);
         drop(queue);
         shared.admission.notify_waiters();
         Work::Group { rotate }

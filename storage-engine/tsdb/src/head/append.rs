@@ -9,7 +9,7 @@ use model::{AppendReport, NativeHistogram, TimeRange};
 use storage_api::SampleBatch;
 
 use super::refusals::{Refusals, Why};
-use super::series::{Series, Verdict};
+use super::series::{Room, Series, Verdict};
 use super::value::Value;
 use super::{Data, Head, Place, SHARDS};
 
@@ -119,14 +119,14 @@ impl Head {
                     continue;
                 }
                 let mut part = Part {
-                    rules: Rules { shard, epoch, bounds, block_ms: self.settings.block_duration_ms },
+                    rules: Rules { shard, epoch, bounds },
                     counts: &mut counts,
                     refused: &mut refused,
                     stale_refs: &mut applied.stale_refs,
                     encoder: &mut scratch.encoder,
                     histograms: &mut histograms,
                 };
-                part.apply(batch, positions, &mut self.shards[shard as usize].data.lock());
+                part.apply(self, batch, positions, &mut self.shards[shard as usize].data.lock());
                 scratch.encoder.finish(shard, &mut scratch.record);
             }
             if counts.floats > 0 {
@@ -226,7 +226,6 @@ struct Rules {
     shard: u32,
     epoch: u64,
     bounds: Bounds,
-    block_ms: i64,
 }
 
 /// One shard's part of a batch.
@@ -241,14 +240,15 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn apply(&mut self, batch: &SampleBatch, positions: &[u32], data: &mut Data) {
-        let Rules { shard, epoch, bounds, block_ms } = self.rules;
+    fn apply(&mut self, head: &Head, batch: &SampleBatch, positions: &[u32], data: &mut Data) {
+        let Rules { shard, epoch, bounds } = self.rules;
+        let (all, mut room) = data.split(head);
         let mut histograms = batch.histograms.as_slice();
         for &position in positions {
             let at = position as usize;
             let (time_ms, value) = (batch.timestamps_ms[at], batch.values[at]);
             let place = Place::of(batch.refs[at]).expect("impossible references were sorted out");
-            let Some(series) = data.series.get_mut(place.local) else {
+            let Some(series) = all.get_mut(place.local) else {
                 self.stale_refs.push(position);
                 continue;
             };
@@ -260,31 +260,31 @@ impl Part<'_> {
             if !histograms.is_empty()
                 && let Some(histogram) = take_histogram(&mut histograms, position)
             {
-                self.apply_rare(series, (position, place, time_ms), Value::Histogram(histogram));
+                self.apply_rare(series, &mut room, (position, place, time_ms), Value::Histogram(histogram));
                 continue;
             }
             let in_order =
                 time_ms >= bounds.in_order_min_ms && series.last_ms().is_none_or(|last| time_ms > last);
             if !in_order {
-                self.apply_rare(series, (position, place, time_ms), Value::Float(value));
+                self.apply_rare(series, &mut room, (position, place, time_ms), Value::Float(value));
                 continue;
             }
-            let before = series.open_capacity();
-            let cut = series.push(time_ms, value, epoch, block_ms);
+            let before = series.open_bytes();
+            let cut = series.push(&mut room, time_ms, value, epoch);
             let closed = if cut { series.last_closed_bytes() } else { 0 };
             self.encoder.push(place.local, time_ms, value);
             self.counts.floats += 1;
             self.counts.chunks += i64::from(cut);
-            self.counts.bytes += size(series.open_capacity() + closed) - size(before);
+            self.counts.bytes += size(series.open_bytes() + closed) - size(before);
             self.counts.add_time(time_ms);
         }
     }
 
     /// A histogram, or a sample that is not in order.
     #[cold]
-    fn apply_rare(&mut self, series: &mut Series, at: (u32, Place, i64), value: Value) {
+    fn apply_rare(&mut self, series: &mut Series, room: &mut Room<'_>, at: (u32, Place, i64), value: Value) {
         let (position, place, time_ms) = at;
-        let Rules { epoch, bounds, block_ms, .. } = self.rules;
+        let Rules { epoch, bounds, .. } = self.rules;
         let mut encoded = Vec::new();
         if let Value::Histogram(histogram) = &value {
             if let Err(error) = histogram.validate() {
@@ -302,21 +302,25 @@ impl Part<'_> {
         let last = series.last_ms();
         let in_order = time_ms >= bounds.in_order_min_ms && last.is_none_or(|last| time_ms > last);
         if !in_order {
-            match series.verdict_of(time_ms, &value) {
+            match series.verdict_of(room, time_ms, &value) {
                 Some(Verdict::Duplicate) => {
                     self.counts.duplicates += 1;
                     return;
                 }
-                Some(_) => return self.refused.add(Why::Conflict, position, place, time_ms, time_ms),
+                Some(verdict) => return self.refuse(verdict, position, place, time_ms),
                 None if time_ms < bounds.late_min_ms => {
                     let (why, limit) = bounds.why_too_late(time_ms, last);
                     return self.refused.add(why, position, place, time_ms, limit);
                 }
-                None => self.counts.late += 1,
+                None => {}
             }
         }
         let (bytes, chunks) = (series.memory_bytes(), series.chunks());
-        series.insert(time_ms, &value, epoch, block_ms);
+        let verdict = series.insert(room, time_ms, &value, epoch);
+        if verdict != Verdict::Stored {
+            return self.refuse(verdict, position, place, time_ms);
+        }
+        self.counts.late += u64::from(!in_order);
         self.counts.bytes += size(series.memory_bytes()) - size(bytes);
         self.counts.chunks += size(series.chunks()) - size(chunks);
         self.counts.add_time(time_ms);
@@ -330,6 +334,14 @@ impl Part<'_> {
                 self.counts.histograms += 1;
             }
         }
+    }
+}
+
+impl Part<'_> {
+    fn refuse(&mut self, verdict: Verdict, position: u32, place: Place, time_ms: i64) {
+        let is_unreadable = verdict == Verdict::Unreadable;
+        let why = if is_unreadable { Why::Unreadable } else { Why::Conflict };
+        self.refused.add(why, position, place, time_ms, time_ms);
     }
 }
 

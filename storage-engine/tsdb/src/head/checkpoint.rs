@@ -9,6 +9,8 @@ use format::head_record::{
 };
 
 use super::{Head, resolve};
+use crate::error::TsdbError;
+use model::TimeRange;
 
 /// A record is handed on when it has about this size.
 const RECORD_BYTES: usize = 1 << 20;
@@ -24,7 +26,10 @@ impl Head {
     }
 
     /// Hands all series, exemplars and chunks to `write`, as records with their kind byte, and the end.
-    pub(crate) fn write_checkpoint<E>(&self, mut write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn write_checkpoint<E: From<TsdbError>>(
+        &self,
+        mut write: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let given = self.shards.iter().map(|shard| number(shard.index.read().labels.len()));
         let mut numbers = vec![NUMBERS];
         put_end(&mut numbers, &given.collect::<Vec<_>>());
@@ -82,24 +87,31 @@ impl Head {
         records.write(write)
     }
 
-    fn write_chunks<E>(
+    fn write_chunks<E: From<TsdbError>>(
         &self,
         next_locals: &[u32],
         write: &mut impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut records = Records::new(CHUNKS);
+        let (mut piece, mut buffer) = (Vec::new(), Vec::new());
         for ((number, shard), &next) in (0..).zip(&self.shards).zip(next_locals) {
             for first in (0..next).step_by(PIECE_SERIES) {
                 let data = shard.data.lock();
                 for local in first..next.min(first.saturating_add(PIECE_SERIES as u32)) {
                     let Some(series) = data.series.get(local) else { continue };
-                    series.for_each_chunk(|range, encoding, data| {
-                        let (min_ms, max_ms) = (range.min, range.max);
-                        let item = ChunkItem { shard: number, local, encoding, min_ms, max_ms, data };
-                        put_chunk(records.last(), &item);
-                    });
+                    // No query ever has the last epoch, so that everything is seen.
+                    let chunks = series.snapshot(&data.pieces, &self.spill, TimeRange::ALL, u64::MAX);
+                    piece.extend(chunks.into_iter().map(|chunk| (local, chunk)));
                 }
                 drop(data);
+                // Blocks go only after a flush, which does not run meanwhile.
+                let view = self.spill.view();
+                for (local, chunk) in piece.drain(..) {
+                    let data = chunk.data.read(&view, &mut buffer).inspect_err(|_| self.spill.note())?;
+                    let (encoding, min_ms, max_ms) = (chunk.encoding, chunk.range.min, chunk.range.max);
+                    let item = ChunkItem { shard: number, local, encoding, min_ms, max_ms, data };
+                    put_chunk(records.last(), &item);
+                }
                 if records.bytes() >= RECORD_BYTES {
                     std::mem::replace(&mut records, Records::new(CHUNKS)).write(write)?;
                 }

@@ -5,22 +5,34 @@ use model::{Matcher, TimeRange};
 
 use super::selection::Selection;
 use super::{Head, Place, append};
+use crate::error::TsdbError;
 
 impl Head {
     /// Takes the samples inside `range` of the matching series away; `record` gets what the log has to know, at a
-    /// moment at which the log has every append that this finds something of.
-    pub(crate) fn delete(&self, matchers: &[Matcher], range: TimeRange, record: &mut dyn FnMut(&[u8])) {
+    /// moment at which the log has every append that this finds something of. Series of which something cannot be read
+    /// stay as they are, and the first of these errors is returned.
+    pub(crate) fn delete(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        record: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), TsdbError> {
         let mut log = vec![DELETIONS];
         let _names = self.names.read();
         let epoch = self.visible.write();
+        let mut failed = Ok(());
         {
             let mut selection = Selection::new(matchers);
             for (number, shard) in (0..).zip(&self.shards) {
                 for local in self.matching_locals(shard, &mut selection) {
                     let place = Place { shard: number, local };
-                    if self.delete_in(place, range, *epoch) > 0 {
-                        let place = ItemPlace { shard: number, local, timestamp_ms: range.min };
-                        put_deletion(&mut log, DeletionItem { place, last_ms: range.max });
+                    match self.delete_in(place, range, *epoch) {
+                        Ok(0) => {}
+                        Ok(_) => {
+                            let place = ItemPlace { shard: number, local, timestamp_ms: range.min };
+                            put_deletion(&mut log, DeletionItem { place, last_ms: range.max });
+                        }
+                        Err(error) => failed = failed.and(Err(error)),
                     }
                 }
             }
@@ -28,16 +40,18 @@ impl Head {
         if log.len() > 1 {
             record(&log);
         }
+        failed
     }
 
     /// Takes samples of one series away; tells how many there were.
-    pub(super) fn delete_in(&self, place: Place, range: TimeRange, epoch: u64) -> usize {
+    pub(super) fn delete_in(&self, place: Place, range: TimeRange, epoch: u64) -> Result<usize, TsdbError> {
         let mut data = self.shards[place.shard as usize].data.lock();
-        let Some(series) = data.series.get_mut(place.local) else { return 0 };
+        let (all, mut room) = data.split(self);
+        let Some(series) = all.get_mut(place.local) else { return Ok(0) };
         let (bytes, chunks) = (series.memory_bytes(), series.chunks());
-        let deleted = series.delete(range, epoch);
+        let deleted = series.delete(&mut room, range, epoch)?;
         self.add_memory(append::size(series.memory_bytes()) - append::size(bytes));
         self.add_chunks(append::size(series.chunks()) - append::size(chunks));
-        deleted
+        Ok(deleted)
     }
 }

@@ -5,22 +5,26 @@
 //! as well: readers see each sample once, and a later flush and compaction bring the two together. Sketch: 4 bytes a
 //! label and 30 bytes a series of memory while it runs; the chunks' bytes are shared, not copied.
 
-use std::sync::Arc;
+use std::ops::Range;
 use std::time::Duration;
 
+use hashbrown::HashSet;
 use model::{Labels, TimeRange};
 use rapidhash::fast::RandomState;
 
-use super::series::{ChunkSnapshot, ClosedChunk, block_end};
+use super::series::{ChunkData, block_end};
+use super::spill::{Spill, SpillView};
 use super::symbols::Symbol;
 use super::{Head, Place, append};
+use crate::block::BlockChunk;
+use crate::error::TsdbError;
 
 /// Series looked at under one hold of a shard's data lock.
 const PIECE_SERIES: usize = 256;
 
 /// What was written to a block and may be removed.
 pub(crate) struct Written {
-    chunks: Vec<(Place, Vec<Arc<[u8]>>)>,
+    chunks: Vec<(Place, Vec<ChunkData>)>,
 }
 
 impl Head {
@@ -63,44 +67,54 @@ impl Head {
     }
 
     /// Calls `write` with each series that has chunks in `range`, in label order, and those chunks in time order.
-    pub(crate) fn write_range<E>(
+    pub(crate) fn write_range<E: From<TsdbError>>(
         &self,
         range: TimeRange,
-        mut write: impl FnMut(&Labels, &[ClosedChunk]) -> Result<(), E>,
+        mut write: impl FnMut(&Labels, &[BlockChunk<'_>]) -> Result<(), E>,
     ) -> Result<Written, E> {
         let mut chunks = Vec::new();
+        let mut reader = ChunkReader::new(&self.spill);
         for place in self.in_label_order(range) {
-            let found: Vec<ClosedChunk> = {
+            let mut stored = Vec::new();
+            {
                 let mut data = self.shards[place.shard as usize].data.lock();
-                let Some(series) = data.series.get_mut(place.local) else { continue };
+                let (all, mut room) = data.split(self);
+                let Some(series) = all.get_mut(place.local) else { continue };
                 let before = series.memory_bytes();
-                let all = series.chunks_before(range.max.saturating_add(1));
-                let found = all.iter().filter(|chunk| chunk.range().min >= range.min).cloned().collect();
+                for chunk in series.chunks_before(&mut room, range.max.saturating_add(1)) {
+                    if chunk.range().min >= range.min {
+                        reader.add(chunk.range(), chunk.encoding, chunk.settled_data(&self.spill));
+                        stored.push(chunk.data.clone());
+                    }
+                }
                 self.add_memory(append::size(series.memory_bytes()) - append::size(before));
-                found
-            };
-            if found.is_empty() {
+            }
+            if stored.is_empty() {
                 continue;
             }
-            write(&self.labels(place), &found)?;
-            chunks.push((place, found.into_iter().map(|chunk| chunk.data).collect()));
+            write(&self.labels(place), &reader.read()?)?;
+            chunks.push((place, stored));
         }
         Ok(Written { chunks })
     }
 
     /// Calls `write` with each series that has samples, in label order, and all its chunks as they are now.
-    pub(crate) fn write_all<E>(
+    pub(crate) fn write_all<E: From<TsdbError>>(
         &self,
-        mut write: impl FnMut(&Labels, &[ChunkSnapshot]) -> Result<(), E>,
+        mut write: impl FnMut(&Labels, &[BlockChunk<'_>]) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut reader = ChunkReader::new(&self.spill);
         for place in self.in_label_order(TimeRange::ALL) {
             let data = self.shards[place.shard as usize].data.lock();
             // No query ever has the last epoch, so that everything is seen.
-            let chunks = data.series.get(place.local).map(|series| series.snapshot(TimeRange::ALL, u64::MAX));
+            let Some(series) = data.series.get(place.local) else { continue };
+            let chunks = series.snapshot(&data.pieces, &self.spill, TimeRange::ALL, u64::MAX);
             drop(data);
-            if let Some(chunks) = chunks.filter(|chunks| !chunks.is_empty()) {
-                write(&self.labels(place), &chunks)?;
+            if chunks.is_empty() {
+                continue;
             }
+            chunks.into_iter().for_each(|chunk| reader.add(chunk.range, chunk.encoding, chunk.data));
+            write(&self.labels(place), &reader.read()?)?;
         }
         Ok(())
     }
@@ -132,6 +146,21 @@ impl Head {
                 self.oldest_ms.fetch_min(oldest, std::sync::atomic::Ordering::Relaxed);
             }
         }
+        self.retain_spilled();
+    }
+
+    /// Lets go of what no series has in the spill any more.
+    fn retain_spilled(&self) {
+        let end = self.spill.begin_retain();
+        let mut needed = HashSet::new();
+        for shard in &self.shards {
+            let data = shard.data.lock();
+            let mut note = |place| _ = needed.insert(Spill::block_of(place));
+            data.series.iter().for_each(|(_, series)| series.for_each_spilled(&mut note));
+        }
+        // A query that found a place has its view before it gives this back.
+        let _no_query = self.gather.lock();
+        self.spill.retain(end, &needed);
     }
 
     /// Series with samples in `range`, in label order. Texts are compared once, as the ranks of their symbols.
@@ -161,10 +190,58 @@ impl Head {
     }
 
     fn ranks(&self, symbols: &[Symbol]) -> hashbrown::HashMap<Symbol, u32, RandomState> {
-        let distinct: hashbrown::HashSet<Symbol, RandomState> = symbols.iter().copied().collect();
+        let distinct: HashSet<Symbol, RandomState> = symbols.iter().copied().collect();
         let mut sorted: Vec<Symbol> = distinct.into_iter().collect();
         let texts = self.symbols.read();
         sorted.sort_unstable_by(|a, b| texts.text(*a).cmp(texts.text(*b)));
         sorted.into_iter().zip(0..).collect()
+    }
+}
+
+/// Reads the chunks of one series after the other.
+struct ChunkReader<'a> {
+    spill: &'a Spill,
+    chunks: Vec<(TimeRange, u8, ChunkData)>,
+    /// What was read from the spill, and where each chunk is there; empty for one that is in memory.
+    bytes: Vec<u8>,
+    places: Vec<Range<usize>>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> ChunkReader<'a> {
+    fn new(spill: &'a Spill) -> Self {
+        Self { spill, chunks: Vec::new(), bytes: Vec::new(), places: Vec::new(), buffer: Vec::new() }
+    }
+
+    /// Adds a chunk to what the next [`ChunkReader::read`] returns.
+    fn add(&mut self, range: TimeRange, encoding: u8, data: ChunkData) {
+        if !self.places.is_empty() {
+            self.chunks.clear();
+            self.places.clear();
+        }
+        self.chunks.push((range, encoding, data));
+    }
+
+    /// The chunks that were added since the last call.
+    fn read(&mut self) -> Result<Vec<BlockChunk<'_>>, TsdbError> {
+        // Blocks of the spill go only after a flush, which does not run meanwhile.
+        let view: SpillView = self.spill.view();
+        self.bytes.clear();
+        for (_, _, data) in &self.chunks {
+            let start = self.bytes.len();
+            if let ChunkData::Spilled(place) = data {
+                let read = view.read(*place, &mut self.buffer).inspect_err(|_| self.spill.note())?;
+                self.bytes.extend_from_slice(read);
+            }
+            self.places.push(start..self.bytes.len());
+        }
+        let all = self.chunks.iter().zip(&self.places).map(|((range, encoding, data), place)| {
+            let data = match data {
+                ChunkData::Held(data) => &**data,
+                ChunkData::Spilled(_) => &self.bytes[place.clone()],
+            };
+            BlockChunk { range: *range, encoding: *encoding, data }
+        });
+        Ok(all.collect())
     }
 }

@@ -9,7 +9,8 @@ use model::{Labels, Matcher, SampleColumns, TimeRange};
 use storage_api::{ChunkEncoding, EncodedChunk, Series, SeriesChunks, StorageResult};
 
 use super::selection::Selection;
-use super::series::ChunkSnapshot;
+use super::series::{ChunkData, ChunkSnapshot};
+use super::spill::SpillView;
 use super::symbols::Symbol;
 use super::value::{decode_values, encode_values};
 use super::{Head, Shard, resolve};
@@ -30,6 +31,7 @@ struct Matching {
 struct HeadChunks {
     labels: Labels,
     chunks: Vec<ChunkSnapshot>,
+    view: SpillView,
 }
 
 impl Head {
@@ -40,7 +42,7 @@ impl Head {
         let mut matching: Vec<_> =
             self.shards.iter().map(|shard| self.matching(shard, &mut selection)).collect();
         let mut snapshots = Vec::new();
-        {
+        let view = {
             let _one_epoch_at_a_time = self.gather.lock();
             let epoch = self.begin_epoch();
             for (number, (shard, matching)) in self.shards.iter().zip(&mut matching).enumerate() {
@@ -52,15 +54,16 @@ impl Head {
                     let data = shard.data.lock();
                     for &local in some {
                         let Some(series) = data.series.get(local) else { continue };
-                        let chunks = series.snapshot(range, epoch);
+                        let chunks = series.snapshot(&data.pieces, &self.spill, range, epoch);
                         if !chunks.is_empty() {
                             snapshots.push((number, local, chunks));
                         }
                     }
                 }
             }
-        }
-        let mut found: Vec<Series> = self.resolve_all(snapshots);
+            self.spill.view()
+        };
+        let mut found: Vec<Series> = self.resolve_all(snapshots, &view);
         found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         found
     }
@@ -72,7 +75,7 @@ impl Head {
         *visible
     }
 
-    fn resolve_all(&self, snapshots: Vec<(usize, u32, Vec<ChunkSnapshot>)>) -> Vec<Series> {
+    fn resolve_all(&self, snapshots: Vec<(usize, u32, Vec<ChunkSnapshot>)>, view: &SpillView) -> Vec<Series> {
         let mut found = Vec::with_capacity(snapshots.len());
         let mut snapshots = snapshots.into_iter().peekable();
         while let Some(&(number, ..)) = snapshots.peek() {
@@ -81,7 +84,7 @@ impl Head {
             while let Some((_, local, chunks)) = snapshots.next_if(|snapshot| snapshot.0 == number) {
                 let symbols = index.labels.get(local).expect("a series was found by its number");
                 let labels = resolve(symbols, &texts);
-                let chunks = HeadChunks { labels: labels.clone(), chunks };
+                let chunks = HeadChunks { labels: labels.clone(), chunks, view: view.clone() };
                 found.push(Series { labels, chunks: Arc::new(chunks) });
             }
         }
@@ -175,8 +178,10 @@ impl Head {
 
 impl SeriesChunks for HeadChunks {
     fn decode(&self, range: TimeRange, out: &mut SampleColumns) -> StorageResult<()> {
+        let mut buffer = Vec::new();
         for chunk in self.chunks.iter().filter(|chunk| chunk.range.overlaps(range)) {
-            decode_chunk(chunk.encoding, &chunk.data, chunk.samples, range, out)
+            let data = chunk.data.read(&self.view, &mut buffer)?;
+            decode_chunk(chunk.encoding, data, chunk.samples, range, out)
                 .map_err(|error| TsdbError::Chunk { labels: self.labels.to_string(), error })?;
         }
         Ok(())
@@ -184,16 +189,20 @@ impl SeriesChunks for HeadChunks {
 
     fn encoded(&self) -> StorageResult<Vec<EncodedChunk>> {
         let fail = |error| TsdbError::Chunk { labels: self.labels.to_string(), error };
-        let mut encoded = Vec::with_capacity(self.chunks.len());
+        let (mut encoded, mut buffer) = (Vec::with_capacity(self.chunks.len()), Vec::new());
         for chunk in &self.chunks {
-            let all = chunk_samples(chunk.encoding, &chunk.data).map_err(fail)?;
+            let bytes = chunk.data.read(&self.view, &mut buffer)?;
+            let all = chunk_samples(chunk.encoding, bytes).map_err(fail)?;
             if chunk.samples >= all {
-                let data = Bytes::from_owner(Arc::clone(&chunk.data));
+                let data = match &chunk.data {
+                    ChunkData::Held(data) => Bytes::from_owner(Arc::clone(data)),
+                    ChunkData::Spilled(_) => Bytes::copy_from_slice(bytes),
+                };
                 encoded.push(EncodedChunk { range: chunk.range, encoding: encoding(chunk.encoding), data });
                 continue;
             }
             // The chunk grew after the query began: its beginning is a chunk of its own.
-            let values = decode_values(chunk.encoding, &chunk.data, chunk.samples).map_err(fail)?;
+            let values = decode_values(chunk.encoding, bytes, chunk.samples).map_err(fail)?;
             encoded.extend(encode_values(&values).into_iter().map(|built| EncodedChunk {
                 range: built.range,
                 encoding: encoding(built.appender.encoding()),

@@ -16,16 +16,18 @@ pub(super) enum Why {
     OutOfBounds,
     Future,
     InvalidHistogram,
+    Unreadable,
 }
 
 /// All reasons with their names, in the order of the enum, which is that of reports.
-const NAMES: [(Why, &str); 6] = [
+const NAMES: [(Why, &str); 7] = [
     (Why::Conflict, reject_reason::DUPLICATE_TIMESTAMP),
     (Why::OutOfOrder, reject_reason::OUT_OF_ORDER),
     (Why::TooOld, reject_reason::TOO_OLD),
     (Why::OutOfBounds, reject_reason::OUT_OF_BOUNDS),
     (Why::Future, reject_reason::TOO_FAR_IN_FUTURE),
     (Why::InvalidHistogram, reject_reason::INVALID_HISTOGRAM),
+    (Why::Unreadable, reject_reason::UNREADABLE),
 ];
 
 /// Refused samples by reason.
@@ -101,6 +103,10 @@ impl Refusals {
                     Why::Future => format!(
                         "series {labels}: the sample at {time_ms} ms is too far in the future, allowed is up to \
                          {time_max_ms} ms"
+                    ),
+                    Why::Unreadable => format!(
+                        "series {labels}: what is stored around {time_ms} ms cannot be read back, so that the sample \
+                         at that time cannot be put into its place"
                     ),
                     Why::InvalidHistogram => format!("series {labels}: {fault}"),
                 }

@@ -10,9 +10,10 @@ use format::head_record::{
 use format::{ENCODING_XOR, FormatError};
 use model::{Exemplar, Labels, TimeRange};
 
-use super::series::Series;
+use super::paged::Paged;
+use super::series::{Room, Series};
 use super::symbols::Symbol;
-use super::value::Value;
+use super::value::{Value, is_sound};
 use super::{Head, Index, Place, SHARDS, append};
 
 mod gather;
@@ -32,6 +33,16 @@ pub(crate) struct Restored {
     pub(crate) samples: u64,
     /// Samples and chunks whose series is not known: its record was lost to damage.
     pub(crate) unknown: u64,
+    /// Chunks that are not what their record says.
+    pub(crate) damaged: u64,
+}
+
+impl Restored {
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.unknown += other.unknown;
+        self.damaged += other.damaged;
+    }
 }
 
 /// Changes of a shard that are accounted together.
@@ -103,8 +114,7 @@ impl<'a, F: Fn(u32) -> bool> Restorer<'a, F> {
     }
 
     fn add(&mut self, restored: Restored) {
-        self.total.samples += restored.samples;
-        self.total.unknown += restored.unknown;
+        self.total.merge(restored);
     }
 
     fn gather(&mut self, items: &[u8]) -> Result<(), FormatError> {
@@ -127,8 +137,7 @@ impl<'a, F: Fn(u32) -> bool> Restorer<'a, F> {
             *waiting += of_shard.len() - before;
             if !at_once.is_empty() {
                 let restored = head.restore_floats(section.shard, &at_once);
-                total.samples += restored.samples;
-                total.unknown += restored.unknown;
+                total.merge(restored);
             }
             damage = damage.take().or(read.err());
         })?;
@@ -137,31 +146,30 @@ impl<'a, F: Fn(u32) -> bool> Restorer<'a, F> {
 
     /// Puts the gathered floats into the head.
     fn settle(&mut self) {
-        let block_ms = self.head.settings.block_duration_ms;
         for shard in 0..SHARDS {
             let gathered = &mut self.gathered[shard as usize];
             if gathered.len() == 0 {
                 continue;
             }
             let restored = self.head.restore_in(shard, |data, changes| {
-                let known = u32::try_from(data.series.len()).expect("numbers have 32 bits");
+                let (all, mut room) = data.split(self.head);
+                let known = u32::try_from(all.len()).expect("numbers have 32 bits");
                 gathered.drain_by_series(known, |local, samples| {
-                    let Some(series) = data.series.get_mut(local) else {
+                    let Some(series) = all.get_mut(local) else {
                         changes.restored.unknown += samples.len() as u64;
                         changes.unknown_max = changes.unknown_max.max(Some(local));
                         return;
                     };
-                    changes.push_all(series, samples, block_ms);
+                    changes.push_all(series, &mut room, samples);
                 });
             });
-            self.total.samples += restored.samples;
-            self.total.unknown += restored.unknown;
+            self.add(restored);
+            self.head.write_closed();
         }
         self.waiting = 0;
     }
 
     fn restore_histograms(&mut self, items: &[u8]) -> Result<(), FormatError> {
-        let block_ms = self.head.settings.block_duration_ms;
         read_histogram_items(items, |place, histogram| {
             let ItemPlace { shard, local, timestamp_ms } = place;
             if !self.is_mine(shard) {
@@ -174,9 +182,10 @@ impl<'a, F: Fn(u32) -> bool> Restorer<'a, F> {
             }
             let mut is_known = false;
             let restored = self.head.restore_in(shard, |data, changes| {
-                let Some(series) = changes.known(data, local) else { return };
+                let (all, mut room) = data.split(self.head);
+                let Some(series) = changes.known(all, local) else { return };
                 is_known = true;
-                changes.insert(series, timestamp_ms, &Value::Histogram(histogram.clone()), block_ms);
+                changes.insert(series, &mut room, timestamp_ms, &Value::Histogram(histogram.clone()));
                 changes.add_time(timestamp_ms);
             });
             if is_known {
@@ -187,18 +196,22 @@ impl<'a, F: Fn(u32) -> bool> Restorer<'a, F> {
     }
 
     fn restore_chunks(&mut self, items: &[u8]) -> Result<(), FormatError> {
-        let block_ms = self.head.settings.block_duration_ms;
         read_chunks(items, |item| {
             if !self.is_mine(item.shard) {
                 return;
             }
             let mut is_known = false;
             let restored = self.head.restore_in(item.shard, |data, changes| {
-                let Some(series) = changes.known(data, item.local) else { return };
+                let (all, mut room) = data.split(self.head);
+                let Some(series) = changes.known(all, item.local) else { return };
                 is_known = true;
                 let range = TimeRange::new(item.min_ms, item.max_ms);
+                if !is_sound(item.encoding, item.data, range) {
+                    changes.restored.damaged += 1;
+                    return;
+                }
                 let before = (series.memory_bytes(), series.chunks());
-                series.restore_chunk(range, item.encoding, item.data, block_ms);
+                series.restore_chunk(&mut room, range, item.encoding, item.data);
                 changes.add_difference(series, before);
                 changes.add_time(range.min);
                 changes.add_time(range.max);
@@ -234,7 +247,10 @@ impl Head {
                 let each = |item: format::head_record::DeletionItem| {
                     let ItemPlace { shard, local, timestamp_ms } = item.place;
                     if mine(shard) {
-                        self.delete_in(Place { shard, local }, TimeRange::new(timestamp_ms, item.last_ms), 0);
+                        let range = TimeRange::new(timestamp_ms, item.last_ms);
+                        if let Err(error) = self.delete_in(Place { shard, local }, range, 0) {
+                            tracing::error!(%error, "a deletion in the log is left out");
+                        }
                     }
                 };
                 read_deletions(items, each)
@@ -272,11 +288,11 @@ impl Head {
 
     /// Puts floats into their series one by one.
     fn restore_floats(&self, shard: u32, samples: &[(u32, i64, f64)]) -> Restored {
-        let block_ms = self.settings.block_duration_ms;
         self.restore_in(shard, |data, changes| {
+            let (all, mut room) = data.split(self);
             for (local, time_ms, value) in samples {
-                let Some(series) = changes.known(data, *local) else { continue };
-                changes.push_all(series, &[(*time_ms, *value)], block_ms);
+                let Some(series) = changes.known(all, *local) else { continue };
+                changes.push_all(series, &mut room, &[(*time_ms, *value)]);
             }
         })
     }
@@ -303,10 +319,11 @@ impl Head {
             let (index, data) = (&mut *shard.index.write(), &mut *shard.data.lock());
             index.labels.skip_to(next);
             data.series.skip_to(next);
+            let (all, mut room) = data.split(self);
             for local in 0..next {
-                if let Some(series) = data.series.get_mut(local) {
+                if let Some(series) = all.get_mut(local) {
                     let before = series.memory_bytes();
-                    series.reopen(self.settings.block_duration_ms);
+                    series.reopen(&mut room);
                     self.add_memory(append::size(series.memory_bytes()) - append::size(before));
                 }
             }
@@ -345,8 +362,8 @@ impl Head {
 
 impl Changes {
     /// The series with this number; one that is not known is counted.
-    fn known<'a>(&mut self, data: &'a mut super::Data, local: u32) -> Option<&'a mut Series> {
-        let series = data.series.get_mut(local);
+    fn known<'a>(&mut self, all: &'a mut Paged<Series>, local: u32) -> Option<&'a mut Series> {
+        let series = all.get_mut(local);
         if series.is_none() {
             self.restored.unknown += 1;
             self.unknown_max = self.unknown_max.max(Some(local));
@@ -355,14 +372,14 @@ impl Changes {
     }
 
     /// Adds floats to a series: as a rule they ascend and are newer than what it has.
-    fn push_all(&mut self, series: &mut Series, samples: &[(i64, f64)], block_ms: i64) {
+    fn push_all(&mut self, series: &mut Series, room: &mut Room<'_>, samples: &[(i64, f64)]) {
         let before = (series.memory_bytes(), series.chunks());
         for (time_ms, value) in samples {
             if series.last_ms().is_none_or(|last| *time_ms > last) {
-                series.push(*time_ms, *value, 0, block_ms);
+                series.push(room, *time_ms, *value, 0);
                 self.restored.samples += 1;
             } else {
-                let verdict = series.insert(*time_ms, &Value::Float(*value), 0, block_ms);
+                let verdict = series.insert(room, *time_ms, &Value::Float(*value), 0);
                 self.restored.samples += u64::from(verdict == super::series::Verdict::Stored);
             }
             self.add_time(*time_ms);
@@ -370,9 +387,9 @@ impl Changes {
         self.add_difference(series, before);
     }
 
-    fn insert(&mut self, series: &mut Series, time_ms: i64, value: &Value, block_ms: i64) {
+    fn insert(&mut self, series: &mut Series, room: &mut Room<'_>, time_ms: i64, value: &Value) {
         let before = (series.memory_bytes(), series.chunks());
-        let verdict = series.insert(time_ms, value, 0, block_ms);
+        let verdict = series.insert(room, time_ms, value, 0);
         self.restored.samples += u64::from(verdict == super::series::Verdict::Stored);
         self.add_difference(series, before);
     }

@@ -4,12 +4,16 @@
 //! 120 samples, spread evenly up to the block boundary, never past 1005 bytes or twice the aim. They are in time order,
 //! do not overlap, and none crosses a block boundary: a sample that comes late is put into its place (`late.rs`).
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use format::{ENCODING_XOR, XOR_SAMPLES_MAX, XorAppender};
 use model::{NativeHistogram, TimeRange};
 
+use super::pieces::{Chain, Pieces};
+use super::spill::{Spill, SpillPlace, SpillView};
 use super::value::OpenHistogram;
+use crate::error::TsdbError;
 
 mod histogram;
 mod late;
@@ -23,9 +27,6 @@ pub(super) const CHUNK_BYTES_MAX: usize = 1024 - 19;
 /// Most bytes that one sample adds, the chunk's header and first sample included.
 pub(super) const SAMPLE_BYTES_MAX: usize = 24;
 
-/// The open chunk grows by so much at a time, bytes: some twenty samples.
-const OPEN_GROWTH_BYTES: usize = 64;
-
 /// Longest block, ms: a chunk's length in time fits into 32 bits.
 pub(crate) const BLOCK_MS_MAX: i64 = 1 << 31;
 
@@ -33,8 +34,8 @@ pub(crate) const BLOCK_MS_MAX: i64 = 1 << 31;
 #[derive(Default)]
 pub(crate) struct Series {
     closed: Vec<ClosedChunk>,
-    /// The chunk that grows: floats when `appender` has samples, else native histograms when there are bytes.
-    open: Vec<u8>,
+    /// The chunk that grows if it has floats; one of native histograms is in `rare`.
+    open: Chain,
     appender: Appender,
     open_min_ms: i64,
     /// The open chunk ends before this time.
@@ -49,6 +50,8 @@ pub(crate) struct Series {
 struct Rare {
     /// Where the open chunk left off, if it is one of native histograms.
     histogram: Option<OpenHistogram>,
+    /// That chunk.
+    open: Vec<u8>,
     /// Whether `cut_at_ms` was computed from the open histogram chunk's size already.
     cut_predicted: bool,
     /// The chunks as they were when an epoch began in which one was changed at another place than its end.
@@ -69,19 +72,79 @@ impl Default for Appender {
     }
 }
 
+/// What a series needs to change.
+pub(crate) struct Room<'a> {
+    /// Of the shard.
+    pub(crate) pieces: &'a mut Pieces,
+    /// Of the head.
+    pub(crate) spill: &'a Spill,
+    /// Length of a block, ms.
+    pub(crate) block_ms: i64,
+}
+
+/// Bytes of a chunk that do not change any more.
+#[derive(Clone, Debug)]
+pub(crate) enum ChunkData {
+    Held(Arc<[u8]>),
+    Spilled(SpillPlace),
+}
+
+impl ChunkData {
+    /// The bytes, which may be read into `buffer`.
+    pub(crate) fn read<'b>(
+        &'b self,
+        view: &SpillView,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], TsdbError> {
+        match self {
+            Self::Held(data) => Ok(data),
+            Self::Spilled(place) => view.read(*place, buffer),
+        }
+    }
+
+    /// Whether these are the bytes of the same chunk, unchanged.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Held(a), Self::Held(b)) => Arc::ptr_eq(a, b),
+            (Self::Spilled(a), Self::Spilled(b)) => a == b,
+            _ => false,
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        match self {
+            // With their reference counts.
+            Self::Held(data) => data.len() + 16,
+            Self::Spilled(_) => 0,
+        }
+    }
+}
+
 /// A chunk that is appended to no more.
 #[derive(Clone)]
 pub(crate) struct ClosedChunk {
     min_ms: i64,
     span_ms: u32,
     pub(crate) encoding: u8,
-    pub(crate) data: Arc<[u8]>,
+    pub(crate) data: ChunkData,
 }
 
 impl ClosedChunk {
-    pub(crate) fn new(range: TimeRange, encoding: u8, data: &[u8]) -> Self {
+    pub(crate) fn new(spill: &Spill, range: TimeRange, encoding: u8, data: &[u8]) -> Self {
+        match spill.add(encoding, data) {
+            Some(place) => Self::with(range, encoding, ChunkData::Spilled(place)),
+            None => Self::held(range, encoding, data),
+        }
+    }
+
+    /// One that stays in memory, since it may soon be made again.
+    fn held(range: TimeRange, encoding: u8, data: &[u8]) -> Self {
+        Self::with(range, encoding, ChunkData::Held(Arc::from(data)))
+    }
+
+    fn with(range: TimeRange, encoding: u8, data: ChunkData) -> Self {
         let span_ms = u32::try_from(range.max.wrapping_sub(range.min)).expect("a chunk lies in one block");
-        Self { min_ms: range.min, span_ms, encoding, data: Arc::from(data) }
+        Self { min_ms: range.min, span_ms, encoding, data }
     }
 
     pub(crate) fn range(&self) -> TimeRange {
@@ -106,6 +169,8 @@ pub(crate) enum Verdict {
     Duplicate,
     /// Another value is stored for its time.
     Conflict,
+    /// What is stored around its time cannot be read.
+    Unreadable,
 }
 
 /// A chunk as a query sees it: it does not change any more.
@@ -116,7 +181,7 @@ pub(crate) struct ChunkSnapshot {
     /// Samples that the query sees; the chunk may have more.
     pub(crate) samples: u16,
     pub(crate) encoding: u8,
-    pub(crate) data: Arc<[u8]>,
+    pub(crate) data: ChunkData,
 }
 
 impl Series {
@@ -137,13 +202,19 @@ impl Series {
 
     /// Time of the oldest sample.
     pub(crate) fn first_ms(&self) -> Option<i64> {
-        let open = (!self.open.is_empty()).then_some(self.open_min_ms);
+        let open = self.has_open().then_some(self.open_min_ms);
         self.closed.first().map(|chunk| chunk.min_ms).or(open)
     }
 
     /// Whether there is no sample.
     pub(crate) fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.open.is_empty()
+        self.closed.is_empty() && !self.has_open()
+    }
+
+    /// Whether there is a chunk that grows.
+    #[inline]
+    fn has_open(&self) -> bool {
+        self.appender.0.samples() > 0 || self.open_histogram().is_some()
     }
 
     fn open_histogram(&self) -> Option<&OpenHistogram> {
@@ -153,19 +224,15 @@ impl Series {
     /// Appends a sample that is newer than the newest as part of `epoch` (see [`Series::snapshot`]); tells whether a
     /// chunk was started.
     #[inline]
-    pub(crate) fn push(&mut self, time_ms: i64, value: f64, epoch: u64, block_ms: i64) -> bool {
+    pub(crate) fn push(&mut self, room: &mut Room<'_>, time_ms: i64, value: f64, epoch: u64) -> bool {
         if self.appender.0.samples() == 0
             && let Some(stale) = self.stale_histogram(value)
         {
-            return self.push_histogram(time_ms, &stale, epoch, block_ms);
+            return self.push_histogram(room, time_ms, &stale, epoch);
         }
         self.begin_epoch(epoch);
-        let cut = self.prepare_chunk(time_ms, block_ms);
-        if self.open.capacity() - self.open.len() < SAMPLE_BYTES_MAX {
-            // Linear: half of a chunk's bytes in reserve would be a tenth of what the series takes.
-            self.open.reserve_exact(OPEN_GROWTH_BYTES);
-        }
-        self.appender.0.append(&mut self.open, time_ms, value);
+        let cut = self.prepare_chunk(room, time_ms);
+        self.open.append(room.pieces, &mut self.appender.0, time_ms, value);
         cut
     }
 
@@ -195,7 +262,7 @@ impl Series {
 
     /// Starts a new chunk if the float at `time_ms` belongs into one.
     #[inline]
-    fn prepare_chunk(&mut self, time_ms: i64, block_ms: i64) -> bool {
+    fn prepare_chunk(&mut self, room: &mut Room<'_>, time_ms: i64) -> bool {
         let samples = self.appender.0.samples();
         if samples > 0 {
             if samples == SAMPLES_AIM / 4 {
@@ -207,25 +274,45 @@ impl Series {
                 return false;
             }
         }
-        self.close_chunk();
+        self.close_chunk(room);
         self.open_min_ms = time_ms;
-        self.cut_at_ms = block_end(time_ms, block_ms);
+        self.cut_at_ms = block_end(time_ms, room.block_ms);
         true
     }
 
     /// Closes the chunk that grows, if there is one.
-    pub(crate) fn close_chunk(&mut self) {
-        if self.open.is_empty() {
+    pub(crate) fn close_chunk(&mut self, room: &mut Room<'_>) {
+        if !self.has_open() {
             return;
         }
         let last = self.last_ms().expect("the open chunk has samples");
         let range = TimeRange::new(self.open_min_ms, last);
-        let chunk = ClosedChunk::new(range, self.open_encoding(), &self.open);
+        let encoding = self.open_encoding();
+        let spill = room.spill;
+        let chunk = self.with_open(room.pieces, |data| ClosedChunk::new(spill, range, encoding, data));
         self.push_closed(chunk);
-        self.open = Vec::new();
+        self.forget_open(room.pieces);
+    }
+
+    /// Calls `read` with the bytes of the chunk that grows.
+    fn with_open<T>(&self, pieces: &Pieces, read: impl FnOnce(&[u8]) -> T) -> T {
+        match &self.rare {
+            Some(rare) if self.open.is_empty() => read(&rare.open),
+            _ => OPEN.with_borrow_mut(|bytes| {
+                bytes.clear();
+                self.open.copy_to(pieces, self.appender.0.samples(), bytes);
+                read(bytes)
+            }),
+        }
+    }
+
+    /// Drops the chunk that grows.
+    fn forget_open(&mut self, pieces: &mut Pieces) {
+        self.open.clear(pieces);
         self.appender.0 = XorAppender::EMPTY;
         if let Some(rare) = &mut self.rare {
             rare.histogram = None;
+            rare.open = Vec::new();
         }
     }
 
@@ -238,25 +325,33 @@ impl Series {
     }
 
     /// Puts a chunk that a checkpoint holds behind all others; one that does not fit there as it is, sample by sample.
-    pub(crate) fn restore_chunk(&mut self, range: TimeRange, encoding: u8, data: &[u8], block_ms: i64) {
+    pub(crate) fn restore_chunk(&mut self, room: &mut Room<'_>, range: TimeRange, encoding: u8, data: &[u8]) {
+        let block_ms = room.block_ms;
         let fits = self.last_ms().is_none_or(|last| last < range.min)
             && block_end(range.min, block_ms) == block_end(range.max, block_ms)
             && range.min <= range.max;
         if fits {
-            self.close_chunk();
-            return self.push_closed(ClosedChunk::new(range, encoding, data));
+            self.close_chunk(room);
+            return self.push_closed(ClosedChunk::new(room.spill, range, encoding, data));
         }
         for (time_ms, value) in
             super::value::decode_values(encoding, data, XOR_SAMPLES_MAX).unwrap_or_default()
         {
-            self.insert(time_ms, &value, 0, block_ms);
+            self.insert(room, time_ms, &value, 0);
         }
     }
 
     /// Chunks that overlap `range`, as they were when `epoch` began: what was appended since does not show.
-    pub(crate) fn snapshot(&self, range: TimeRange, epoch: u64) -> Vec<ChunkSnapshot> {
+    pub(crate) fn snapshot(
+        &self,
+        pieces: &Pieces,
+        spill: &Spill,
+        range: TimeRange,
+        epoch: u64,
+    ) -> Vec<ChunkSnapshot> {
         if let Some(before) = self.before(epoch) {
-            return before.chunks.iter().filter(|chunk| chunk.range.overlaps(range)).cloned().collect();
+            let inside = before.chunks.iter().filter(|chunk| chunk.range.overlaps(range));
+            return inside.map(|chunk| chunk.clone().settled(spill)).collect();
         }
         let (closed, open_samples) = if self.mark.epoch == epoch {
             (self.mark.closed as usize, self.mark.samples)
@@ -268,13 +363,13 @@ impl Series {
         let mut chunks: Vec<_> = visible[first..]
             .iter()
             .take_while(|chunk| chunk.min_ms <= range.max)
-            .map(ClosedChunk::snapshot)
+            .map(|chunk| chunk.snapshot(spill))
             .collect();
         if open_samples > 0 {
             // The chunk that was open when the epoch began may be closed now.
             let open = match self.closed.get(closed) {
-                Some(chunk) => chunk.snapshot(),
-                None => self.open_snapshot(),
+                Some(chunk) => chunk.snapshot(spill),
+                None => self.open_snapshot(pieces),
             };
             if open.range.overlaps(range) {
                 chunks.push(ChunkSnapshot { samples: open_samples, ..open });
@@ -287,20 +382,20 @@ impl Series {
         self.rare.as_ref()?.before.as_ref().filter(|before| before.epoch == epoch)
     }
 
-    fn open_snapshot(&self) -> ChunkSnapshot {
+    fn open_snapshot(&self, pieces: &Pieces) -> ChunkSnapshot {
         let last = self.last_ms().expect("the open chunk has samples");
         ChunkSnapshot {
             range: TimeRange::new(self.open_min_ms, last),
             samples: XOR_SAMPLES_MAX,
             encoding: self.open_encoding(),
-            data: Arc::from(self.open.as_slice()),
+            data: ChunkData::Held(self.with_open(pieces, |data| Arc::from(data))),
         }
     }
 
     /// The chunks whose samples all lie before `end_ms`, the open one closed if it is one of them.
-    pub(crate) fn chunks_before(&mut self, end_ms: i64) -> &[ClosedChunk] {
-        if !self.open.is_empty() && self.last_ms().is_some_and(|last| last < end_ms) {
-            self.close_chunk();
+    pub(crate) fn chunks_before(&mut self, room: &mut Room<'_>, end_ms: i64) -> &[ClosedChunk] {
+        if self.has_open() && self.last_ms().is_some_and(|last| last < end_ms) {
+            self.close_chunk(room);
         }
         let count = self.closed.partition_point(|chunk| chunk.range().max < end_ms);
         &self.closed[..count]
@@ -308,8 +403,8 @@ impl Series {
 
     /// Takes chunks away that are stored elsewhere now; those that changed since they were taken for that stay. No query
     /// may read meanwhile.
-    pub(crate) fn remove_chunks(&mut self, stored: &[Arc<[u8]>]) {
-        self.closed.retain(|chunk| !stored.iter().any(|data| Arc::ptr_eq(data, &chunk.data)));
+    pub(crate) fn remove_chunks(&mut self, stored: &[ChunkData]) {
+        self.closed.retain(|chunk| !stored.iter().any(|data| data.is(&chunk.data)));
         if self.closed.capacity() > 2 * self.closed.len() + 4 {
             self.closed.shrink_to_fit();
         }
@@ -323,39 +418,41 @@ impl Series {
         }
     }
 
-    /// Calls `visit` with time range, encoding and bytes of each chunk, in time order.
-    pub(crate) fn for_each_chunk(&self, mut visit: impl FnMut(TimeRange, u8, &[u8])) {
-        for chunk in &self.closed {
-            visit(chunk.range(), chunk.encoding, &chunk.data);
-        }
-        if let (false, Some(last_ms)) = (self.open.is_empty(), self.last_ms()) {
-            visit(TimeRange::new(self.open_min_ms, last_ms), self.open_encoding(), &self.open);
+    /// Calls `visit` with the place of each chunk that the series or a query of its epoch needs of the spill.
+    pub(crate) fn for_each_spilled(&self, mut visit: impl FnMut(SpillPlace)) {
+        let before = self.rare.as_ref().and_then(|rare| rare.before.as_ref());
+        let before = before.into_iter().flat_map(|before| before.chunks.iter().map(|chunk| &chunk.data));
+        for data in self.closed.iter().map(|chunk| &chunk.data).chain(before) {
+            if let ChunkData::Spilled(place) = data {
+                visit(*place);
+            }
         }
     }
 
-    /// Bytes that the open chunk holds on to.
+    /// Bytes that an open chunk of floats holds on to.
     #[inline]
-    pub(crate) fn open_capacity(&self) -> usize {
-        self.open.capacity()
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.open.memory_bytes()
     }
 
     /// What the chunk that was closed last costs, 0 when there is none.
     pub(crate) fn last_closed_bytes(&self) -> usize {
-        self.closed.last().map_or(0, |chunk| closed_bytes(chunk.data.len()))
+        self.closed.last().map_or(0, ClosedChunk::memory_bytes)
     }
 
-    /// Bytes of all chunks.
+    /// Bytes of all chunks that are in memory, and of the list of the others.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let closed: usize = self.closed.iter().map(|chunk| closed_bytes(chunk.data.len())).sum();
+        let closed: usize = self.closed.iter().map(ClosedChunk::memory_bytes).sum();
         let rare = self.rare.as_ref().map_or(0, |rare| {
-            size_of::<Rare>() + rare.histogram.as_ref().map_or(0, OpenHistogram::heap_bytes)
+            let histogram = rare.histogram.as_ref().map_or(0, OpenHistogram::heap_bytes);
+            size_of::<Rare>() + rare.open.capacity() + histogram
         });
-        closed + self.open.capacity() + rare
+        closed + self.open.memory_bytes() + rare
     }
 
     /// Chunks, the one that grows included.
     pub(crate) fn chunks(&self) -> usize {
-        self.closed.len() + usize::from(!self.open.is_empty())
+        self.closed.len() + usize::from(self.has_open())
     }
 
     /// Whether a sample may lie in `range`.
@@ -375,19 +472,33 @@ impl Series {
 }
 
 impl ClosedChunk {
-    fn snapshot(&self) -> ChunkSnapshot {
-        ChunkSnapshot {
-            range: self.range(),
-            samples: XOR_SAMPLES_MAX,
-            encoding: self.encoding,
-            data: Arc::clone(&self.data),
-        }
+    fn snapshot(&self, spill: &Spill) -> ChunkSnapshot {
+        let data = self.data.clone();
+        ChunkSnapshot { range: self.range(), samples: XOR_SAMPLES_MAX, encoding: self.encoding, data }
+            .settled(spill)
+    }
+
+    /// Its bytes, such that a view of the spill that is taken from now on has them.
+    pub(crate) fn settled_data(&self, spill: &Spill) -> ChunkData {
+        self.snapshot(spill).data
+    }
+
+    /// What it costs: its bytes, if they are in memory, and its entry in the list.
+    fn memory_bytes(&self) -> usize {
+        self.data.held_bytes() + size_of::<Self>()
     }
 }
 
-/// What a closed chunk costs: its bytes, their reference counts and its entry in the list.
-pub(super) fn closed_bytes(data: usize) -> usize {
-    data + 16 + size_of::<ClosedChunk>()
+impl ChunkSnapshot {
+    /// The same chunk, such that a view of the spill that is taken from now on has it.
+    fn settled(mut self, spill: &Spill) -> Self {
+        if let ChunkData::Spilled(place) = self.data
+            && let Some(data) = spill.copy_if_open(place)
+        {
+            self.data = ChunkData::Held(data.into());
+        }
+        self
+    }
 }
 
 /// End of the block that `time_ms` falls into (`rangeForTimestamp`; divides toward zero as Go does).
@@ -412,6 +523,11 @@ fn chunk_end(start: i64, last: i64, end: i64, ratio: f64) -> i64 {
 #[expect(clippy::cast_precision_loss, reason = "spans of milliseconds, as Prometheus computes them")]
 fn to_f64(span: i64) -> f64 {
     span as f64
+}
+
+thread_local! {
+    /// Memory that a thread keeps for the chunks that it puts together.
+    static OPEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 #[cfg(test)]

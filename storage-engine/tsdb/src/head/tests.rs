@@ -5,6 +5,7 @@ use model::{Labels, Matcher, SampleColumns, TenantId, TimeRange};
 
 use super::{Head, Place, SHARDS, shard_of};
 use crate::TsdbSettings;
+use crate::error::TsdbError;
 use crate::metrics::HeadMetrics;
 use storage_api::{SampleBatch, SeriesRef};
 
@@ -55,11 +56,11 @@ fn written(head: &Head, range: TimeRange) -> (Vec<(String, Vec<i64>)>, super::fl
         .write_range(range, |labels, chunks| {
             let mut columns = SampleColumns::default();
             for chunk in chunks {
-                decode_chunk(chunk.encoding, &chunk.data, u16::MAX, TimeRange::ALL, &mut columns)
-                    .map_err(drop)?;
+                decode_chunk(chunk.encoding, chunk.data, u16::MAX, TimeRange::ALL, &mut columns)
+                    .expect("a chunk of the head");
             }
             found.push((labels.metric_name().unwrap_or_default().to_owned(), columns.timestamps_ms));
-            Ok::<(), ()>(())
+            Ok::<(), TsdbError>(())
         })
         .expect("decodes");
     (found, written)

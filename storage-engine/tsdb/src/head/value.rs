@@ -3,9 +3,11 @@
 //! This is the slow path of the head: samples that come late, deletions, the beginning of a chunk that has grown since.
 //! What comes in order is encoded where it lies (`series.rs`).
 
+use std::cell::RefCell;
+
 use format::{
     ENCODING_FLOAT_HISTOGRAM, ENCODING_HISTOGRAM, ENCODING_XOR, FormatError, HistogramAppender,
-    HistogramOffer, XOR_SAMPLES_MAX, XorAppender, decode_xor, read_histograms,
+    HistogramOffer, XOR_SAMPLES_MAX, XorAppender, decode_chunk, decode_xor, read_histograms,
 };
 use model::{FloatHistogram, IntegerHistogram, NativeHistogram, SampleColumns, TimeRange, is_stale_nan};
 
@@ -115,6 +117,23 @@ pub(crate) fn decode_values(
     }
     values.truncate(usize::from(samples_max));
     Ok(values)
+}
+
+/// Whether a chunk has samples, in time order, that begin and end where `range` does.
+pub(crate) fn is_sound(encoding: u8, chunk: &[u8], range: TimeRange) -> bool {
+    thread_local! {
+        static COLUMNS: RefCell<SampleColumns> = RefCell::default();
+    }
+    COLUMNS.with_borrow_mut(|columns| {
+        columns.clear();
+        let is_read = matches!(encoding, ENCODING_XOR | ENCODING_HISTOGRAM | ENCODING_FLOAT_HISTOGRAM)
+            && decode_chunk(encoding, chunk, XOR_SAMPLES_MAX, TimeRange::ALL, columns).is_ok();
+        let times = &columns.timestamps_ms;
+        is_read
+            && times.first() == Some(&range.min)
+            && times.last() == Some(&range.max)
+            && times.windows(2).all(|pair| pair[0] < pair[1])
+    })
 }
 
 /// Chunks with `values`, which are in time order and of one block.

@@ -21,6 +21,7 @@ mod damage;
 mod flush;
 mod late;
 mod rich;
+mod scratch;
 
 /// The clock stands here, ms.
 const NOW_MS: i64 = 1_000_000_000;

@@ -14,7 +14,7 @@ use ulid::Ulid;
 use wal::{Permit, Ticket};
 
 use super::Tenant;
-use crate::block::{BlockChunk, BlockWriter};
+use crate::block::BlockWriter;
 use crate::checkpoint::CheckpointWriter;
 use crate::error::TsdbError;
 use crate::filenames;
@@ -46,6 +46,7 @@ impl Tenant {
     /// disk.
     pub(crate) fn maintain(&self) -> StorageResult<bool> {
         let state = &mut *self.maintenance.lock();
+        self.head.write_closed();
         let mut flushed = None;
         for _ in 0..FLUSHES_MAX {
             // A range that got samples while it was written is due again, but not at once.
@@ -110,13 +111,7 @@ impl Tenant {
 
     fn write_block(&self, range: TimeRange) -> StorageResult<()> {
         let mut writer = self.blocks.writer()?;
-        let written = self.head.write_range(range, |labels, closed| {
-            let chunks: Vec<_> = closed
-                .iter()
-                .map(|chunk| BlockChunk { range: chunk.range(), encoding: chunk.encoding, data: &chunk.data })
-                .collect();
-            writer.add_series(labels, &chunks)
-        })?;
+        let written = self.head.write_range(range, |labels, chunks| writer.add_series(labels, chunks))?;
         let flushed_ms = self.head.flushed_ms();
         let Some(times) = writer.range() else {
             self.head.remove_written(&written);
@@ -143,7 +138,7 @@ impl Tenant {
         // Nothing moves from the head to a block meanwhile.
         let _one = self.maintenance.lock();
         let mut ticket = None;
-        self.head.delete(matchers, range, &mut |record| ticket = Some(self.log(permit, record)));
+        self.head.delete(matchers, range, &mut |record| ticket = Some(self.log(permit, record)))?;
         self.blocks.delete(matchers, range)?;
         Ok(ticket)
     }
@@ -165,13 +160,7 @@ impl Tenant {
         }
         let ulid = Ulid::from_parts(u64::try_from(now_ms).unwrap_or_default(), rand::random());
         let mut writer = BlockWriter::create(&self.disk, &folder, ulid)?;
-        self.head.write_all(|labels, chunks| {
-            let chunks: Vec<_> = chunks
-                .iter()
-                .map(|chunk| BlockChunk { range: chunk.range, encoding: chunk.encoding, data: &chunk.data })
-                .collect();
-            writer.add_series(labels, &chunks)
-        })?;
+        self.head.write_all(|labels, chunks| writer.add_series(labels, chunks))?;
         if let Some(times) = writer.range() {
             let meta = BlockMeta::new(writer.ulid(), times.min, times.max.saturating_add(1));
             writer.finish(meta)?;

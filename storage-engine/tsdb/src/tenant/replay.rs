@@ -84,8 +84,7 @@ pub(super) fn replay<T>(
         for thread in threads {
             match thread.join().expect("a replay worker does not panic") {
                 Ok(restored) => {
-                    total.samples += restored.samples;
-                    total.unknown += restored.unknown;
+                    total.merge(restored);
                 }
                 Err(error) => _ = unreadable.get_or_insert(error),
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use format::{HISTOGRAM_CHUNK_BYTES_TARGET, HISTOGRAM_CHUNK_SAMPLES_MIN, HistogramAppender, HistogramOffer};
 use model::{NativeHistogram, TimeRange};
 
-use super::{OpenHistogram, Series, block_end, chunk_end, to_f64};
+use super::{ClosedChunk, OpenHistogram, Room, Series, block_end, chunk_end, to_f64};
 use crate::head::value::Appendable;
 
 impl OpenHistogram {
@@ -23,26 +23,27 @@ impl Series {
     /// started.
     pub(crate) fn push_histogram(
         &mut self,
+        room: &mut Room<'_>,
         time_ms: i64,
         histogram: &NativeHistogram,
         epoch: u64,
-        block_ms: i64,
     ) -> bool {
         self.begin_epoch(epoch);
         if self.appender.0.samples() > 0 {
-            self.close_chunk();
+            self.close_chunk(room);
         }
-        let full = self.histograms_are_full(time_ms, block_ms);
+        let full = self.histograms_are_full(time_ms, room.block_ms);
         match histogram {
-            NativeHistogram::Integer(histogram) => self.follow(time_ms, &**histogram, full, block_ms),
-            NativeHistogram::Float(histogram) => self.follow(time_ms, &**histogram, full, block_ms),
+            NativeHistogram::Integer(histogram) => self.follow(room, time_ms, &**histogram, full),
+            NativeHistogram::Float(histogram) => self.follow(room, time_ms, &**histogram, full),
         }
     }
 
     /// Whether the open chunk of histograms, if there is one, ends before a sample at `time_ms`.
     fn histograms_are_full(&mut self, time_ms: i64, block_ms: i64) -> bool {
-        let (bytes, min_ms) = (self.open.len(), self.open_min_ms);
+        let min_ms = self.open_min_ms;
         let Some(rare) = &mut self.rare else { return false };
+        let bytes = rare.open.len();
         let Some(open) = &rare.histogram else { return false };
         let boundary_ms = if rare.cut_predicted { block_end(min_ms, block_ms) } else { self.cut_at_ms };
         if !rare.cut_predicted && bytes >= HISTOGRAM_CHUNK_BYTES_TARGET / 4 {
@@ -55,28 +56,34 @@ impl Series {
     }
 
     /// Appends to the open chunk if the histogram can follow there, else to a new one.
-    fn follow<H: Appendable>(&mut self, time_ms: i64, histogram: &H, full: bool, block_ms: i64) -> bool {
+    fn follow<H: Appendable>(
+        &mut self,
+        room: &mut Room<'_>,
+        time_ms: i64,
+        histogram: &H,
+        full: bool,
+    ) -> bool {
         let last_ms = self.last_ms();
         let encoding = self.open_encoding();
-        let previous = H::take(self.rare.get_or_insert_default().histogram.take());
+        let rare = self.rare.get_or_insert_default();
+        let previous = H::take(rare.histogram.take());
         let header = match previous {
-            Some(mut appender) if !full => match appender.offer(&mut self.open, time_ms, histogram) {
+            Some(mut appender) if !full => match appender.offer(&mut rare.open, time_ms, histogram) {
                 HistogramOffer::Appended | HistogramOffer::Recoded => {
-                    self.rare.get_or_insert_default().histogram = Some(H::open(appender));
+                    rare.histogram = Some(H::open(appender));
                     return false;
                 }
                 HistogramOffer::NeedsNewChunk(header) => header,
             },
             previous => HistogramAppender::first_header(previous.as_ref(), histogram),
         };
-        if let (false, Some(last_ms)) = (self.open.is_empty(), last_ms) {
+        if let (false, Some(last_ms)) = (rare.open.is_empty(), last_ms) {
             let range = TimeRange::new(self.open_min_ms, last_ms);
-            self.closed.push(super::ClosedChunk::new(range, encoding, &self.open));
+            self.closed.push(ClosedChunk::new(room.spill, range, encoding, &rare.open));
         }
-        let appender = HistogramAppender::begin(&mut self.open, time_ms, histogram, header);
+        let appender = HistogramAppender::begin(&mut rare.open, time_ms, histogram, header);
         self.open_min_ms = time_ms;
-        self.cut_at_ms = block_end(time_ms, block_ms);
-        let rare = self.rare.get_or_insert_default();
+        self.cut_at_ms = block_end(time_ms, room.block_ms);
         rare.histogram = Some(H::open(appender));
         rare.cut_predicted = false;
         true

@@ -4,10 +4,73 @@ use format::decode_chunk;
 use model::{IntegerBuckets, IntegerHistogram, NativeHistogram, SampleColumns, TimeRange};
 use proptest::prelude::*;
 
-use super::{ChunkSnapshot, Series, Verdict, block_end, chunk_end};
+use super::{Room, Verdict, block_end, chunk_end};
+use crate::head::pieces::Pieces;
+use crate::head::spill::Spill;
 use crate::head::value::Value;
+use crate::metrics::HeadMetrics;
 
 const BLOCK_MS: i64 = 2 * 3600 * 1000;
+
+/// A series with what it needs; some of its closed chunks are in full blocks of the spill, the last ones in the open one.
+struct Series {
+    series: super::Series,
+    pieces: Pieces,
+    spill: Spill,
+}
+
+/// A chunk with its bytes.
+struct ChunkSnapshot {
+    range: TimeRange,
+    samples: u16,
+    encoding: u8,
+    data: Vec<u8>,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        let spill = Spill::new(500, HeadMetrics::new());
+        Self { series: super::Series::default(), pieces: Pieces::new(), spill }
+    }
+}
+
+impl Series {
+    fn with<T>(&mut self, block_ms: i64, change: impl FnOnce(&mut super::Series, &mut Room<'_>) -> T) -> T {
+        let Self { series, pieces, spill } = self;
+        change(series, &mut Room { pieces, spill, block_ms })
+    }
+
+    fn push(&mut self, time_ms: i64, value: f64, epoch: u64, block_ms: i64) -> bool {
+        self.with(block_ms, |series, room| series.push(room, time_ms, value, epoch))
+    }
+
+    fn push_histogram(&mut self, time_ms: i64, value: &NativeHistogram, epoch: u64, block_ms: i64) -> bool {
+        self.with(block_ms, |series, room| series.push_histogram(room, time_ms, value, epoch))
+    }
+
+    fn insert(&mut self, time_ms: i64, value: &Value, epoch: u64, block_ms: i64) -> Verdict {
+        self.with(block_ms, |series, room| series.insert(room, time_ms, value, epoch))
+    }
+
+    fn delete(&mut self, range: TimeRange, epoch: u64) -> usize {
+        self.with(BLOCK_MS, |series, room| series.delete(room, range, epoch).expect("everything can be read"))
+    }
+
+    fn verdict_of(&mut self, time_ms: i64, value: &Value) -> Option<Verdict> {
+        self.with(BLOCK_MS, |series, room| series.verdict_of(room, time_ms, value))
+    }
+
+    fn snapshot(&self, range: TimeRange, epoch: u64) -> Vec<ChunkSnapshot> {
+        let chunks = self.series.snapshot(&self.pieces, &self.spill, range, epoch);
+        let view = self.spill.view();
+        let read = |chunk: super::ChunkSnapshot| {
+            let data = chunk.data.read(&view, &mut Vec::new()).expect("everything can be read").to_vec();
+            let super::ChunkSnapshot { range, samples, encoding, .. } = chunk;
+            ChunkSnapshot { range, samples, encoding, data }
+        };
+        chunks.into_iter().map(read).collect()
+    }
+}
 
 fn decode(chunks: &[ChunkSnapshot]) -> Vec<(i64, u64)> {
     let mut columns = SampleColumns::default();
@@ -253,10 +316,12 @@ proptest! {
                 }
                 Step::Reopen => {
                     let mut restored = Series::default();
-                    series.for_each_chunk(|range, encoding, data| {
-                        restored.restore_chunk(range, encoding, data, block);
-                    });
-                    restored.reopen(block);
+                    for chunk in series.snapshot(TimeRange::ALL, u64::MAX) {
+                        restored.with(block, |series, room| {
+                            series.restore_chunk(room, chunk.range, chunk.encoding, &chunk.data);
+                        });
+                    }
+                    restored.with(block, |series, room| series.reopen(room));
                     series = restored;
                 }
             }
