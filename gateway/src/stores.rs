@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use bucket::{BucketObjects, PageCache};
 use exporters::Stores;
 use logstore::{LogStore, LogStoreSettings};
-use runtime::{Clock, Disk, LocalDisk, MemoryBudget, Tasks};
+use runtime::{Clock, Disk, LocalDisk, MemoryBudget, Objects, Tasks};
 use storage_api::{LogFollower, LogMaintenance, LogQuerier, MetricsAdmin, MetricsQuerier};
+use tokio::runtime::Handle;
 use tsdb::Tsdb;
 
 use crate::api::loki::deletes::{DeleteRequests, MaskedQuerier, worker};
@@ -20,6 +22,11 @@ use unopened::Unopened;
 
 /// Where the requests to delete log lines are, below the data folder.
 const LOG_DELETES_FILE: &str = "log-deletes.json";
+
+/// Bytes in memory of what was read of log files in a bucket; at most a sixteenth of the process' memory limit.
+const LOG_CACHE_BYTES: u64 = 64 << 20;
+/// How long the log store waits for its bucket, thrice as long for an upload: less than queries and senders do.
+const LOG_BUCKET_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Both stores, open.
 pub(crate) struct OpenStores {
@@ -58,6 +65,7 @@ impl OpenStores {
             durability: durability(config.logs.durability),
             free_bytes_min: config.free_bytes_min,
             retention: config.logs.retention_rules().map_err(|reason| anyhow!(reason))?,
+            objects: log_objects(config, budget)?,
             tenants_max: config.logs.tenants_max,
             limits,
             tenant_limits,
@@ -153,6 +161,20 @@ impl OpenStores {
         };
         tokio::time::timeout(deadline, close).await.context("the stores did not close in time")?
     }
+}
+
+/// Where the files of the log store are, if not on the local disk.
+fn log_objects(
+    config: &StorageConfig,
+    budget: &Arc<MemoryBudget>,
+) -> anyhow::Result<Option<Arc<dyn Objects>>> {
+    let Some(bucket) = &config.logs.bucket else { return Ok(None) };
+    let bucket = bucket.open(Handle::current()).context("opening storage.logs.bucket")?;
+    let requests = ::metrics::counter!("tidegate_log_store_page_requests_total");
+    let hits = ::metrics::counter!("tidegate_log_store_page_hits_total");
+    let cache_bytes = LOG_CACHE_BYTES.min(budget.ceiling_bytes() / 16);
+    let cache = PageCache::counted(cache_bytes, requests, hits);
+    Ok(Some(Arc::new(BucketObjects::new(bucket.with_patience(LOG_BUCKET_PATIENCE), cache))))
 }
 
 /// Warns when the disk has less free than it must have for anything to be written.

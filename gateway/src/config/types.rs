@@ -96,17 +96,23 @@ impl Default for StorageConfig {
 impl StorageConfig {
     /// Refuses what cannot work; `has_metrics` is whether there are blocks to upload.
     pub fn validate(&self, has_metrics: bool) -> Result<(), ConfigError> {
-        let Some(bucket) = &self.bucket else { return Ok(()) };
-        if has_metrics && self.external_labels.is_empty() {
+        check_bucket("storage.logs.bucket", self.logs.bucket.as_ref())?;
+        check_bucket("storage.bucket", self.bucket.as_ref())?;
+        if self.bucket.is_some() && has_metrics && self.external_labels.is_empty() {
             let message =
                 "storage.bucket needs labels that tell this process' blocks apart from those of others";
             return Err(ConfigError::at("storage.external_labels", message));
         }
-        bucket.validate().map_err(|error| {
-            let path = error.config_path().map_or_else(String::new, |path| format!(".{path}"));
-            ConfigError::at(&format!("storage.bucket{path}"), error.message())
-        })
+        Ok(())
     }
+}
+
+fn check_bucket(key: &str, bucket: Option<&BucketConfig>) -> Result<(), ConfigError> {
+    let checked = bucket.map_or(Ok(()), BucketConfig::validate);
+    checked.map_err(|error| {
+        let path = error.config_path().map_or_else(String::new, |path| format!(".{path}"));
+        ConfigError::at(&format!("{key}{path}"), error.message())
+    })
 }
 
 /// When a write is acknowledged.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use bucket::BucketConfig;
 use logql::syntax::{self, Expr};
 use logstore::{LogLimits, RetentionRules, StreamRetention, TenantRetention};
 use model::{Matcher, TenantId};
@@ -18,6 +19,10 @@ use crate::duration;
 pub struct LogStoreConfig {
     /// When a write is acknowledged. Default `group`.
     pub durability: Durability,
+    /// The object store for data files, as Thanos configures it: type, config, prefix. Several processes may share it:
+    /// each answers from all files. What is not flushed yet is in the write-ahead log in `storage.directory`. Default
+    /// none: files are there, too.
+    pub bucket: Option<BucketConfig>,
     /// Entries older than this are refused and removed. Default 31d; 0s keeps everything.
     #[serde(deserialize_with = "duration::deserialize")]
     pub retention: Duration,
@@ -66,6 +71,7 @@ impl Default for LogStoreConfig {
     fn default() -> Self {
         Self {
             durability: Durability::default(),
+            bucket: None,
             retention: Duration::from_secs(31 * 86_400),
             retention_stream: Vec::new(),
             tenants_max: 1000,
