@@ -7,11 +7,13 @@
 
 mod histogram;
 mod read;
+mod to_version_1;
 mod walk;
 mod write;
 
 pub use self::histogram::{TimedHistogram, read_histogram};
 pub use self::read::{Request, SampleWithStart, Series, family_of};
+pub use self::to_version_1::{Version1, to_version_1};
 pub(crate) use self::walk::empty_series;
 pub use self::walk::{Contents, EMPTY_SERIES, INVALID_LABELS, Refused, Taker, contents, walk};
 pub use self::write::{RequestWriter, SeriesParts, put_metadata, put_series};

@@ -4,10 +4,13 @@
 //! before, so that the result has about the frequency of one replica; a gap of one is filled by the other. Bit-exact
 //! with Thanos, its weak spots included. Counters are lifted when the replica changes, so that no reset appears.
 //! Chain: every timestamp of any replica, of two samples of one time that of the first.
+//! Union: the same, but of two samples of one time whichever says more, so that an answer does not depend on the order in
+//! which stores answered: a value before a stale marker, a histogram before a float, and the greater of two.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use model::{FloatHistogram, SampleColumns};
+use model::{FloatHistogram, SampleColumns, is_stale_nan};
 
 /// How replicas become one series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,8 +18,10 @@ pub enum DedupFunction {
     /// Scraped by several Prometheus.
     #[default]
     Penalty,
-    /// Pushed to several receivers: the same samples.
+    /// Written to several receivers: the same samples.
     Chain,
+    /// Pushed to several stores that may have missed or marked something each.
+    Union,
 }
 
 /// Penalty before the distance of two samples is known, ms.
@@ -34,7 +39,8 @@ pub(crate) fn dedup(
         return first;
     }
     match function {
-        DedupFunction::Chain => replicas.fold(first, |left, right| chain(&left, &right)),
+        DedupFunction::Chain => replicas.fold(first, |left, right| merge(&left, &right, |_, _| false)),
+        DedupFunction::Union => replicas.fold(first, |left, right| merge(&left, &right, says_more)),
         DedupFunction::Penalty => {
             let leaf = |columns| Walk::Leaf(Leaf::new(columns));
             let pair = |left, right| Walk::Pair(Box::new(Pair::new(left, leaf(right), is_counter)));
@@ -244,38 +250,87 @@ impl Pair {
     }
 }
 
-/// Every timestamp of either; of both the first one's sample.
-fn chain(a: &SampleColumns, b: &SampleColumns) -> SampleColumns {
-    let mut out = SampleColumns::default();
-    let mut histograms_a = a.histograms.iter().peekable();
-    let mut histograms_b = b.histograms.iter().peekable();
-    let (mut at_a, mut at_b) = (0, 0);
-    loop {
-        let (time_a, time_b) = (a.timestamps_ms.get(at_a), b.timestamps_ms.get(at_b));
-        let takes_a = match (time_a, time_b) {
-            (None, None) => return out,
-            (Some(left), Some(right)) => left <= right,
-            (left, _) => left.is_some(),
-        };
-        let skips_b = takes_a && time_a == time_b;
-        if takes_a {
-            match histograms_a.next_if(|(at, _)| *at == at_a) {
-                Some((_, histogram)) => out.push_histogram(a.timestamps_ms[at_a], Arc::clone(histogram)),
-                None => out.push(a.timestamps_ms[at_a], a.values[at_a]),
+/// A sample on its way.
+#[derive(Clone, Copy)]
+enum Shown<'a> {
+    Float(f64),
+    Histogram(&'a Arc<FloatHistogram>),
+}
+
+/// Walks over the samples of one replica.
+struct Samples<'a> {
+    columns: &'a SampleColumns,
+    at: usize,
+    /// Next entry of `columns.histograms`.
+    histogram: usize,
+}
+
+impl<'a> Samples<'a> {
+    fn new(columns: &'a SampleColumns) -> Self {
+        Self { columns, at: 0, histogram: 0 }
+    }
+
+    /// Time of the next sample.
+    fn time(&self) -> Option<i64> {
+        self.columns.timestamps_ms.get(self.at).copied()
+    }
+
+    /// The next sample; there has to be one.
+    fn take(&mut self) -> Shown<'a> {
+        let at = self.at;
+        self.at += 1;
+        match self.columns.histograms.get(self.histogram).filter(|(place, _)| *place == at) {
+            Some((_, histogram)) => {
+                self.histogram += 1;
+                Shown::Histogram(histogram)
             }
-            at_a += 1;
-        }
-        if !takes_a || skips_b {
-            let histogram = histograms_b.next_if(|(at, _)| *at == at_b);
-            if !skips_b {
-                match histogram {
-                    Some((_, histogram)) => out.push_histogram(b.timestamps_ms[at_b], Arc::clone(histogram)),
-                    None => out.push(b.timestamps_ms[at_b], b.values[at_b]),
-                }
-            }
-            at_b += 1;
+            None => Shown::Float(self.columns.values[at]),
         }
     }
+}
+
+/// Every timestamp of either; of both the first one's sample unless the second one's is `better`.
+fn merge(a: &SampleColumns, b: &SampleColumns, better: fn(Shown<'_>, Shown<'_>) -> bool) -> SampleColumns {
+    let mut out = SampleColumns::default();
+    let (mut a, mut b) = (Samples::new(a), Samples::new(b));
+    loop {
+        let (time, sample) = match (a.time(), b.time()) {
+            (None, None) => return out,
+            (Some(time), Some(other)) if time == other => {
+                let (first, second) = (a.take(), b.take());
+                (time, if better(second, first) { second } else { first })
+            }
+            (Some(time), Some(other)) if time < other => (time, a.take()),
+            (Some(time), None) => (time, a.take()),
+            (_, Some(time)) => (time, b.take()),
+        };
+        match sample {
+            Shown::Float(value) => out.push(time, value),
+            Shown::Histogram(histogram) => out.push_histogram(time, Arc::clone(histogram)),
+        }
+    }
+}
+
+/// Whether `one` says more than `other` about the same time. Bits break the tie of what compares as equal or not at all,
+/// so that it is the same whichever comes first.
+fn says_more(one: Shown<'_>, other: Shown<'_>) -> bool {
+    let rank = |shown: Shown<'_>| match shown {
+        Shown::Float(value) if is_stale_nan(value) => 0,
+        Shown::Float(value) if value.is_nan() => 1,
+        Shown::Float(_) => 2,
+        Shown::Histogram(histogram) if is_stale_nan(histogram.sum) => 0,
+        Shown::Histogram(_) => 3,
+    };
+    let by_value = || match (one, other) {
+        (Shown::Float(one), Shown::Float(other)) => one.total_cmp(&other),
+        (Shown::Histogram(one), Shown::Histogram(other)) => {
+            one.count.total_cmp(&other.count).then(one.sum.total_cmp(&other.sum))
+        }
+        // Both are stale markers.
+        (Shown::Histogram(_), Shown::Float(_)) => Ordering::Greater,
+        (Shown::Float(_), Shown::Histogram(_)) => Ordering::Less,
+    };
+    rank(one).cmp(&rank(other)).then_with(by_value) == Ordering::Greater
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The stores that a querier asks: who they are, whether they live, and what they have.
 //!
 //! Every endpoint is asked for its `Info` every few seconds (pkg/query/endpointset.go). One that does not answer is left
-//! out at once; a strict one stays in, with what it last said, or with everything if it never answered. `dns+name:port`
-//! stands for every address that the name has, looked up from time to time; a look-up that fails changes nothing.
+//! out at once; a strict one stays in, with what it last said, or with everything if it never answered. A name
+//! (`discovery`) stands for every store that it has, looked up from time to time; a look-up that fails changes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 
+use crate::discovery::{Discovery, Name};
 use crate::error::ThanosResult;
 use crate::grpc::Compression;
 use crate::grpc::client::{ClientTls, GrpcClient};
@@ -26,15 +27,15 @@ const INFO_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an endpoint that does not answer is still listed (`--store.unhealthy-timeout`).
 const UNHEALTHY_MS: i64 = 5 * 60 * 1000;
 
+/// Stands for what a name will have.
+const ANY_ADDRESS: &str = "localhost:1";
 /// Time between two look-ups of names (`--store.sd-dns-interval`).
 const LOOK_UP_INTERVAL: Duration = Duration::from_secs(30);
-/// In front of an address: every address of the name is a store.
-const DNS: &str = "dns+";
 
 /// How to reach a store.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointSettings {
-    /// `host:port`, or `dns+name:port` for all addresses of a name.
+    /// `host:port`, or a name of stores as Thanos has them: `dns+name:port`, `dnssrv+name`, `dnssrvnoa+name`.
     pub address: String,
     /// Asked even when it does not answer, so that its absence shows.
     pub strict: bool,
@@ -42,6 +43,13 @@ pub struct EndpointSettings {
     pub tls: Option<ClientTls>,
     /// Of requests.
     pub compression: Compression,
+}
+
+impl EndpointSettings {
+    /// Refuses an address that is neither one nor a name of stores.
+    pub fn check_address(&self) -> ThanosResult<()> {
+        Name::parse(&self.address).map(drop)
+    }
 }
 
 /// A store that is asked.
@@ -143,14 +151,27 @@ pub struct EndpointSet {
 impl EndpointSet {
     /// Endpoints that are asked for their `Info` from now on, as a task.
     pub fn start(settings: &[EndpointSettings], clock: Arc<dyn Clock>, tasks: &Tasks) -> ThanosResult<Self> {
-        let (named, fixed): (Vec<_>, Vec<_>) =
-            settings.iter().cloned().partition(|one| one.address.starts_with(DNS));
-        for one in &named {
-            // What is wrong with it is told now and not at the first look-up.
-            GrpcClient::new(&one.address[DNS.len()..], one.tls.as_ref(), one.compression)?;
+        Self::start_with(settings, Discovery::default(), clock, tasks)
+    }
+
+    /// As [`EndpointSet::start`], with another way to look names up.
+    pub(crate) fn start_with(
+        settings: &[EndpointSettings],
+        discovery: Discovery,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+    ) -> ThanosResult<Self> {
+        let (mut named, mut fixed) = (Vec::new(), Vec::new());
+        for one in settings {
+            match Name::parse(&one.address)? {
+                // What is wrong with its TLS is told now and not at the first look-up.
+                Some(name) => {
+                    GrpcClient::new(ANY_ADDRESS, one.tls.as_ref(), one.compression)?;
+                    named.push((name, one.clone()));
+                }
+                None => fixed.push(Endpoint::new(one, &one.address)?),
+            }
         }
-        let fixed = fixed.iter().map(|one| Endpoint::new(one, &one.address));
-        let fixed = fixed.collect::<ThanosResult<Vec<_>>>()?;
         let (known, is_known) = watch::channel(settings.is_empty());
         let set = Self { endpoints: Arc::new(RwLock::new(fixed.clone())), clock, is_known };
         if settings.is_empty() {
@@ -162,7 +183,7 @@ impl EndpointSet {
             loop {
                 if !named.is_empty() && looked_up.is_none_or(|at| at.elapsed() >= LOOK_UP_INTERVAL) {
                     looked_up = Some(Instant::now());
-                    asked.look_up(&fixed, &named).await;
+                    asked.look_up(&discovery, &fixed, &named).await;
                 }
                 let endpoints = asked.endpoints.read().clone();
                 let asking = join_all(endpoints.iter().map(|one| one.ask(asked.clock.as_ref())));
@@ -183,26 +204,25 @@ impl EndpointSet {
 
     /// Puts the addresses that names have now in the place of those they had. Endpoints that stay keep what is known of
     /// them.
-    async fn look_up(&self, fixed: &[Arc<Endpoint>], named: &[EndpointSettings]) {
+    async fn look_up(
+        &self,
+        discovery: &Discovery,
+        fixed: &[Arc<Endpoint>],
+        named: &[(Name, EndpointSettings)],
+    ) {
         let before = self.endpoints.read().clone();
         let mut endpoints = fixed.to_vec();
-        for one in named {
-            let found =
-                tokio::time::timeout(INFO_INTERVAL, tokio::net::lookup_host(&one.address[DNS.len()..]));
-            let found = match found.await {
-                Ok(Ok(found)) => found,
-                Ok(Err(error)) => {
-                    tracing::warn!(address = one.address, %error, "a name of stores cannot be looked up");
-                    endpoints.extend(before.iter().filter(|known| known.name == one.address).cloned());
-                    continue;
-                }
-                Err(_) => {
-                    tracing::warn!(address = one.address, "the look-up of a name of stores takes too long");
+        for (name, one) in named {
+            let found = tokio::time::timeout(INFO_INTERVAL, discovery.addresses(name)).await;
+            let found = match found.unwrap_or_else(|_| Err("it takes too long".to_owned())) {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(address = one.address, error, "a name of stores cannot be looked up");
                     endpoints.extend(before.iter().filter(|known| known.name == one.address).cloned());
                     continue;
                 }
             };
-            for address in found.map(|address| address.to_string()) {
+            for address in found {
                 if endpoints.iter().any(|known| known.address == address) {
                     continue;
                 }

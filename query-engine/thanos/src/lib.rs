@@ -7,6 +7,7 @@
 mod bucket_store;
 mod chunk_columns;
 mod dedup;
+mod discovery;
 mod endpoints;
 mod error;
 mod fanout;

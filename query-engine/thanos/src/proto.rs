@@ -499,6 +499,27 @@ pub(crate) struct QueryRangeRequest {
     pub(crate) response_batch_size: i64,
 }
 
+/// A query at one time, as one over a range without a step.
+impl From<QueryRequest> for QueryRangeRequest {
+    fn from(request: QueryRequest) -> Self {
+        Self {
+            query: request.query,
+            start_time_seconds: request.time_seconds,
+            end_time_seconds: request.time_seconds,
+            interval_seconds: 0,
+            timeout_seconds: request.timeout_seconds,
+            max_resolution_seconds: request.max_resolution_seconds,
+            replica_labels: request.replica_labels,
+            store_matchers: request.store_matchers,
+            enable_dedup: request.enable_dedup,
+            enable_partial_response: request.enable_partial_response,
+            shard_info: request.shard_info,
+            lookback_delta_seconds: request.lookback_delta_seconds,
+            response_batch_size: request.response_batch_size,
+        }
+    }
+}
+
 /// `thanos.TSDBStatisticsRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TsdbStatisticsRequest {

@@ -315,7 +315,7 @@ pub fn family_of(labels: &Labels, metric_type: MetricType) -> &str {
 }
 
 /// The messages of one repeated field.
-fn messages(message: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], DecodeError>> {
+pub(super) fn messages(message: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], DecodeError>> {
     Fields::new(message).filter_map(move |field| match field {
         Ok(field) if field.number == number => Some(field.bytes()),
         Ok(_) => None,

@@ -56,7 +56,9 @@ pub(super) async fn range(State(api): Shared, request: Request<Body>) -> Respons
         let _slot = run.slot(&api).await?;
         let started = Instant::now();
         let run = |start_ms, end_ms| {
-            api.engine.range(query, start_ms, end_ms, step_ms, source.querier(), options.clone())
+            // Each part is cancelled by itself: one that is done cancels what is left of it.
+            let options = QueryOptions { cancel: Cancel::default(), ..options.clone() };
+            api.engine.range(query, start_ms, end_ms, step_ms, source.querier(), options)
         };
         let (output, answered) = match &api.frontend {
             None => (run(start_ms, end_ms).await, None),

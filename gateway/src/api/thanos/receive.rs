@@ -1,5 +1,6 @@
 //! `/api/v1/receive` of a process that routes writes to a hash ring (pkg/receive/handler.go, `receiveHTTP`): tenant and
-//! replica from headers, remote write 1.0 from the body, and a status by what the members answered.
+//! replica from headers, remote write of both versions from the body, and a status by what the members answered. Members
+//! know version 1.0 only, so that 2.0 is written anew, as later versions of Thanos do (handler_writev2.go).
 
 use std::sync::Arc;
 
@@ -9,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, Method, Request, StatusCode, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, request};
 use model::{ErrorKind, TenantId};
 use runtime::{MemoryBudget, Reservation, Tasks};
 use thanos::{Router, ThanosError};
 use wire::compression::Encoding;
-use wire::remote_write::Version;
+use wire::remote_write::{Version, Version1, WRITTEN_HEADERS, to_version_1};
 
 use crate::receivers::decoding::{self, DecodeError};
 use crate::server::body::{self, Announced, BodyError, ReadBody};
@@ -35,6 +36,14 @@ pub struct Receive {
     pub budget: Arc<MemoryBudget>,
     /// Where bodies are decompressed.
     pub tasks: Tasks,
+}
+
+/// A request of version 1, with the room it takes.
+struct Read {
+    request: Bytes,
+    /// Samples, histograms and exemplars in it, of which senders of version 2 are told.
+    written: [u64; 3],
+    _reservation: Reservation,
 }
 
 /// A write that was refused before it was routed.
@@ -66,26 +75,29 @@ impl Receive {
             Ok(checked) => checked,
             Err(refused) => return refused.into_response(),
         };
-        let (request, _reservation) = match self.read(head, body).await {
+        let version = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        // Thanos does not look at it; what is not named is version 1.
+        let version = version.and_then(|text| Version::from_content_type(text).ok()).unwrap_or(Version::V1);
+        let Read { request, written, _reservation } = match self.read(head, body, version).await {
             Ok(read) => read,
             Err(refused) => return refused.into_response(),
         };
-        match self.router.route(&tenant, replica, request).await {
-            Ok(()) => StatusCode::OK.into_response(),
-            Err(error) => of_router(&error).into_response(),
+        let (mut response, written) = match self.router.route(&tenant, replica, request).await {
+            Ok(()) => (StatusCode::OK.into_response(), written),
+            Err(error) => (of_router(&error).into_response(), [0; 3]),
+        };
+        if version == Version::V2 {
+            for (name, count) in WRITTEN_HEADERS.into_iter().zip(written) {
+                response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(count));
+            }
         }
+        response
     }
 
     /// Tenant and replica of a request.
     fn checked(&self, head: &request::Parts) -> Result<(String, u64), Refused> {
         if head.method != Method::POST {
             return Err(Refused(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed".to_owned()));
-        }
-        let version = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        // Thanos does not look at it; what is not named is version 1.
-        if version.and_then(|text| Version::from_content_type(text).ok()) == Some(Version::V2) {
-            let text = "remote write 2.0 is not routed by this version, send prometheus.WriteRequest";
-            return Err(Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, text.to_owned()));
         }
         let bad = |text: String| Refused(StatusCode::BAD_REQUEST, text);
         let tenant = text(&head.headers, TENANT).map_err(bad)?;
@@ -99,14 +111,24 @@ impl Receive {
         Ok((tenant.to_owned(), replica))
     }
 
-    /// The body, decompressed, with the room it takes.
-    async fn read(&self, head: &request::Parts, body: &mut Body) -> Result<(Bytes, Reservation), Refused> {
+    /// The body as a request of version 1.
+    async fn read(&self, head: &request::Parts, body: &mut Body, version: Version) -> Result<Read, Refused> {
         let read = body::read(&head.headers, body, Announced::Header, BODY_BYTES_MAX as u64, &self.budget);
         let ReadBody { bytes, mut reservation } = read.await.map_err(of_body)?;
         let is_small = bytes.len() <= INLINE_BYTES_MAX;
         let decode = move || {
             let plain = decoding::decode(Encoding::Snappy, &bytes, BODY_BYTES_MAX, &mut reservation);
-            plain.map(|plain| (plain, reservation)).map_err(of_decoding)
+            let plain = plain.map_err(of_decoding)?;
+            if version == Version::V1 {
+                return Ok(Read { request: plain, written: [0; 3], _reservation: reservation });
+            }
+            let bad = |error: wire::DecodeError| Refused(StatusCode::BAD_REQUEST, error.to_string());
+            let Version1 { bytes, samples, histograms, exemplars } =
+                to_version_1(&plain, BODY_BYTES_MAX).map_err(bad)?;
+            pipelines::resize(&mut reservation, bytes.len() as u64)
+                .map_err(|error| Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+            let written = [samples, histograms, exemplars];
+            Ok(Read { request: bytes.into(), written, _reservation: reservation })
         };
         if is_small {
             return decode();

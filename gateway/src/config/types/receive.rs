@@ -19,7 +19,7 @@ const REPLICAS_MAX: usize = 64;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReceiveConfig {
-    /// `host:port` where `/api/v1/receive` takes remote write 1.0, e.g. Thanos' `0.0.0.0:19291`. Default none: nothing
+    /// `host:port` where `/api/v1/receive` takes remote write 1.0 and 2.0, e.g. Thanos' `0.0.0.0:19291`. Default none: nothing
     /// is routed.
     pub endpoint: String,
     /// TLS. Default none.

@@ -18,7 +18,7 @@ pub struct StoreApisConfig {
     /// Labels that tell replicas apart. Default none.
     pub replica_labels: Vec<String>,
     /// How replicas become one: `penalty` (default), for those that were scraped twice; `chain`, for those that were
-    /// written twice.
+    /// written twice; `union`, for those that were pushed twice and may each have gaps and stale markers of their own.
     pub deduplication: Deduplication,
     /// Whether a store that fails is a warning instead of an error, unless a request says. Default true.
     pub partial_response: bool,
@@ -46,8 +46,10 @@ pub enum Deduplication {
     /// One replica is followed, another fills its gaps.
     #[default]
     Penalty,
-    /// All samples of all replicas.
+    /// All samples of all replicas, of two of one time the first one's.
     Chain,
+    /// All samples of all replicas, of two of one time the one that says more.
+    Union,
 }
 
 impl From<Deduplication> for DedupFunction {
@@ -55,6 +57,7 @@ impl From<Deduplication> for DedupFunction {
         match config {
             Deduplication::Penalty => Self::Penalty,
             Deduplication::Chain => Self::Chain,
+            Deduplication::Union => Self::Union,
         }
     }
 }
@@ -62,7 +65,8 @@ impl From<Deduplication> for DedupFunction {
 /// A store: `host:port`, or a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointConfig {
-    /// `host:port`, or `dns+name:port` for every address that the name has.
+    /// `host:port`, or as in Thanos `dns+name:port` for every address that the name has, `dnssrv+name` for those of the
+    /// targets of its SRV records with their ports, `dnssrvnoa+name` for the targets by name.
     pub address: String,
     /// Whether it is asked even when it does not answer, so that its absence shows.
     pub strict: bool,
@@ -121,13 +125,11 @@ impl EndpointConfig {
             let text = format!("{:?} is none of none, gzip, zstd, snappy", self.compression);
             ConfigError::at("compression", text)
         })?;
-        let kind = self.address.split_once('+').map(|(kind, _)| kind);
-        if let Some(kind) = kind.filter(|kind| *kind != "dns") {
-            let text = format!("{:?}: addresses of {kind}+ are not supported by this version", self.address);
-            return Err(ConfigError::at("address", text));
-        }
         let tls = self.tls.as_ref().map(EndpointTls::load).transpose()?;
-        Ok(EndpointSettings { address: self.address.clone(), strict: self.strict, tls, compression })
+        let settings =
+            EndpointSettings { address: self.address.clone(), strict: self.strict, tls, compression };
+        settings.check_address().map_err(|error| ConfigError::at("address", error.to_string()))?;
+        Ok(settings)
     }
 }
 
@@ -160,8 +162,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_an_address_or_a_map() {
-        let config =
-            json!({"endpoints": ["a:1", {"address": "b:2", "strict": true, "compression": "snappy"}]});
+        let config = json!({"endpoints": ["a:1", {"address": "b:2", "strict": true, "compression": "snappy"}, "dnssrv+_grpc._tcp.c"]});
         let config: StoreApisConfig = serde_json::from_value(config).expect("valid");
         let settings: Vec<_> =
             config.endpoints.iter().map(|endpoint| endpoint.settings().expect("valid")).collect();
@@ -179,7 +180,7 @@ mod tests {
         }
         for (endpoint, want) in [
             (json!({"address": "a:1", "compression": "lz4"}), "none of none, gzip, zstd, snappy"),
-            (json!("dnssrv+_grpc._tcp.thanos"), "addresses of dnssrv+ are not supported"),
+            (json!("srv+_grpc._tcp.thanos"), "srv+ is none of dns+, dnsdualstack+, dnssrv+, dnssrvnoa+"),
             (json!({"address": "a:1", "tls": {"ca_file": "/nothing/here"}}), "cannot read"),
         ] {
             let config: StoreApisConfig =

@@ -54,7 +54,7 @@ fn penalty_chooses_as_thanos() {
 
 #[test]
 fn replicas_without_samples_change_nothing() {
-    for function in [DedupFunction::Penalty, DedupFunction::Chain] {
+    for function in [DedupFunction::Penalty, DedupFunction::Chain, DedupFunction::Union] {
         check(function, true, &[], &[]);
         check(function, true, &[&[], &[]], &[]);
         let one = [(1, 1.0), (9_999_999, 2.0)];
@@ -94,7 +94,7 @@ fn histograms_follow_their_times() {
     for (time, count) in [(10_000, 1.0), (20_000, 2.0), (30_000, 3.0)] {
         histograms.push_histogram(time, histogram(count));
     }
-    for function in [DedupFunction::Penalty, DedupFunction::Chain] {
+    for function in [DedupFunction::Penalty, DedupFunction::Chain, DedupFunction::Union] {
         for replicas in
             [[histograms.clone(), columns(&[(0, 7.0)])], [columns(&[(0, 7.0)]), histograms.clone()]]
         {
@@ -111,10 +111,47 @@ fn histograms_follow_their_times() {
 #[test]
 fn stale_markers_stay_what_they_are() {
     let marker = model::stale_nan();
-    for function in [DedupFunction::Penalty, DedupFunction::Chain] {
+    for function in [DedupFunction::Penalty, DedupFunction::Chain, DedupFunction::Union] {
         let replicas = [[(10_000, 1.0), (20_000, marker)], [(10_100, 1.0), (20_100, marker)]];
         let merged = dedup(replicas.iter().map(|samples| columns(samples)).collect(), function, false);
         assert!(merged.values[1..].iter().any(|value| model::is_stale_nan(*value)), "{function:?}");
         assert!(merged.values.iter().all(|value| !value.is_nan() || model::is_stale_nan(*value)));
+    }
+}
+
+#[test]
+fn a_union_has_every_sample_and_is_the_same_in_any_order() {
+    let stale = f64::from_bits(0x7ff0_0000_0000_0002);
+    let replicas: [&[(i64, f64)]; 3] = [
+        &[(1, 1.0), (2, stale), (5, 5.0)],
+        &[(2, 2.0), (3, stale), (5, 4.0)],
+        &[(3, 3.0), (4, -4.0), (6, stale)],
+    ];
+    let want = [(1, 1.0), (2, 2.0), (3, 3.0), (4, -4.0), (5, 5.0)];
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let replicas = order.map(|at| columns(replicas[at])).into();
+        let merged = dedup(replicas, DedupFunction::Union, true);
+        assert_eq!(found(&merged)[..5], want, "{order:?}");
+        // Nobody has more to say about the end.
+        assert_eq!(merged.timestamps_ms[5], 6);
+        assert_eq!(merged.values[5].to_bits(), stale.to_bits());
+    }
+}
+
+#[test]
+fn of_a_histogram_and_a_float_of_one_time_the_union_has_the_histogram() {
+    let histogram = |count: f64| {
+        let mut columns = SampleColumns::default();
+        columns.push_histogram(1, FloatHistogram { count, ..FloatHistogram::default() }.into());
+        columns
+    };
+    for replicas in [
+        [histogram(2.0), columns(&[(1, 9.0)])],
+        [columns(&[(1, 9.0)]), histogram(2.0)],
+        [histogram(1.0), histogram(2.0)],
+    ] {
+        let merged = dedup(replicas.into(), DedupFunction::Union, false);
+        assert_eq!(merged.histograms.len(), 1);
+        assert_eq!(merged.histograms[0].1.count, 2.0);
     }
 }

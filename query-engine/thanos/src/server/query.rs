@@ -41,7 +41,7 @@ pub struct Queries {
     pub stores: Arc<Fanout>,
 }
 
-/// What both kinds of requests say.
+/// What both kinds of requests say beside their times.
 struct Asked<'a> {
     timeout_s: i64,
     lookback_s: i64,
@@ -59,20 +59,11 @@ impl StoreApiServer {
         request: QueryRequest,
         compression: Compression,
     ) -> ThanosResult<Pieces> {
-        refuse_shards(request.shard_info.as_ref())?;
-        let asked = Asked {
-            timeout_s: request.timeout_seconds,
-            lookback_s: request.lookback_delta_seconds,
-            resolution_s: request.max_resolution_seconds,
-            replica_labels: &request.replica_labels,
-            matchers: store_matchers(&request.store_matchers)?,
-            dedup: request.enable_dedup,
-            partial_response: request.enable_partial_response,
-            batch: request.response_batch_size,
-        };
+        let at_ms = request.time_seconds.saturating_mul(1000);
+        let request = QueryRangeRequest::from(request);
+        let asked = Asked::new(&request)?;
         let queries = self.queries()?;
         let querier = queries.stores.querier(asked.stores(&queries.stores));
-        let at_ms = request.time_seconds.saturating_mul(1000);
         let output = queries.engine.instant(&request.query, at_ms, &querier, asked.options()).await;
         answer(output, querier.take_warnings(), &asked, compression)
     }
@@ -82,17 +73,7 @@ impl StoreApiServer {
         request: QueryRangeRequest,
         compression: Compression,
     ) -> ThanosResult<Pieces> {
-        refuse_shards(request.shard_info.as_ref())?;
-        let asked = Asked {
-            timeout_s: request.timeout_seconds,
-            lookback_s: request.lookback_delta_seconds,
-            resolution_s: request.max_resolution_seconds,
-            replica_labels: &request.replica_labels,
-            matchers: store_matchers(&request.store_matchers)?,
-            dedup: request.enable_dedup,
-            partial_response: request.enable_partial_response,
-            batch: request.response_batch_size,
-        };
+        let asked = Asked::new(&request)?;
         let queries = self.queries()?;
         let querier = queries.stores.querier(asked.stores(&queries.stores));
         let ms = |seconds: i64| seconds.saturating_mul(1000);
@@ -108,7 +89,24 @@ impl StoreApiServer {
     }
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    fn new(request: &'a QueryRangeRequest) -> ThanosResult<Self> {
+        if request.shard_info.as_ref().is_some_and(|info| info.total_shards > 0) {
+            return Err(ThanosError::invalid("shard_info of queries is not supported by this version"));
+        }
+        let matchers = request.store_matchers.iter().map(|set| select::matchers(&set.matchers));
+        Ok(Self {
+            timeout_s: request.timeout_seconds,
+            lookback_s: request.lookback_delta_seconds,
+            resolution_s: request.max_resolution_seconds,
+            replica_labels: &request.replica_labels,
+            matchers: matchers.collect::<ThanosResult<_>>()?,
+            dedup: request.enable_dedup,
+            partial_response: request.enable_partial_response,
+            batch: request.response_batch_size,
+        })
+    }
+
     fn stores(&self, stores: &Fanout) -> FanoutOptions {
         let defaults = stores.options();
         let replica_labels = match self.replica_labels.is_empty() {
@@ -136,17 +134,6 @@ impl Asked<'_> {
             ..QueryOptions::default()
         }
     }
-}
-
-fn refuse_shards(info: Option<&crate::proto::ShardInfo>) -> ThanosResult<()> {
-    match info.is_some_and(|info| info.total_shards > 0) {
-        true => Err(ThanosError::invalid("shard_info of queries is not supported by this version")),
-        false => Ok(()),
-    }
-}
-
-fn store_matchers(sets: &[crate::proto::StoreMatchers]) -> ThanosResult<Vec<Vec<model::Matcher>>> {
-    sets.iter().map(|set| select::matchers(&set.matchers)).collect()
 }
 
 /// The messages of an answer: warnings, series, what it cost.
