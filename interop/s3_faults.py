@@ -1,5 +1,5 @@
 """A proxy in front of an S3 server that spoils some of the requests: refused, answered with 500, 503 or half an answer, late,
-or done without an answer."""
+or done without an answer. It can also hold back all but those about leases."""
 
 import random
 import socket
@@ -47,6 +47,9 @@ class Faults:
         self.pick, self.lock = random.Random(seed), threading.Lock()
         self.counts = dict.fromkeys(KINDS, 0)
         self.requests = 0
+        # While it is not set, only leases can be had.
+        self.work = threading.Event()
+        self.work.set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
 
@@ -87,6 +90,8 @@ class Faults:
         if found is None:
             return False
         head, headers = found
+        if b"leases" not in head.split(b"\r\n", 1)[0]:
+            self.work.wait()
         kind, where = self.roll()
         if kind == "reset before":
             return False

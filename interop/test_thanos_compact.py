@@ -2,7 +2,8 @@
 resolutions and sources, and every sample and window equal.
 
 INTEROP_COMPACT_HOURS (default 52, whole form 360) and INTEROP_COMPACT_SERIES (default 10) say how much,
-INTEROP_COMPACT_KILLS (default 8, whole form 100) how often a compactor is killed."""
+INTEROP_COMPACT_KILLS (default 8, whole form 100) how often a compactor is killed, INTEROP_LEASE_RACES (default 10, whole
+form 200) how often two want the same bucket."""
 
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import TARGET, wait_until
+from conftest import TARGET, free_port, peer, wait_until
 from s3_faults import Faults
 from thanos_bucket import (FORTNIGHT_MS, HOUR_MS, S3, blocks, bucket_config, fill, filesystem, listed, replica, same_blocks,
                            summary, thanos, thanos_compact)
@@ -20,6 +21,7 @@ from thanos_bucket import (FORTNIGHT_MS, HOUR_MS, S3, blocks, bucket_config, fil
 HOURS = int(os.environ.get("INTEROP_COMPACT_HOURS", 52))
 KILLS = int(os.environ.get("INTEROP_COMPACT_KILLS", 8))
 SERIES = int(os.environ.get("INTEROP_COMPACT_SERIES", 10))
+RACES = int(os.environ.get("INTEROP_LEASE_RACES", 10))
 DEDUPLICATION = ["--deduplication.replica-label=replica", "--deduplication.func=penalty"]
 NOW = ["--consistency-delay=0s", "--delete-delay=0s"]
 
@@ -132,45 +134,102 @@ def test_marks_retention_and_leftovers(tmp_path, copy):
     assert not leftover.exists()
 
 
-def test_kill_9_at_random_moments_comes_to_the_same_end(tmp_path, copy):
+def test_each_resolution_is_kept_for_its_own_time_as_by_thanos(tmp_path, copy):
+    """Raw blocks that are too old are marked once there are windows of five minutes of them, which are kept for ever."""
     ours, theirs = copy("ours"), copy("theirs")
-    config = bucket_config(tmp_path, filesystem(ours), compactor="{lease_duration: 1s}")
-    command = [TARGET / "tidegate", "blocks", "compact", *DEDUPLICATION, *NOW, "--config", config]
+    first = copy("first")
+    blocks(bucket_config(tmp_path, filesystem(first)), "compact", *DEDUPLICATION, *NOW)
+    kept = [block[:6] for block in summary(first) if block[0]]
+    assert kept and len(kept) < len(summary(first))
+    for bucket in (ours, theirs):
+        shutil.rmtree(bucket)
+        shutil.copytree(first, bucket)
+    config = bucket_config(tmp_path, filesystem(ours), compactor="{retention: {raw: 50h, 5m: 0s, 1h: 0s}}")
+    blocks(config, "retention", "--consistency-delay=0s")
+    thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION,
+                   "--retention.resolution-raw=50h", "--retention.resolution-5m=0d", "--retention.resolution-1h=0d")
+    assert [block[:6] for block in summary(ours)] == kept
+    assert [block[:6] for block in summary(theirs)] == kept
+
+
+def test_kill_9_at_random_moments_comes_to_the_same_end(tmp_path, copy):
+    """A bucket is worked to its end under kills, then the next copy of it, until there were enough of them."""
+    theirs, whole = copy("theirs"), copy("whole")
+    thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
+    began = time.monotonic()
+    blocks(bucket_config(tmp_path, filesystem(whole)), "compact", *DEDUPLICATION, *NOW)
+    seconds = time.monotonic() - began
     seed = int(os.environ.get("INTEROP_SEED", time.time()))
     print(f"INTEROP_SEED={seed}")
-    pick, killed = random.Random(seed), 0
-    with open(tmp_path / "kills.log", "ab") as log:
-        while killed < KILLS:
-            child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+    pick, killed, buckets, lines = random.Random(seed), 0, 0, 0
+    while killed < KILLS:
+        ours = copy(f"ours-{buckets}")
+        config = bucket_config(tmp_path, filesystem(ours), compactor="{lease_duration: 1s}")
+        command = [str(part) for part in (TARGET / "tidegate", "blocks", "compact", *DEDUPLICATION, *NOW, "--config", config)]
+        is_done = False
+        while killed < KILLS and not is_done:
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 # Who finds the lease of one that was killed ends at once; the lease ends by itself.
-                if child.wait(timeout=pick.uniform(0.01, 1.0)) == 0:
-                    break
+                is_done = child.wait(timeout=pick.uniform(0.01, seconds)) == 0
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
                 killed += 1
-    wait_until(lambda: subprocess.run(command, capture_output=True).returncode == 0, "it comes to an end", 60)
-    blocks(config, "compact", *DEDUPLICATION, *NOW)
-    thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
-    print(f"killed {killed} times, {same_blocks(ours, theirs)} samples and windows are equal")
+        wait_until(lambda: subprocess.run(command, capture_output=True).returncode == 0, "it comes to an end", 60)
+        blocks(config, "compact", *DEDUPLICATION, *NOW)
+        lines += same_blocks(ours, theirs)
+        shutil.rmtree(ours)
+        buckets += 1
+    print(f"killed {killed} times in {buckets} buckets, {lines} samples and windows are equal")
 
 
 def test_taking_turns_with_thanos_in_mid_work(tmp_path, copy):
-    """Each is stopped in the middle of it, and the other goes on."""
-    ours, theirs = copy("ours"), copy("theirs")
-    config = bucket_config(tmp_path, filesystem(ours), compactor="{lease_duration: 1s}")
-    command = [TARGET / "tidegate", "blocks", "compact", *DEDUPLICATION, *NOW, "--config", config]
+    """Each is stopped in the middle of it, and the other goes on: we begin with one bucket, Thanos with the other."""
+    ours, begun, theirs = copy("ours"), copy("begun"), copy("theirs")
     before = len(summary(ours))
-    child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: len(summary(ours)) < before - 8, "some are compacted")
-    child.kill()
-    child.wait()
+    config = bucket_config(tmp_path, filesystem(ours), compactor="{lease_duration: 1s}")
+    command = [str(part) for part in (TARGET / "tidegate", "blocks", "compact", *DEDUPLICATION, *NOW, "--config", config)]
+    objstore = tmp_path / "begun.yaml"
+    objstore.write_text(json.dumps(filesystem(begun)))
+    thanos_command = [peer("thanos"), "compact", f"--data-dir={tmp_path / 'begun-work'}", *NOW, *DEDUPLICATION,
+                      f"--http-address=127.0.0.1:{free_port()}", f"--objstore.config-file={objstore}",
+                      "--compact.enable-vertical-compaction", "--log.level=error"]
+    for bucket, arguments in ((ours, command), (begun, thanos_command)):
+        child = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: len(summary(bucket)) < before - 4, "some are compacted")
+        child.kill()
+        child.wait()
+    left = [len(summary(bucket)) for bucket in (ours, begun)]
     thanos_compact(tmp_path, filesystem(ours), "--compact.enable-vertical-compaction", "--downsampling.disable",
                    *DEDUPLICATION)
     wait_until(lambda: subprocess.run(command, capture_output=True).returncode == 0, "it comes to an end", 60)
+    blocks(bucket_config(tmp_path, filesystem(begun), "begun"), "compact", *DEDUPLICATION, *NOW)
     thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
-    same_blocks(ours, theirs)
+    print(f"of {before} blocks {left[0]} were left by us, {left[1]} by thanos, {len(summary(theirs))} at the end; "
+          f"{same_blocks(ours, theirs) + same_blocks(begun, theirs)} samples and windows are equal")
+    assert min(left) > len(summary(theirs)), "both were stopped before the end"
+
+
+def test_of_two_that_want_the_lease_of_a_bucket_one_gets_it(tmp_path, start):
+    """Two processes begin at once on a real S3 server; whoever has the lease is kept at work until the other has ended."""
+    s3 = start(S3(tmp_path))
+    through = s3.config()
+    proxy = start(Faults(s3.port, 1, share=0))
+    through["config"]["endpoint"] = f"127.0.0.1:{proxy.port}"
+    config = bucket_config(tmp_path, through)
+    command = [str(part) for part in (TARGET / "tidegate", "blocks", "compact", *NOW, "--config", config)]
+    for race in range(RACES):
+        proxy.work.clear()
+        two = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+        wait_until(lambda: any(child.poll() is not None for child in two), "one has ended")
+        loser, = [child for child in two if child.poll() is not None]
+        winner, = [child for child in two if child is not loser]
+        assert loser.returncode != 0 and "compacts this bucket" in loser.stdout.read(), f"race {race}"
+        assert winner.poll() is None, f"race {race}"
+        proxy.work.set()
+        assert winner.wait(60) == 0, winner.stdout.read()
+    print(f"{RACES} of {RACES} races had one winner")
 
 
 def test_faults_of_the_object_store_come_to_the_same_end(tmp_path, copy, start):
