@@ -1,25 +1,29 @@
 //! What a process does with its bucket beside its other work: uploads finished blocks of each tenant, and compacts the
 //! bucket if the config says so.
 //!
-//! Both go on when the bucket is out of service: blocks wait on disk, and local compaction waits for their upload.
+//! Both go on when the bucket is out of service: blocks wait on disk, and local compaction and retention wait for their
+//! upload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use bucket::{Bucket, Lease, Shipper, ShipperState};
+use bucket::{Bucket, Lease, META, Shipper, ShipperState, is_wanted};
 use compactor::{Compactor, CompactorResult, Done, Watch};
-use model::{Labels, TenantId};
+use model::{ErrorKind, Labels, TenantId};
 use runtime::{Clock, Disk, LocalDisk, Tasks};
+use storage_api::MetricsAdmin;
 use thanos::BucketStoreHandle;
 use tokio::runtime::Handle;
 use tsdb::UploadGate;
+use tsdb::block::BlockMeta;
+use ulid::Ulid;
 
 use crate::config::Config;
-use crate::config::types::StorageConfig;
+use crate::config::types::{MergingConfig, StorageConfig};
 
 /// Time between two looks for blocks to upload (`Sync` every 30 s in cmd/thanos/sidecar.go and receive.go).
 const SHIP_EVERY: Duration = Duration::from_secs(30);
@@ -32,6 +36,9 @@ const WORK: &str = "compactor";
 
 /// The lease of whoever compacts a bucket.
 const LEASE: &str = "compactor";
+
+/// How long giving a lease back may take: it ends by itself as well.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// A lease is kept this often while it lasts.
 const KEPT_TIMES: u32 = 4;
@@ -49,12 +56,18 @@ pub(crate) fn open(storage: &StorageConfig, handle: &Handle) -> anyhow::Result<O
     opened.transpose().context("opening storage.bucket")
 }
 
-/// What keeps local compaction from blocks that were not uploaded yet; nothing without a bucket.
+/// What keeps local compaction and retention from blocks that are still to be uploaded; nothing without a bucket.
 pub(crate) fn gate(storage: &StorageConfig) -> Option<UploadGate> {
-    storage
-        .bucket
-        .as_ref()
-        .map(|_| UploadGate::new(|dir, ulid| ShipperState::read(&LocalDisk, dir).has(ulid)))
+    let upload_compacted = storage.upload_compacted;
+    let is_wanted = move |dir: &Path, ulid: Ulid| {
+        let bytes = LocalDisk.read(&dir.join(ulid.to_string()).join(META)).ok();
+        bytes
+            .and_then(|bytes| BlockMeta::decode(&bytes).ok())
+            .is_none_or(|meta| is_wanted(&meta, upload_compacted))
+    };
+    let is_done =
+        move |dir: &Path, ulid| ShipperState::read(&LocalDisk, dir).has(ulid) || !is_wanted(dir, ulid);
+    storage.bucket.as_ref().map(|_| UploadGate::new(is_done))
 }
 
 /// Starts what the config asks for, as tasks.
@@ -62,18 +75,32 @@ pub(crate) fn start(
     config: &Config,
     tasks: &Tasks,
     clock: &Arc<dyn Clock>,
-    has_stores: bool,
+    store: Option<Arc<dyn MetricsAdmin>>,
 ) -> anyhow::Result<()> {
     let Some(bucket) = open(&config.storage, &Handle::current())? else { return Ok(()) };
-    if has_stores {
-        tasks.spawn(
-            "block-shipper",
-            ship(bucket.clone(), config.storage.clone(), tasks.clone(), Arc::clone(clock)),
-        );
+    let has_store = store.is_some();
+    if let Some(store) = store {
+        let uploads = Uploads {
+            bucket: bucket.until(tasks.clone()),
+            storage: config.storage.clone(),
+            root: config.storage.directory.join(METRICS),
+            store,
+            handle: Handle::current(),
+            clock: Arc::clone(clock),
+            shippers: HashMap::new(),
+        };
+        tasks.spawn("block-shipper", ship(uploads, tasks.clone()));
     }
     if config.compactor.enabled {
+        if has_store && config.compactor.deduplication.func == MergingConfig::Penalty {
+            tracing::warn!(
+                "compactor.deduplication.func is penalty: of samples that were pushed to one of several replicas some are \
+                 thrown away; one-to-one keeps all"
+            );
+        }
         let settings = config.compactor.settings(work_dir(&config.storage, "server", &bucket));
-        let compactor = Arc::new(Compactor::new(bucket.clone(), Arc::clone(clock), settings)?);
+        let compactor = Compactor::new(bucket.until(tasks.clone()), Arc::clone(clock), settings)?;
+        let compactor = Arc::new(compactor);
         let rounds = Rounds {
             bucket,
             compactor,
@@ -103,15 +130,28 @@ pub(crate) fn serve(
     Ok(bucket.map(start))
 }
 
-async fn ship(bucket: Bucket, storage: StorageConfig, tasks: Tasks, clock: Arc<dyn Clock>) {
-    let root = storage.directory.join(METRICS);
+/// Uploads the blocks of all tenants.
+struct Uploads {
+    bucket: Bucket,
+    storage: StorageConfig,
+    root: PathBuf,
+    store: Arc<dyn MetricsAdmin>,
+    handle: Handle,
+    clock: Arc<dyn Clock>,
+    /// By tenant.
+    shippers: HashMap<String, Shipper>,
+}
+
+async fn ship(mut uploads: Uploads, tasks: Tasks) {
     loop {
-        let (of, storage, root, clock) = (bucket.clone(), storage.clone(), root.clone(), Arc::clone(&clock));
-        let round =
-            tasks.spawn_blocking("block-shipper-round", move || ship_all(&of, &storage, &root, &clock));
-        if let Err(error) = round.await {
-            tracing::error!(%error, "a round of uploads ended early");
-        }
+        let round = tasks.spawn_blocking("block-shipper-round", move || {
+            uploads.round();
+            uploads
+        });
+        uploads = match round.await {
+            Ok(uploads) => uploads,
+            Err(error) => return tracing::error!(%error, "uploads of blocks ended"),
+        };
         tokio::select! {
             () = tasks.cancelled() => return,
             () = tokio::time::sleep(SHIP_EVERY) => {}
@@ -119,21 +159,47 @@ async fn ship(bucket: Bucket, storage: StorageConfig, tasks: Tasks, clock: Arc<d
     }
 }
 
-/// Uploads what there is of each tenant; one that fails does not keep the others waiting.
-fn ship_all(bucket: &Bucket, storage: &StorageConfig, root: &Path, clock: &Arc<dyn Clock>) {
-    let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
-    let entries = match disk.list(root) {
-        Ok(entries) => entries,
-        Err(error) => return tracing::warn!(%error, path = %root.display(), "no blocks can be uploaded"),
-    };
-    for entry in entries.iter().filter(|entry| entry.is_dir) {
-        let labels = tenant_labels(&storage.external_labels, &storage.tenant_label, &entry.name);
-        let dir = root.join(&entry.name);
-        let shipper = Shipper::new(bucket.clone(), Arc::clone(&disk), Arc::clone(clock), dir, labels);
-        if let Err(error) = shipper.sync() {
-            tracing::error!(tenant = entry.name, %error, "blocks could not be uploaded; they are tried again");
+impl Uploads {
+    /// Uploads what there is of each tenant; one that fails does not keep the others waiting.
+    fn round(&mut self) {
+        let entries = match LocalDisk.list(&self.root) {
+            Ok(entries) => entries,
+            Err(error) => {
+                return tracing::warn!(%error, path = %self.root.display(), "no blocks can be uploaded");
+            }
+        };
+        self.shippers.retain(|tenant, _| entries.iter().any(|entry| entry.name == *tenant));
+        for entry in entries.iter().filter(|entry| entry.is_dir) {
+            match self.tenant(&entry.name) {
+                Ok(()) => {}
+                Err(error) if is_canceled(&error) => return,
+                Err(error) => {
+                    let (tenant, error) = (&entry.name, format!("{error:#}"));
+                    tracing::error!(tenant, error, "blocks could not be uploaded; they are tried again");
+                }
+            }
         }
     }
+
+    fn tenant(&mut self, tenant: &str) -> anyhow::Result<()> {
+        let shipper = self.shippers.entry(tenant.to_owned()).or_insert_with(|| {
+            let labels = tenant_labels(&self.storage.external_labels, &self.storage.tenant_label, tenant);
+            let (disk, clock, dir) = (Arc::new(LocalDisk), Arc::clone(&self.clock), self.root.join(tenant));
+            Shipper::new(self.bucket.clone(), disk, clock, dir, labels, self.storage.upload_compacted)
+        });
+        if shipper.has_deletions()? {
+            let id = TenantId::new(tenant)?;
+            let cleaned = self.handle.block_on(self.store.clean_tombstones(&id));
+            cleaned.map_err(|error| anyhow::anyhow!("cleaning what was deleted: {error}"))?;
+        }
+        shipper.sync()?;
+        Ok(())
+    }
+}
+
+fn is_canceled(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<bucket::BucketError>();
+    error.is_some_and(|error| error.kind() == ErrorKind::Canceled)
 }
 
 /// The external labels of a tenant's blocks: the default tenant's are those of the config.
@@ -234,8 +300,12 @@ impl Rounds {
                 }
             }
         };
-        if let Err(error) = lease.give_back().await {
-            tracing::warn!(%error, "the lease of the compactor could not be given back; it ends by itself");
+        match tokio::time::timeout(GIVE_BACK_WITHIN, lease.give_back()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the lease of the compactor could not be given back; it ends by itself");
+            }
+            Err(_) => tracing::warn!("the bucket does not answer; the lease of the compactor ends by itself"),
         }
         Ok(Round::Done(done.context("the work ended early")??))
     }

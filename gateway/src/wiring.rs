@@ -196,7 +196,7 @@ impl Gateway {
             receive: router.map(|router| receive_work::routes(router, budget, tasks)),
             metrics: OwnMetrics(Arc::clone(process)),
         };
-        bucket_work::start(config, tasks, clock, stores.is_some())?;
+        bucket_work::start(config, tasks, clock, stores.and_then(OpenStores::metrics_admin))?;
         let front = Self::in_front(config, stores, context, &apis, process).await?;
         Ok((apis, front))
     }

@@ -69,6 +69,9 @@ pub struct StorageConfig {
     /// The object store for blocks, as Thanos configures it: type, config, prefix. Finished blocks are uploaded; the
     /// labels tell them apart from those of others. Default none.
     pub bucket: Option<BucketConfig>,
+    /// Whether blocks that are longer than two hours are uploaded as well when nothing of them is in the bucket: what
+    /// came from a Prometheus, or was there before the bucket (`--shipper.upload-compacted`). Default false.
+    pub upload_compacted: bool,
     /// The metrics store.
     pub metrics: MetricsStoreConfig,
     /// The log store.
@@ -86,6 +89,7 @@ impl Default for StorageConfig {
             external_labels: Labels::empty(),
             tenant_label: "tenant_id".to_owned(),
             bucket: None,
+            upload_compacted: false,
             metrics: MetricsStoreConfig::default(),
             logs: LogStoreConfig::default(),
             free_bytes_min: 256 << 20,

@@ -63,8 +63,9 @@ impl BlockCache {
         IndexHeader::open(&*self.disk, &self.folder, bucket, block).map(drop)
     }
 
-    /// Forgets what is on disk of a block.
+    /// Forgets what is on disk and in memory of a block.
     pub fn forget(&self, block: &BucketBlock) {
+        self.pages.forget(block.ulid());
         IndexHeader::remove(&*self.disk, &self.folder, block);
     }
 

@@ -46,6 +46,12 @@ impl BucketBlock {
         self.meta.ulid
     }
 
+    /// The blocks of level 1 that are in it: itself, if its description names none.
+    pub fn sources(&self) -> impl Iterator<Item = Ulid> {
+        let named = self.meta.compaction.sources.iter().copied();
+        named.chain(self.meta.compaction.sources.is_empty().then_some(self.meta.ulid))
+    }
+
     /// Bytes of all its objects.
     pub fn bytes(&self) -> u64 {
         self.objects.iter().map(|(_, bytes)| bytes).sum()
@@ -65,14 +71,15 @@ impl BucketBlock {
     }
 }
 
-/// A folder of a block without a description that can be read: an upload or a deletion that goes on or was cut.
+/// A folder of a block without a description that can be read: an upload or a deletion that goes on or was cut, or a
+/// block that another program may well be able to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartialBlock {
     /// The block's identifier.
     pub ulid: Ulid,
     /// When its newest object was written, ms since 1970.
     pub modified_ms: i64,
-    /// What is wrong with its description; `None` when there is none.
+    /// What is wrong with its description; `None` when the listing has none, which alone is a leftover.
     pub fault: Option<String>,
     /// That it is to be removed.
     pub deletion: Option<Mark>,
@@ -99,7 +106,8 @@ enum Small {
     Meta(Arc<BlockMeta>, Arc<ThanosMeta>),
     Mark(Option<Mark>),
     Damaged(String),
-    /// It was removed between the listing and the request.
+    /// It is in the listing, and the request did not find it: removed in between, or a store that answers from a
+    /// place that lags. Never remembered, so that it is asked for again.
     Gone,
 }
 
@@ -127,7 +135,7 @@ impl Fetcher {
                 .is_some_and(|(_, name)| name == META || MarkKind::of_file(name).is_some())
         };
         let small: Vec<Object> = folders.values().flatten().filter(is_small).cloned().collect();
-        let read: HashMap<String, (Object, Small)> = stream::iter(small)
+        let mut read: HashMap<String, (Object, Small)> = stream::iter(small)
             .map(|object| async move {
                 let small = self.small(&object).await?;
                 BucketResult::Ok((object.name.clone(), (object, small)))
@@ -140,6 +148,7 @@ impl Fetcher {
             take_folder(ulid, objects, &read, &mut view);
         }
         view.blocks.sort_by_key(|block| (block.meta.min_time, block.ulid()));
+        read.retain(|_, (_, small)| !matches!(small, Small::Gone));
         *self.seen.lock() = read;
         Ok(view)
     }
@@ -156,7 +165,7 @@ impl Fetcher {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(Small::Gone),
             Err(error) if error.kind() == model::ErrorKind::Corrupt => {
-                return Ok(Small::Damaged(error.to_string()));
+                return Ok(damaged(&object.name, error.to_string()));
             }
             Err(error) => return Err(error),
         };
@@ -176,9 +185,15 @@ impl Fetcher {
         });
         Ok(match read {
             Ok((meta, thanos)) => Small::Meta(Arc::new(meta), Arc::new(thanos)),
-            Err(fault) => Small::Damaged(fault),
+            Err(fault) => damaged(&object.name, fault),
         })
     }
+}
+
+/// Told once for each form of the object, because it is remembered.
+fn damaged(name: &str, fault: String) -> Small {
+    tracing::error!(name, fault, "a block of the bucket cannot be read; it is left out and stays as it is");
+    Small::Damaged(fault)
 }
 
 /// Puts the objects of one folder into the view.
@@ -214,7 +229,8 @@ fn take_folder(
             return;
         }
         Some((_, Small::Damaged(fault))) => Some(fault.clone()),
-        _ => None,
+        Some(_) => Some("it is in the listing, but was not found when it was asked for".to_owned()),
+        None => None,
     };
     view.partial.push(PartialBlock { ulid, modified_ms, fault, deletion: mark(MarkKind::Deletion) });
 }

@@ -6,6 +6,8 @@ use ulid::Ulid;
 pub const META: &str = "meta.json";
 /// A block's index.
 pub const INDEX: &str = "index";
+/// What was deleted from a local block; there is none in a bucket.
+pub(crate) const TOMBSTONES: &str = "tombstones";
 /// A block's folder of chunk files.
 pub const CHUNKS: &str = "chunks";
 /// Says that a block is to be removed.

@@ -41,7 +41,7 @@ pub use marks::{Mark, MarkKind, Reason};
 pub use objects::BucketObjects;
 pub use page_cache::PageCache;
 pub use remove::delete_block;
-pub use shipper::{Shipped, Shipper, ShipperState};
+pub use shipper::{Shipped, Shipper, ShipperState, is_wanted};
 pub use store::{Bucket, Object};
 pub use thanos_meta::{BlockFile, Downsample, Source, ThanosMeta};
 pub use upload::upload_block;

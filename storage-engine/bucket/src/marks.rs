@@ -87,14 +87,18 @@ impl MarkKind {
         Self::ALL.into_iter().find(|kind| kind.file() == name)
     }
 
-    /// Reads a mark. `None` when it is none, as happens while it is written.
+    /// Reads a mark. `None` when it is none, as happens while it is written. A deletion mark without its time is none:
+    /// it would be one of long ago, and the block would go at once.
     pub(crate) fn decode(self, bytes: &[u8]) -> Option<Mark> {
         let mark: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
         if mark.get("version")?.as_u64()? != VERSION {
             return None;
         }
         let text = |key: &str| mark.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let time_s = mark.get(self.time_key()).and_then(Value::as_i64).unwrap_or_default();
+        let time_s = match mark.get(self.time_key()) {
+            None if self != Self::Deletion => 0,
+            time => time?.as_i64()?,
+        };
         Some(Mark { time_s, details: text("details"), reason: text("reason") })
     }
 
@@ -150,8 +154,14 @@ mod tests {
 
     #[test]
     fn a_broken_mark_is_none() {
-        for bytes in [b"".as_slice(), b"{", b"[]", b"{\"version\":2}", b"\xff"] {
-            assert_eq!(MarkKind::Deletion.decode(bytes), None);
+        let [without, float, text] = [
+            br#"{"version":1}"#.as_slice(),
+            br#"{"version":1,"deletion_time":1.7e9}"#,
+            br#"{"version":1,"deletion_time":"1700000000"}"#,
+        ];
+        for bytes in [b"".as_slice(), b"{", b"[]", b"{\"version\":2}", b"\xff", without, float, text] {
+            assert_eq!(MarkKind::Deletion.decode(bytes), None, "{bytes:?}");
         }
+        assert!(MarkKind::NoCompact.decode(without).is_some(), "its time says nothing of what it means");
     }
 }

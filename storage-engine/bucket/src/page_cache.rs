@@ -109,6 +109,17 @@ impl PageCache {
             }
         }
     }
+
+    /// Forgets the pages of a block, which may be damaged.
+    pub(crate) fn forget(&self, block: Ulid) {
+        let State { pages, order, bytes } = &mut *self.state.lock();
+        order.retain(|key| key.block != block);
+        pages.retain(|key, page| {
+            let is_kept = key.block != block;
+            *bytes -= if is_kept { 0 } else { page.bytes.len() + OVERHEAD_BYTES };
+            is_kept
+        });
+    }
 }
 
 impl std::fmt::Debug for PageCache {
@@ -142,6 +153,18 @@ mod tests {
         }
         let there = cache.get([key(4), key(199)].into_iter()).into_iter().map(|page| page.is_some());
         assert_eq!(there.collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn a_block_that_is_forgotten_leaves_nothing() {
+        let cache = PageCache::new(1 << 20);
+        let other = PageKey { block: Ulid(9), ..key(0) };
+        cache.put([page(0), page(1), (other, Bytes::from_static(b"other"))].into_iter());
+        cache.forget(key(0).block);
+        assert_eq!(cache.get([key(0), key(1), other].into_iter()), [None, None, Some(Bytes::from("other"))]);
+        assert_eq!(cache.bytes(), 5 + OVERHEAD_BYTES);
+        cache.forget(other.block);
+        assert_eq!(cache.bytes(), 0);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) fn due<'a>(blocks: &[&'a BucketBlock], resolution_ms: i64) -> Vec<&'a
         .copied()
         .filter(|block| block.thanos.resolution_ms() == from_ms)
         .filter(|block| block.no_downsample.is_none() && block.meta.max_time - block.meta.min_time >= span_ms)
-        .filter(|block| !block.meta.compaction.sources.iter().all(|source| done.contains(source)))
+        .filter(|block| !block.sources().all(|source| done.contains(&source)))
         .collect();
     due.sort_by_key(|block| block.ulid());
     due
@@ -29,7 +29,7 @@ pub(crate) fn due<'a>(blocks: &[&'a BucketBlock], resolution_ms: i64) -> Vec<&'a
 
 fn sources(blocks: &[&BucketBlock], resolution_ms: i64) -> HashSet<Ulid> {
     let of = blocks.iter().filter(|block| block.thanos.resolution_ms() == resolution_ms);
-    of.flat_map(|block| block.meta.compaction.sources.iter().copied()).collect()
+    of.flat_map(|block| block.sources()).collect()
 }
 
 /// Blocks that ended longer ago than their resolution is kept. One that is still to be downsampled stays, unless what it

@@ -109,8 +109,11 @@ impl Compactor {
             })
             .map(|(ulid, _)| ulid)
             .collect();
+        // One that has a description is none, even if nobody here can read it.
         let is_leftover = |partial: &&bucket::PartialBlock| {
-            partial.deletion.is_none() && is_old(partial.modified_ms, self.settings.partial_age_ms)
+            partial.fault.is_none()
+                && partial.deletion.is_none()
+                && is_old(partial.modified_ms, self.settings.partial_age_ms)
         };
         Due {
             plans: plans.filter(|(_, plan)| *plan != Plan::default()).collect(),

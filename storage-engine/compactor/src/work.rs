@@ -61,11 +61,18 @@ pub(crate) fn tidy(settings: &CompactorSettings) -> CompactorResult<()> {
     Ok(())
 }
 
+/// The description of a block, with the sources that it stands for.
+fn described(block: &BucketBlock) -> BlockMeta {
+    let mut meta = BlockMeta::clone(&block.meta);
+    meta.compaction.sources = block.sources().collect();
+    meta
+}
+
 impl Workshop<'_> {
     /// Makes one block of several and uploads it; `None` when they have no samples. They stay as they are.
     pub(crate) fn compact(&self, key: &GroupKey, blocks: &[&BucketBlock]) -> CompactorResult<Option<Ulid>> {
         let readers = self.open(blocks)?;
-        let metas: Vec<BlockMeta> = blocks.iter().map(|block| BlockMeta::clone(&block.meta)).collect();
+        let metas: Vec<BlockMeta> = blocks.iter().map(|block| described(block)).collect();
         let mut thanos = ThanosMeta::new(key.labels.clone(), key.resolution_ms, Source::Compactor);
         thanos.extensions = common_extensions(blocks);
         let write = |writer: &mut BlockWriter, count: &mut dyn FnMut() -> StorageResult<()>| {
@@ -87,7 +94,7 @@ impl Workshop<'_> {
     ) -> CompactorResult<Option<Ulid>> {
         let readers = self.open(&[block])?;
         let from_ms = block.thanos.resolution_ms();
-        let metas = [BlockMeta::clone(&block.meta)];
+        let metas = [described(block)];
         let mut thanos = ThanosMeta::clone(&block.thanos);
         thanos.labels = GroupKey::of(block, &self.settings.replica_labels).labels;
         thanos.downsample.resolution = resolution_ms;
@@ -106,7 +113,7 @@ impl Workshop<'_> {
                 if windows.is_empty() { Ok(()) } else { add(writer, labels, &windows) }
             })
         };
-        let meta = |ulid| BlockMeta { ulid, ..BlockMeta::clone(&block.meta) };
+        let meta = |ulid| BlockMeta { ulid, ..described(block) };
         self.make(&readers, write, meta, thanos)
     }
 

@@ -58,6 +58,8 @@ pub struct Blocks {
     settings: BlocksSettings,
     list: RwLock<Arc<Vec<Arc<BlockReader>>>>,
     quarantined: Mutex<Vec<Quarantined>>,
+    /// Blocks beyond their retention that wait for their upload.
+    held: Mutex<Vec<Ulid>>,
     /// Held by whoever changes what is on disk.
     change: Mutex<()>,
 }
@@ -79,6 +81,7 @@ impl Blocks {
             settings,
             list: RwLock::default(),
             quarantined: Mutex::default(),
+            held: Mutex::default(),
             change: Mutex::default(),
         };
         blocks.remove_leftovers()?;

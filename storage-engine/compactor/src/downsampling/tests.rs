@@ -38,6 +38,9 @@ fn long_blocks_are_downsampled_once() {
         block(1, (0, 48), 0, &[1, 2]),
         block(3, (48, 87), 0, &[3]),
         block(4, (100, 140), 0, &[4]),
+        block(10, (140, 188), 0, &[]),
+        block(11, (188, 236), 0, &[]),
+        block(12, (188, 236), RESOLUTION_5M, &[11]),
         block(5, (0, 48), RESOLUTION_5M, &[1]),
         block(6, (0, 240), RESOLUTION_5M, &[6, 7]),
         block(7, (300, 540), RESOLUTION_5M, &[8]),
@@ -45,7 +48,7 @@ fn long_blocks_are_downsampled_once() {
         excluded,
     ];
     let all: Vec<&BucketBlock> = all.iter().collect();
-    assert_eq!(numbers(due(&all, RESOLUTION_5M)), [1, 4]);
+    assert_eq!(numbers(due(&all, RESOLUTION_5M)), [1, 4, 10]);
     assert_eq!(numbers(due(&all, RESOLUTION_1H)), [6]);
 }
 

@@ -100,3 +100,12 @@ fn blocks_wait_until_they_are_settled_and_go_when_they_are_marked_for_long() {
         assert_eq!(seen, is_seen, "marked {marked_h} h ago");
     }
 }
+
+#[test]
+fn a_block_that_names_no_sources_stands_for_itself_alone() {
+    let label = [("a", "b")];
+    let blocks = || vec![block(1, &label, &[1, 2]), block(3, &label, &[]), block(4, &label, &[3])];
+    let (groups, duplicates) = found(blocks(), &CompactorSettings::default(), 0);
+    assert_eq!(duplicates, [4], "what it holds is in the third, made before it");
+    assert_eq!(groups, [vec![1, 3]]);
+}

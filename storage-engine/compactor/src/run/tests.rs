@@ -223,3 +223,41 @@ fn a_damaged_block_is_left_out_with_its_reason_and_the_rest_goes_on() {
     assert!(blocks.iter().any(|block| block.meta.max_time - block.meta.min_time == 8 * H));
     assert_eq!(place.run().failed, 0, "it is not tried again");
 }
+
+/// Longer than leftovers are kept, counted from now: memory takes the time of the machine.
+const LATER_NS: i64 = 4_000_000_000_000_000_000;
+
+#[test]
+fn a_block_whose_description_is_not_found_once_is_neither_removed_nor_forgotten() {
+    let place = Place::new();
+    place.block(1, "a", 0, 0);
+    place.clock.set_ns(LATER_NS);
+    let hidden = object_store::path::Path::from(format!("{}/meta.json", Ulid(1)));
+    let store = Arc::new(Faulty::hiding(Arc::clone(&place.store) as _, hidden));
+    let compactor = place.compactor(store);
+    let first = compactor.view().expect("a listing");
+    assert_eq!((first.blocks.len(), first.partial.len()), (0, 1));
+    assert_eq!(compactor.due(&first).leftovers, [], "its description is in the listing");
+    assert_eq!(compactor.view().expect("a listing").blocks.len(), 1, "it is asked for again");
+}
+
+#[test]
+fn only_a_folder_without_a_description_is_a_leftover() {
+    let place = Place::new();
+    place.clock.set_ns(LATER_NS);
+    let bucket = place.bucket(Arc::clone(&place.store) as _);
+    let put = |number: u128, name: &str, bytes: &[u8]| {
+        let name = format!("{}/{name}", Ulid(number));
+        bucket.wait(bucket.put(&name, bytes.to_vec())).expect("memory takes it");
+    };
+    put(1, "index", b"cut");
+    put(2, "index", b"whole");
+    let later = br#"{"version":1,"minTime":0,"maxTime":1,"thanos":{"version":2}}"#;
+    put(2, "meta.json", later);
+    let compactor = place.compactor(Arc::clone(&place.store) as _);
+    let mut done = Done::default();
+    compactor.clean(&Unwatched, &mut done).expect("memory has no faults");
+    assert_eq!(done.cleaned, 1);
+    let left: Vec<u128> = compactor.view().expect("a view").partial.iter().map(|p| p.ulid.0).collect();
+    assert_eq!(left, [2], "what nobody here can read stays");
+}

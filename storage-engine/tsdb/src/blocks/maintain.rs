@@ -35,12 +35,7 @@ impl Blocks {
         let readers = self.readers();
         let metas: Vec<BlockMeta> = readers.iter().map(|block| block.meta()).collect();
         let planned = plan(&metas, &ranges(self.settings.block_duration_ms, self.settings.retention_ms));
-        let is_kept = |ulid: &Ulid| {
-            let is_fresh = metas.iter().any(|meta| meta.ulid == *ulid && meta.compaction.level == 1);
-            let gate = self.settings.upload_gate.as_ref();
-            is_fresh && gate.is_some_and(|gate| !gate.is_uploaded(&self.dir, *ulid))
-        };
-        if planned.is_empty() || planned.iter().any(is_kept) {
+        if planned.is_empty() || planned.iter().any(|ulid| self.awaits_upload(*ulid)) {
             return Ok(false);
         }
         let parents: Vec<Arc<BlockReader>> =
@@ -65,8 +60,14 @@ impl Blocks {
         self.replace(&gone, new)
     }
 
-    /// Removes blocks that are older than the retention or beyond its size, the oldest first. `other_bytes` is what
-    /// the tenant has on disk beside its blocks. Returns how many went (`deletableBlocks` in tsdb/db.go).
+    /// Whether a block is still to be uploaded.
+    fn awaits_upload(&self, ulid: Ulid) -> bool {
+        self.settings.upload_gate.as_ref().is_some_and(|gate| !gate.is_uploaded(&self.dir, ulid))
+    }
+
+    /// Removes blocks that are older than the retention or beyond its size, the oldest first, but for those that are
+    /// still to be uploaded: only a full disk ends their growth, by refusing writes. `other_bytes` is what the tenant
+    /// has on disk beside its blocks. Returns how many went (`deletableBlocks` in tsdb/db.go).
     pub fn apply_retention(&self, other_bytes: u64) -> StorageResult<usize> {
         let _change = self.change.lock();
         let mut newest_first: Vec<(BlockMeta, u64)> =
@@ -77,11 +78,25 @@ impl Blocks {
             self.settings.retention_ms,
             self.settings.retention_bytes.map(|bytes| bytes.saturating_sub(other_bytes)),
         );
+        let (held, gone): (Vec<Ulid>, Vec<Ulid>) =
+            gone.into_iter().partition(|ulid| self.awaits_upload(*ulid));
+        self.tell_held(held);
         if !gone.is_empty() {
             self.replace(&gone, None)?;
             metrics::counter!("tidegate_tsdb_blocks_expired_total").increment(gone.len() as u64);
         }
         Ok(gone.len())
+    }
+
+    /// Tells of each block once that retention waits for its upload.
+    fn tell_held(&self, held: Vec<Ulid>) {
+        let mut told = self.held.lock();
+        for block in held.iter().filter(|ulid| !told.contains(ulid)) {
+            metrics::counter!("tidegate_tsdb_blocks_retention_held_total").increment(1);
+            let path = self.dir.join(block.to_string());
+            tracing::error!(path = %path.display(), "a block is kept beyond its retention: it was not uploaded yet");
+        }
+        *told = held;
     }
 }
 

@@ -261,6 +261,30 @@ fn retention_removes_whole_blocks() {
 }
 
 #[test]
+fn retention_leaves_blocks_that_were_not_uploaded() {
+    let (_, disk, dir) = simulated(6);
+    let uploaded = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&uploaded);
+    let gate = crate::UploadGate::new(move |_, ulid| seen.lock().contains(&ulid));
+    let retention_ms = Some(2 * BLOCK_MS);
+    let settings = BlocksSettings { retention_ms, upload_gate: Some(gate), ..settings() };
+    let clock = Arc::new(ManualClock::at_ns(0));
+    let blocks = Blocks::open(Arc::clone(&disk), clock, &dir, settings).expect("a good disk");
+    for number in 0..5 {
+        let range = (number * BLOCK_MS, (number + 1) * BLOCK_MS);
+        add(&blocks, &every(range.0..range.1, 100, &[1], 1.0), range, &[]).expect("a good disk");
+    }
+    let ulids: Vec<_> = blocks.readers().iter().map(|block| block.meta().ulid).collect();
+    assert_eq!(blocks.apply_retention(0).expect("a good disk"), 0);
+    uploaded.lock().extend([ulids[1], ulids[4]]);
+    assert_eq!(blocks.apply_retention(0).expect("a good disk"), 1);
+    let left: Vec<i64> = blocks.summaries().iter().map(|block| block.min_time_ms).collect();
+    assert_eq!(left, [0, 2000, 3000, 4000]);
+    uploaded.lock().extend(ulids);
+    assert_eq!(blocks.apply_retention(0).expect("a good disk"), 2);
+}
+
+#[test]
 fn a_snapshot_has_every_block_and_stays_when_they_go() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let disk: Arc<dyn Disk> = Arc::new(LocalDisk);

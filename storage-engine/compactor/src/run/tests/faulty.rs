@@ -11,6 +11,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use parking_lot::Mutex;
 
 /// Fails one request of `one_in`, by a row of numbers that follows from the seed.
 #[derive(Debug)]
@@ -19,11 +20,23 @@ pub(super) struct Faulty {
     state: AtomicU64,
     one_in: u64,
     faults: AtomicU64,
+    hidden: Mutex<Option<Path>>,
 }
 
 impl Faulty {
     pub(super) fn new(inner: Arc<dyn ObjectStore>, seed: u64, one_in: u64) -> Self {
-        Self { inner, state: AtomicU64::new(seed), one_in, faults: AtomicU64::new(0) }
+        Self {
+            inner,
+            state: AtomicU64::new(seed),
+            one_in,
+            faults: AtomicU64::new(0),
+            hidden: Mutex::new(None),
+        }
+    }
+
+    /// Fails nothing; the next read of `location` alone finds nothing, as behind a place that lags.
+    pub(super) fn hiding(inner: Arc<dyn ObjectStore>, location: Path) -> Self {
+        Self { hidden: Mutex::new(Some(location)), ..Self::new(inner, 0, u64::MAX) }
     }
 
     /// Requests that failed.
@@ -76,6 +89,9 @@ impl ObjectStore for Faulty {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.fail()?;
+        if let Some(path) = self.hidden.lock().take_if(|hidden| hidden == location) {
+            return Err(Error::NotFound { path: path.to_string(), source: "it lags".into() });
+        }
         self.inner.get_opts(location, options).await
     }
 
