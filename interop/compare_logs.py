@@ -16,6 +16,7 @@ import os
 import pathlib
 import random
 import statistics
+import sys
 import tempfile
 import time
 
@@ -296,14 +297,16 @@ def section(megabytes, keep=None, only_ours=False, say=lambda row: print(row, fl
         ours = Ours(folder).start()
         both = [ours] if only_ours else [ours, Loki(folder).start()]
         try:
-            report(both, requests_folder, corpus, add)
+            differing = report(both, requests_folder, corpus, add)
         finally:
             for process in both:
                 process.kill()
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows) + "\n", differing
 
 
 def report(both, requests_folder, corpus, add):
+    """Adds the tables; names of the queries whose answers differ."""
+    differing = []
     gigabytes = corpus["bytes"] / 1e9
     machine = next((row.split(":")[1].strip() for row in open("/proc/cpuinfo") if row.startswith("model name")), "?")
     add(f"{time.strftime('%Y-%m-%d')}, {psutil.cpu_count()} cores ({machine}); {corpus['lines']:,} lines, {gigabytes:.2f} GB, "
@@ -321,10 +324,13 @@ def report(both, requests_folder, corpus, add):
         share = figures[0][0] / figures[-1][0]
         verdict = "ok" if share <= aim else "MISSED"
         if answers[0] != answers[-1]:
+            differing.append(name)
             different = sorted(set(answers[0]) ^ set(answers[-1]), key=str)
             verdict += f", answers differ: {len(answers[0])} and {len(answers[-1])}, {len(different)} in one only, first {different[:2]}"
         add(f"| {name} | {row} | 1/{1 / share if share else math.inf:.0f} | 1/{1 / aim:.0f} | {verdict} |")
+    return differing
 
 
 if __name__ == "__main__":
-    section(int(os.environ.get("LOGS_MB", "200")), os.environ.get("LOGS_KEEP"), os.environ.get("LOGS_ONLY_OURS") == "1")
+    _, wrong = section(int(os.environ.get("LOGS_MB", "200")), os.environ.get("LOGS_KEEP"), os.environ.get("LOGS_ONLY_OURS") == "1")
+    sys.exit(f"answers differ: {', '.join(wrong)}" if wrong else 0)

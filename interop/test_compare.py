@@ -5,7 +5,7 @@ import time
 
 import pytest
 from compare_all import PARTS, run
-from compare_page import Ratio, numbers, rebuilt, section_of, tables
+from compare_page import AMISS, Ratio, numbers, rebuilt, section_of, tables
 
 SUMMARY = {part.name: part.summary for part in PARTS}
 
@@ -89,7 +89,7 @@ def test_the_summary_has_what_the_tables_have():
     check("metrics", {("remote write 1, CPU", "Prometheus"): 0.5, ("remote write 1, CPU", "VictoriaMetrics"): 1.6,
                       ("remote write 1, s until ready", "Prometheus"): 0.25, ("OTLP HTTP gzip, CPU", "Prometheus"): 0.13})
     check("promql", {("CPU-ms of 2 queries", "Prometheus"): 0.31, ("worst: raw selector", "Prometheus"): 0.8})
-    check("logs", {("push", "Loki"): 0.4, ("to files", "Loki"): 1.18, ("CPU-ms of 2 queries", "Loki"): 0.08,
+    check("logs", {("pushed and in files", "Loki"): 0.46, ("CPU-ms of 2 queries", "Loki"): 0.08,
                    ("worst: json filter", "Loki"): 0.27})
     check("compaction", {("CPU-s", "Thanos"): 0.25, ("wall", "Thanos"): 0.5, ("peak memory", "Thanos"): 0.25})
     check("store", {("CPU-ms of 2 queries", "Thanos"): 0.33, ("worst: one metric", "Thanos"): 0.5,
@@ -103,9 +103,27 @@ def test_a_part_replaces_its_own_section_and_no_other():
     second = rebuilt(first, names, {"gateway": PRINTED["gateway"]}, SUMMARY)
     assert section_of(second, "logs") == PRINTED["logs"] and section_of(second, "gateway") == PRINTED["gateway"]
     assert second.index("gateway begins") < second.index("logs begins")
-    assert "- logs, to files, CPU-s a GB: 1.18 of Loki\n" in second and "more in 2;" in second
+    beside = "stored durably beside forwarded"
+    assert f"- peak memory in MiB, logs, {beside}: 1.04 of otelcol\n" in second and "more in 1;" in second, second
     third = rebuilt(second, names, {"gateway": "**This part failed**: `compare_gateway.py` did not end\n"}, SUMMARY)
     assert "| gateway | failed: see its section" in third and section_of(third, "logs") == PRINTED["logs"]
+
+
+def test_a_part_of_which_something_failed_does_not_count():
+    names = [part.name for part in PARTS]
+    amiss = f"**{AMISS}**: `compare_logs.py` ended with exit code 1.\n\n" + PRINTED["logs"]
+    page = rebuilt("", names, {"gateway": PRINTED["gateway"], "logs": amiss}, SUMMARY)
+    assert "| logs | not all of it is as it should be: see its section; these lines do not count |" in page
+    assert "| logs | logs, pushed and in files" in page
+    assert "Of 4 lines" in page, page
+
+
+def test_queries_whose_answers_differ_are_in_no_ratio():
+    differs = PRINTED["logs"].replace("858.1 (300.0) | 3872.9 (1100.0) | 1/5 | 1/3 | ok |",
+                                      "858.1 (9000.0) | 3872.9 (1.0) | 1/5 | 1/3 | MISSED, answers differ: 2 and 3 |")
+    assert differs != PRINTED["logs"]
+    found = {one.what: one for one in SUMMARY["logs"](differs)}
+    assert found["LogQL, CPU-ms of 1 queries"].ours == 4 and "LogQL, CPU-ms of the worst: unique id, whole word" in found
 
 
 def ended(process):
@@ -120,12 +138,12 @@ def test_a_part_that_fails_or_hangs_says_so_and_leaves_no_program_behind(tmp_pat
     script = tmp_path / "part.py"
     part = dataclasses.replace(PARTS[0], script=str(script))
     script.write_text("print('| a |\\n|---|\\n| 1 |')\nraise SystemExit('no peer')\n")
-    section = run(part, 30)
-    assert "ended with exit code 1" in section and "no peer" in section and "| 1 |" in section, section
+    section, fault = run(part, 30)
+    assert "ended with exit code 1" in fault and fault in section and "no peer" in section and "| 1 |" in section, section
     script.write_text("import subprocess, time\nprint(subprocess.Popen(['sleep', '600']).pid, flush=True)\ntime.sleep(600)\n")
     began = time.monotonic()
-    section = run(part, 3)
-    assert time.monotonic() - began < 20 and "**This part failed**" in section and "did not end within 3 s" in section, section
+    section, fault = run(part, 3)
+    assert time.monotonic() - began < 20 and "**This part failed**" in section and "did not end within 3 s" in fault, section
     assert ended(int(section.splitlines()[-1])), section
 
 

@@ -59,13 +59,16 @@ def test_acked_data_survives_kill_9(tmp_path, signal, storage):
             )
             sender.start()
             time.sleep(rng.uniform(0.3, 2.5))
+            if signal == "logs" and not merged:
+                # How many files a while leaves depends on the machine.
+                wait_until(lambda: metric(gateway, "tidegate_log_store_compactions_total") > 0, "a merge of files")
             merged += signal == "logs" and metric(gateway, "tidegate_log_store_compactions_total") > 0
             gateway.kill()
             gateway.start()
             sender.join()
             [report] = reports
-            assert report["acked"] > 0, report
             verdict = report["verify"]
+            assert report["acked"] > 0 and verdict["checked"] > 0, report
             faults = {key: verdict[key] for key in ("lost", "duplicated", "wrong")}
             assert faults == {"lost": 0, "duplicated": 0, "wrong": 0}, (number, report)
         if storage:
@@ -74,8 +77,7 @@ def test_acked_data_survives_kill_9(tmp_path, signal, storage):
             assert blocks, list(folder.iterdir())
         if signal == "logs":
             print(f"files were merged in {merged} of {ROUNDS} rounds")
-            # How many files a round leaves depends on the machine; many rounds have enough of them anywhere.
-            assert merged > 0 or ROUNDS < 20
+            assert merged > 0
     finally:
         done.set()
         gateway.kill()

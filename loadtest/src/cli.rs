@@ -20,6 +20,11 @@ use crate::threshold::Threshold;
 /// Items in a request when nothing is said.
 pub(crate) const BATCH_DEFAULT: u32 = 1000;
 
+/// Connections when nothing is said.
+pub(crate) const CONNECTIONS_DEFAULT: u32 = 4;
+/// The most connections of a load.
+pub(crate) const CONNECTIONS_MAX: u32 = 1024;
+
 /// What a newcomer looks for.
 const EXAMPLES: &str = "\
 Examples:
@@ -36,8 +41,9 @@ Examples:
 /// Load tests for OTLP, Prometheus remote write, Loki, PromQL and LogQL endpoints, with proof that nothing acknowledged
 /// was lost.
 ///
-/// Exit codes: 0 passed; 1 data was lost, duplicated or wrong, or nothing was acknowledged; 2 the test could not run;
-/// 99 a threshold was missed, find-max found no rate, or compare found something worse.
+/// Exit codes: 0 passed; 1 data was lost, duplicated or wrong, or nothing was acknowledged; 2 the test could not run, or
+/// what it sent could not be read back; 99 a threshold was missed, find-max found no rate, or compare found something
+/// worse. The first that fits.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate-loadtest", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -55,8 +61,9 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Find the highest rate that an endpoint takes: `find-max otlp --signal logs`.
     ///
-    /// A closed loop finds what the endpoint takes at most, then open-loop probes close in on the highest rate that it
-    /// keeps up with inside the thresholds [default: p(99)<1s and errors<0.01].
+    /// A closed loop finds what the endpoint takes at most, over more and more connections until more of them bring no
+    /// more (or over `--connections`); then open-loop probes close in on the highest rate that it keeps up with inside
+    /// the thresholds [default: p(99)<1s and errors<0.01].
     FindMax(Box<FindMaxArgs>),
     /// Compare two results that `--json` wrote; exit code 99 if the second is worse by more than the noise.
     Compare(CompareArgs),
@@ -243,9 +250,9 @@ pub(crate) struct Pace {
     /// How long to send.
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub(crate) duration: Duration,
-    /// Parallel connections; each has one request in flight.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub(crate) connections: u32,
+    /// Parallel connections; each has one request in flight [default: 4; find-max looks for as many as it takes].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)))]
+    pub(crate) connections: Option<u32>,
     /// A request without an answer after this long counts as unanswered.
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
@@ -294,8 +301,12 @@ pub(crate) struct Proof {
     /// What is not readable at once but within this time is late, not lost.
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub(crate) grace: Duration,
+    /// A label that the target adds to everything, such as an external label of Prometheus' or Thanos'; may be given
+    /// several times. Other labels than those that were sent are wrong.
+    #[arg(long = "extra-label", value_name = "NAME")]
+    pub(crate) extra_labels: Vec<String>,
     /// Receive what a pipeline without a query API forwards, on this address as OTLP/HTTP with protobuf, and verify that
-    /// instead: each item once, and within `--late-after`.
+    /// instead: each item once, and within `--late-after`. All of `--grace` is waited for, as doubles may come late.
     #[arg(long, conflicts_with = "verify")]
     pub(crate) verify_sink: Option<std::net::SocketAddr>,
     /// With `--verify-sink`: what arrives this long after it was sent is late.

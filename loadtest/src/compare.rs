@@ -55,30 +55,50 @@ impl Comparison {
         }
         for (pointer, label, more_is_better) in FIGURES {
             let number = |value: &Value| value.pointer(pointer).and_then(Value::as_f64);
-            let (Some(old), Some(new)) = (number(old), number(new)) else { continue };
-            let change = change_percent(old, new);
-            let is_worse = if more_is_better { change < -noise } else { change > noise };
-            let is_better = if more_is_better { change > noise } else { change < -noise };
-            self.is_worse |= is_worse;
-            let word = if is_worse {
-                "worse"
-            } else if is_better {
-                "better"
-            } else {
-                ""
-            };
-            self.text.push_str(&format!("  {label:<12} {old:>14.3} {new:>14.3} {change:>+8.1}% {word}\n"));
+            match (number(old), number(new)) {
+                (Some(old), Some(new)) => self.figure(label, old, new, more_is_better, noise),
+                (Some(old), None) => self.gone(label, &format!("{old:.3}")),
+                (None, _) => {}
+            }
         }
         for pointer in FAULTS {
-            let number = |value: &Value| value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
-            let (old, new) = (number(old), number(new));
+            let number = |value: &Value| value.pointer(pointer).and_then(Value::as_u64);
             let label = pointer.trim_start_matches("/verify").trim_start_matches('/');
+            let (old, new) = match (number(old), number(new)) {
+                // What was proven before is not any more.
+                (Some(old), None) => {
+                    self.gone(label, &old.to_string());
+                    continue;
+                }
+                (old, new) => (old.unwrap_or(0), new.unwrap_or(0)),
+            };
             if old != new {
                 self.is_worse |= new > old;
                 let word = if new > old { "worse" } else { "better" };
                 self.text.push_str(&format!("  {label:<12} {old:>14} {new:>14}           {word}\n"));
             }
         }
+    }
+
+    fn figure(&mut self, label: &str, old: f64, new: f64, more_is_better: bool, noise: f64) {
+        let change = change_percent(old, new);
+        let is_worse = if more_is_better { change < -noise } else { change > noise };
+        let is_better = if more_is_better { change > noise } else { change < -noise };
+        self.is_worse |= is_worse;
+        let word = if is_worse {
+            "worse"
+        } else if is_better {
+            "better"
+        } else {
+            ""
+        };
+        self.text.push_str(&format!("  {label:<12} {old:>14.3} {new:>14.3} {change:>+8.1}% {word}\n"));
+    }
+
+    /// A figure that only the result before has.
+    fn gone(&mut self, label: &str, old: &str) {
+        self.is_worse = true;
+        self.text.push_str(&format!("  {label:<12} {old:>14} {:>14}           worse\n", "missing"));
     }
 }
 

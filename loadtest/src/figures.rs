@@ -5,7 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 /// Latencies are kept with three digits, and grow with what is recorded.
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are allowed")
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Counts {
     pub(crate) unanswered_requests: u64,
     /// Items that were due but never sent, because answers took too long.
     pub(crate) unsent: u64,
-    /// Bytes of all requests as they went over the wire (gRPC: before compression).
+    /// Bytes of all requests as they went over the wire, without headers.
     pub(crate) bytes: u64,
     /// The first refusal or failure, as an example.
     pub(crate) example: Option<String>,
@@ -53,9 +53,10 @@ impl Counts {
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
     pub(crate) counts: Counts,
-    /// From when a request was due to its acknowledgement, µs: waiting behind earlier requests counts.
+    /// From when a request was due to its answer, µs: waiting behind earlier requests counts. Of a request that was not
+    /// answered or not sent, as long as it is known to have waited.
     pub(crate) latency_us: Histogram<u64>,
-    /// From sending a request to its answer, µs.
+    /// From sending a request to its answer, or until it was given up, µs.
     pub(crate) service_us: Histogram<u64>,
     /// How late this side sent, µs, for reasons of its own.
     pub(crate) lag_us: Histogram<u64>,

@@ -1,13 +1,15 @@
-//! The highest rate of an endpoint: a closed loop for a first bound, then open-loop probes that close in.
-
-use std::time::Duration;
+//! The highest rate of an endpoint: closed loops over more and more connections for a first bound, then open-loop probes
+//! that close in.
+//!
+//! Each probe is a run of its own: data of one that comes late is no fault of the next. Lost data in any of them is what
+//! the whole search says in the end, whatever the rate.
 
 use serde::Serialize;
 
-use crate::cli::{FindMaxArgs, Load, Rate};
+use crate::cli::{CONNECTIONS_MAX, FindMaxArgs, Load, Rate};
 use crate::clock::new_run_id;
 use crate::live::Live;
-use crate::report::{Report, Results, rate_text};
+use crate::report::{Ending, Report, Results, rate_text};
 use crate::run;
 use crate::threshold::Threshold;
 
@@ -15,16 +17,28 @@ use crate::threshold::Threshold;
 const PROBES_MAX: usize = 16;
 /// What must hold when nothing is said.
 const THRESHOLDS_DEFAULT: [&str; 2] = ["p(99)<1s", "errors<0.01"];
+/// More connections are worth it from this much more on.
+const BETTER: f64 = 1.1;
+/// A rate from this share of another one on is about the same.
+const CLOSE: f64 = 0.9;
 /// A search ends below this rate: the endpoint does not work.
 const RATE_MIN: f64 = 1.0;
 
 /// What was tried and found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Search {
     /// The highest rate that passed, items a second.
     pub(crate) found_per_second: Option<f64>,
+    /// Connections that the rates were tried over.
+    connections: usize,
     /// Whether this side and not the endpoint ended the search.
     pub(crate) is_generator_limit: bool,
+    /// What a probe found to be lost, duplicated or wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
+    /// Why a probe could not be done to the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap: Option<String>,
     probes: Vec<Probe>,
 }
 
@@ -32,6 +46,7 @@ pub(crate) struct Search {
 struct Probe {
     /// None for the closed loop.
     rate: Option<f64>,
+    connections: usize,
     acked_per_second: f64,
     p99_ms: f64,
     passed: bool,
@@ -40,7 +55,7 @@ struct Probe {
 impl Search {
     /// For people.
     pub(crate) fn text(&self) -> String {
-        let mut text = String::from("probes      wanted        acked/s     p99 ms");
+        let mut text = String::from("probes      wanted        acked/s     p99 ms   connections");
         for probe in &self.probes {
             let wanted = rate_text(probe.rate.map_or(Rate::Max, Rate::Items));
             let word = match (probe.rate, probe.passed) {
@@ -49,18 +64,34 @@ impl Search {
                 (_, false) => "too much",
             };
             text.push_str(&format!(
-                "\n            {wanted:<12} {:>9.0} {:>9.1}   {word}",
-                probe.acked_per_second, probe.p99_ms
+                "\n            {wanted:<12} {:>9.0} {:>9.1} {:>13}   {word}",
+                probe.acked_per_second, probe.p99_ms, probe.connections
             ));
         }
         text.push_str(&match self.found_per_second {
-            Some(found) => format!("\nmaximum     {found:.0} items/s"),
+            Some(found) => format!("\nmaximum     {found:.0} items/s over {} connections", self.connections),
             None => "\nmaximum     none: no rate passed".to_owned(),
         });
+        if let Some(fault) = &self.fault {
+            text.push_str(&format!("\nFAILED      {fault}"));
+        }
+        if let Some(gap) = &self.gap {
+            text.push_str(&format!("\ngap         {gap}"));
+        }
         if self.is_generator_limit {
             text.push_str("\nwarning     this load generator was the limit: the endpoint may take more");
         }
         text
+    }
+
+    /// Lost data says more than the rate at which it was lost.
+    pub(crate) fn ending(&self) -> Ending {
+        match self {
+            Self { fault: Some(_), .. } => Ending::Unsound,
+            Self { gap: Some(_), .. } => Ending::Incomplete,
+            Self { found_per_second: None, .. } => Ending::Missed,
+            _ => Ending::Passed,
+        }
     }
 }
 
@@ -69,15 +100,24 @@ impl Search {
 struct Bounds {
     passed: Option<f64>,
     failed: Option<f64>,
+    /// Whether this side was the limit at the lowest rate that failed.
+    is_own: bool,
 }
 
 impl Bounds {
-    fn learn(&mut self, rate: f64, passed: bool) {
+    fn learn(&mut self, rate: f64, passed: bool, is_own: bool) {
         if passed {
             self.passed = Some(self.passed.unwrap_or(0.0).max(rate));
-        } else {
-            self.failed = Some(self.failed.unwrap_or(f64::INFINITY).min(rate));
+        } else if self.failed.is_none_or(|failed| rate < failed) {
+            self.failed = Some(rate);
+            self.is_own = is_own;
         }
+    }
+
+    /// Whether this side ended the search: at the lowest rate that failed, or if that is about what a closed loop of this
+    /// side could send at most.
+    fn is_generator_limit(self, closed_rate: f64, is_closed_own: bool) -> bool {
+        self.is_own || is_closed_own && self.failed.is_none_or(|failed| failed >= closed_rate * CLOSE)
     }
 
     /// The next rate to try; none when the bounds are close, or nothing works.
@@ -105,52 +145,81 @@ pub(crate) async fn find(args: &FindMaxArgs, live: &mut Live, pid: Option<u32>) 
         let defaults = THRESHOLDS_DEFAULT.iter().map(|text| text.parse::<Threshold>());
         pace.thresholds = defaults.collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
     }
-    let run_id = new_run_id();
-    let mut search = Search { found_per_second: None, is_generator_limit: false, probes: Vec::new() };
-    let closed = probe(&load, Rate::Max, args.probe, &run_id, live, pid).await?;
-    search.note(None, &closed, false, live);
+    pace.duration = args.probe;
+    let mut search = Search::default();
+    let closed = closed_loops(&mut load, &mut search, live, pid).await?;
     let first = (closed.acked_per_second * 0.8).max(RATE_MIN);
-    let (mut bounds, mut best) = (Bounds::default(), None);
-    while search.probes.len() < PROBES_MAX
+    let (mut bounds, mut best, mut probes) = (Bounds::default(), None, 0);
+    while probes < PROBES_MAX
         && let Some(rate) = bounds.next(first, args.precision / 100.0)
     {
-        let report = probe(&load, Rate::Items(rate), args.probe, &run_id, live, pid).await?;
-        let passed = report.reached() && report.meets_thresholds() && report.acked > 0;
-        search.is_generator_limit = !passed && report.is_own_limit();
+        probes += 1;
+        let report = probe(&load, Rate::Items(rate), live, pid).await?;
+        let passed =
+            report.reached() && report.meets_thresholds() && report.is_sound() && report.gap().is_none();
         search.note(Some(rate), &report, passed, live);
-        bounds.learn(rate, passed);
+        bounds.learn(rate, passed, report.is_own_limit());
         if passed && search.found_per_second.is_none_or(|found| rate > found) {
             search.found_per_second = Some(rate);
             best = Some(report);
         }
     }
+    search.is_generator_limit = bounds.is_generator_limit(closed.acked_per_second, closed.is_own_limit());
     Ok(Results { loads: vec![best.unwrap_or(closed)], search: Some(search) })
+}
+
+/// Closed loops over twice as many connections each, until more of them bring no more; the load then has as many as the
+/// best. Only one if the number of connections is given.
+async fn closed_loops(
+    load: &mut Load,
+    search: &mut Search,
+    live: &mut Live,
+    pid: Option<u32>,
+) -> anyhow::Result<Report> {
+    let is_given = load.pace().connections.is_some();
+    let mut best: Option<Report> = None;
+    loop {
+        let report = probe(load, Rate::Max, live, pid).await?;
+        search.note(None, &report, false, live);
+        let connections = load.connections();
+        // A load may have less to send than all connections could: more of them bring nothing.
+        let has_more = report.connections >= connections as usize && connections < CONNECTIONS_MAX;
+        let is_better =
+            best.as_ref().is_none_or(|best| report.acked_per_second > best.acked_per_second * BETTER);
+        if is_better {
+            search.connections = report.connections;
+            best = Some(report);
+        } else {
+            load.pace_mut().connections = Some(connections / 2);
+        }
+        match best {
+            Some(best) if is_given || !is_better || !has_more || best.acked == 0 || best.is_own_limit() => {
+                return Ok(best);
+            }
+            _ => load.pace_mut().connections = Some((connections * 2).min(CONNECTIONS_MAX)),
+        }
+    }
 }
 
 impl Search {
     fn note(&mut self, rate: Option<f64>, report: &Report, passed: bool, live: &Live) {
         let (acked_per_second, p99_ms) = (report.acked_per_second, report.p99_ms());
+        let connections = report.connections;
         live.note(&format!(
-            "probe {}: acked {acked_per_second:.0}/s, p99 {p99_ms:.1} ms{}",
+            "probe {} over {connections} connections: acked {acked_per_second:.0}/s, p99 {p99_ms:.1} ms{}",
             rate_text(rate.map_or(Rate::Max, Rate::Items)),
             if rate.is_none() || passed { "" } else { ", too much" },
         ));
-        self.probes.push(Probe { rate, acked_per_second, p99_ms, passed });
+        self.fault = self.fault.take().or_else(|| report.fault());
+        self.gap = self.gap.take().or_else(|| report.gap());
+        self.probes.push(Probe { rate, connections, acked_per_second, p99_ms, passed });
     }
 }
 
-async fn probe(
-    load: &Load,
-    rate: Rate,
-    duration: Duration,
-    run_id: &str,
-    live: &mut Live,
-    pid: Option<u32>,
-) -> anyhow::Result<Report> {
+async fn probe(load: &Load, rate: Rate, live: &mut Live, pid: Option<u32>) -> anyhow::Result<Report> {
     let mut load = load.clone();
     load.pace_mut().rate = Some(rate);
-    load.pace_mut().duration = duration;
-    let prepared = run::prepare(load.kind(), &load, run_id).await?;
+    let prepared = run::prepare(load.kind(), &load, &new_run_id()).await?;
     let mut reports = run::run(vec![prepared], live, pid).await?;
     Ok(reports.remove(0))
 }

@@ -29,14 +29,14 @@ use clap::Parser;
 
 use cli::{Cli, Command, Load, Outcome};
 use live::Live;
-use report::{Report, Results};
+use report::{Ending, Results};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit code when `--verify` found lost, duplicated or wrong data, or nothing was acknowledged.
 const EXIT_VERDICT: u8 = 1;
-/// Exit code when the test could not be run at all.
+/// Exit code when the test could not be run at all, or what it sent could not be read back.
 const EXIT_FAILED: u8 = 2;
 /// Exit code when a threshold was missed or something got worse, as k6's.
 const EXIT_THRESHOLD: u8 = 99;
@@ -62,8 +62,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::FindMax(args) => {
             let results = find_max::find(&args, &mut live, outcome.pid).await?;
             results.write(&outcome)?;
-            let found = results.search.as_ref().is_some_and(|search| search.found_per_second.is_some());
-            Ok(if found { ExitCode::SUCCESS } else { ExitCode::from(EXIT_THRESHOLD) })
+            Ok(exit_code(&results))
         }
         Command::Compare(args) => {
             let comparison = compare::compare(&args)?;
@@ -84,11 +83,15 @@ async fn several(loads: Vec<(String, Load)>, outcome: &Outcome, live: &mut Live)
     }
     let results = Results { loads: run::run(prepared, live, outcome.pid).await?, search: None };
     results.write(outcome)?;
-    Ok(if !results.loads.iter().all(Report::meets_thresholds) {
-        ExitCode::from(EXIT_THRESHOLD)
-    } else if !results.loads.iter().all(Report::is_sound) {
-        ExitCode::from(EXIT_VERDICT)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(exit_code(&results))
+}
+
+/// Lost data says more than a threshold that was missed.
+fn exit_code(results: &Results) -> ExitCode {
+    match results.ending() {
+        Ending::Unsound => ExitCode::from(EXIT_VERDICT),
+        Ending::Incomplete => ExitCode::from(EXIT_FAILED),
+        Ending::Missed => ExitCode::from(EXIT_THRESHOLD),
+        Ending::Passed => ExitCode::SUCCESS,
+    }
 }

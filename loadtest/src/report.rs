@@ -1,5 +1,6 @@
 //! The result of a run. Its JSON form is what `--output json` and `--json` write and `compare` reads.
 
+mod generator;
 mod html;
 mod junit;
 mod text;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 
+use self::generator::Generator;
 use crate::cli::{Outcome, Output, Rate};
 use crate::figures::{Figures, quantile_ms};
 use crate::process::{Now, Usage};
@@ -18,12 +20,6 @@ use crate::run::Finished;
 use crate::threshold::{Checked, Metric, Threshold};
 use crate::verify::Verdict;
 
-/// This side is late when one request in a hundred went out so much too late.
-const LAG_MS_MAX: f64 = 20.0;
-/// Below this share of waiting for answers, a target is not what limits the rate.
-const BUSY_MIN: f64 = 0.85;
-/// A rate is reached from this share on.
-const REACHED: f64 = 0.99;
 /// Points of the latency distribution, nines included.
 const QUANTILES: [f64; 14] =
     [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999, 1.0];
@@ -35,7 +31,7 @@ pub(crate) struct Report {
     kind: &'static str,
     signal: &'static str,
     endpoint: String,
-    connections: usize,
+    pub(crate) connections: usize,
     /// Items in a request.
     batch: u32,
     duration_seconds: f64,
@@ -55,14 +51,14 @@ pub(crate) struct Report {
     unanswered_requests: u64,
     /// Items that were due before the end but not sent, because the connections were waiting.
     unsent: u64,
-    /// Bytes of all requests, compressed except with gRPC.
+    /// Bytes of all requests as they went over the wire, without headers.
     bytes: u64,
     pub(crate) acked_per_second: f64,
     /// Share of requests that were refused or not answered.
     errors: f64,
-    /// From when a request was due.
+    /// From when a request was due until its answer; as long as is known, if none came or it was not sent.
     latency_ms: Latency,
-    /// From when a request was sent.
+    /// From when a request was sent until its answer, or until it was given up.
     service_ms: Latency,
     /// Quantile and milliseconds, corrected.
     distribution: Vec<(f64, f64)>,
@@ -75,6 +71,11 @@ pub(crate) struct Report {
     example_failure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verify: Option<Verdict>,
+    /// Why what was acknowledged could not be read back to the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_verified: Option<String>,
+    /// Connections that failed for reasons of this program, and whose figures are not here.
+    failed_connections: u64,
     thresholds: Vec<Checked>,
     #[serde(skip)]
     figures: Figures,
@@ -93,22 +94,6 @@ struct Latency {
     p999: f64,
     p9999: f64,
     max: f64,
-}
-
-/// How the sending side itself did.
-#[derive(Debug, Serialize)]
-struct Generator {
-    #[serde(flatten)]
-    usage: Usage,
-    /// How late it sent for reasons of its own.
-    lag_p99_ms: f64,
-    /// Share of the connections' time that went into waiting for answers.
-    waiting: f64,
-    /// Whether the figures say more about this side than about the target.
-    is_limit: bool,
-    /// What kept the rate down, if anything did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    warning: Option<String>,
 }
 
 /// A second of a run.
@@ -183,7 +168,13 @@ impl Report {
         let wanted = finished.schedule.as_ref().map(|s| s.items() / finished.duration.as_secs_f64());
         let waiting = figures.busy.as_secs_f64() / (seconds * finished.workers.max(1) as f64);
         let acked_per_second = counts.acked as f64 / seconds;
-        let generator = generator(&figures, finished.own, waiting, wanted, finished.duration);
+        let duration = finished.duration;
+        let generator = Generator::judge(&figures, finished.own, cores(), waiting, wanted, duration);
+        let (verify, not_verified) = match finished.verdict {
+            None => (None, None),
+            Some(Ok(verdict)) => (Some(verdict), None),
+            Some(Err(why)) => (None, Some(why)),
+        };
         let histogram = &figures.latency_us;
         let distribution = QUANTILES.map(|quantile| (quantile, quantile_ms(histogram, quantile))).to_vec();
         let mut report = Self {
@@ -213,7 +204,9 @@ impl Report {
             target: finished.target,
             timeline: finished.timeline,
             example_failure: counts.example,
-            verify: finished.verdict,
+            verify,
+            not_verified,
+            failed_connections: finished.failed_connections,
             thresholds: Vec::new(),
             figures,
         };
@@ -262,9 +255,34 @@ impl Report {
         self.latency_ms.p99
     }
 
-    /// Whether something was acknowledged, and all of that is there once and right.
+    /// What is wrong with what was acknowledged, as far as it was read back.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let verdict = self.verify.as_ref()?;
+        if !verdict.passed() {
+            return Some(format!(
+                "{} lost, {} duplicated, {} wrong; {}",
+                verdict.lost,
+                verdict.duplicated,
+                verdict.wrong,
+                verdict.example.as_deref().unwrap_or("")
+            ));
+        }
+        let is_unproven = verdict.checked == 0 && self.acked > 0;
+        is_unproven.then(|| format!("none of the {} acknowledged items was looked for", self.acked))
+    }
+
+    /// Whether something was acknowledged, and nothing of that was found to be amiss.
     pub(crate) fn is_sound(&self) -> bool {
-        self.acked > 0 && self.verify.as_ref().is_none_or(Verdict::passed)
+        self.acked > 0 && self.fault().is_none()
+    }
+
+    /// Why this result is not whole, if it is not.
+    pub(crate) fn gap(&self) -> Option<String> {
+        match (&self.not_verified, self.failed_connections) {
+            (Some(why), _) => Some(format!("not verified: {why}")),
+            (None, 1..) => Some(format!("{} connections failed", self.failed_connections)),
+            (None, 0) => None,
+        }
     }
 
     /// Whether every threshold holds.
@@ -273,36 +291,9 @@ impl Report {
     }
 }
 
-fn generator(
-    figures: &Figures,
-    usage: Usage,
-    waiting: f64,
-    wanted: Option<f64>,
-    duration: Duration,
-) -> Generator {
-    let lag_p99_ms = quantile_ms(&figures.lag_us, 0.99);
-    let sent_per_second = figures.counts.sent as f64 / duration.as_secs_f64().max(1e-6);
-    let missed = wanted.is_some_and(|wanted| sent_per_second < wanted * REACHED);
-    let is_limit = waiting < BUSY_MIN && wanted.is_none_or(|_| missed);
-    let warning = match (is_limit, wanted) {
-        (true, Some(wanted)) => Some(format!(
-            "this load generator is the limit: it sent {sent_per_second:.0} of {wanted:.0} items/s with {:.1} cores, its connections waited for answers only {:.0} % of the time; use larger batches, more connections, --prebuilt, or a machine of its own",
-            usage.cores,
-            waiting * 100.0
-        )),
-        (true, None) => Some(format!(
-            "this load generator is the limit: its connections waited for answers only {:.0} % of the time; use more connections or --prebuilt",
-            waiting * 100.0
-        )),
-        (false, Some(wanted)) if missed => Some(format!(
-            "the target did not keep up: {sent_per_second:.0} of {wanted:.0} items/s were sent before the end, all connections were waiting"
-        )),
-        (false, Some(_)) if lag_p99_ms > LAG_MS_MAX => Some(format!(
-            "this load generator sent one request in 100 more than {lag_p99_ms:.0} ms late: arrivals were less even than asked for"
-        )),
-        (false, _) => None,
-    };
-    Generator { usage, lag_p99_ms, waiting, is_limit, warning }
+/// Cores that this program may use.
+fn cores() -> f64 {
+    std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64)
 }
 
 /// What a whole run found out.
@@ -315,7 +306,35 @@ pub(crate) struct Results {
     pub(crate) search: Option<crate::find_max::Search>,
 }
 
+/// How a run ended, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Data was lost, duplicated or wrong, or nothing was acknowledged.
+    Unsound,
+    /// Something could not be done to the end.
+    Incomplete,
+    /// A threshold was missed, or no rate was found.
+    Missed,
+    Passed,
+}
+
 impl Results {
+    /// What is to be said of it in one word.
+    pub(crate) fn ending(&self) -> Ending {
+        if let Some(search) = &self.search {
+            return search.ending();
+        }
+        if !self.loads.iter().all(Report::is_sound) {
+            Ending::Unsound
+        } else if self.loads.iter().any(|load| load.gap().is_some()) {
+            Ending::Incomplete
+        } else if !self.loads.iter().all(Report::meets_thresholds) {
+            Ending::Missed
+        } else {
+            Ending::Passed
+        }
+    }
+
     /// Writes everything that was asked for.
     pub(crate) fn write(&self, outcome: &Outcome) -> anyhow::Result<()> {
         let put = |path: &Path, text: String| {

@@ -2,12 +2,13 @@
 
 mod worker;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use self::worker::Work;
@@ -58,7 +59,10 @@ pub(crate) struct Finished {
     pub(crate) workers: usize,
     pub(crate) own: Usage,
     pub(crate) target: Option<Usage>,
-    pub(crate) verdict: Option<Verdict>,
+    /// What reading back found, or why it was not done to the end.
+    pub(crate) verdict: Option<Result<Verdict, String>>,
+    /// Connections whose task failed, and what they counted with it.
+    pub(crate) failed_connections: u64,
 }
 
 /// Makes everything that can be made before the start.
@@ -68,6 +72,12 @@ pub(crate) async fn prepare(name: &str, load: &Load, run_id: &str) -> anyhow::Re
     if load.proof().is_some_and(|proof| proof.verify) && load.signal() == Signal::Traces {
         bail!(
             "--verify reads data back through the Prometheus or Loki API, which have no traces; want --verify-sink"
+        );
+    }
+    if load.proof().is_some_and(|proof| proof.verify_sink.is_some()) && !matches!(load, Load::Otlp(_)) {
+        bail!(
+            "--verify-sink receives OTLP, and knows again only what was sent so; want otlp, not {}",
+            load.kind()
         );
     }
     let schedule = match (load.rate(), &pace.stages) {
@@ -81,7 +91,7 @@ pub(crate) async fn prepare(name: &str, load: &Load, run_id: &str) -> anyhow::Re
     let batch = batch(load, schedule.as_deref());
     let target = Arc::new(Target::new(load).with_context(context)?);
     let sink = match load.proof().and_then(|proof| proof.verify_sink) {
-        Some(address) => Some(Sink::start(address, load.signal()).await.with_context(context)?),
+        Some(address) => Some(Sink::start(address, run_id).await.with_context(context)?),
         None => None,
     };
     // Connections take turns, so none sends more than its share and one.
@@ -110,7 +120,7 @@ pub(crate) async fn prepare(name: &str, load: &Load, run_id: &str) -> anyhow::Re
 fn batch(load: &Load, schedule: Option<&Schedule>) -> u32 {
     let Some(data) = load.data() else { return 1 };
     let Some(schedule) = schedule else { return data.batch.unwrap_or(BATCH_DEFAULT) };
-    let all = schedule.items() / f64::from(load.pace().connections);
+    let all = schedule.items() / f64::from(load.connections());
     let wanted = match data.batch {
         Some(batch) => f64::from(batch),
         None => f64::from(BATCH_DEFAULT).min(schedule.rate_max() / REQUESTS_PER_SECOND_MIN),
@@ -126,7 +136,7 @@ fn works(
     target: &Target,
 ) -> anyhow::Result<Vec<Work>> {
     if load.signal() == Signal::Queries {
-        return (0..load.pace().connections)
+        return (0..load.connections())
             .map(|number| QueryMix::new(load, number).map(Work::Queries))
             .collect();
     }
@@ -147,39 +157,46 @@ fn works(
 struct Running {
     prepared: Prepared,
     results: Vec<WorkerResult>,
+    failed_connections: u64,
     total: Figures,
     timeline: Vec<Moment>,
+    elapsed: Duration,
 }
 
 /// Runs loads together and reports each.
 pub(crate) async fn run(
-    loads: Vec<Prepared>,
+    mut loads: Vec<Prepared>,
     live: &mut Live,
     pid: Option<u32>,
 ) -> anyhow::Result<Vec<Report>> {
-    let started_ns = now_ns();
-    let own = Watch::own();
     let mut target = pid.map(Watch::of).transpose()?;
-    let began = Instant::now();
+    connect(&mut loads).await?;
+    let (started_ns, own, began) = (now_ns(), Watch::own(), Instant::now());
     let mut tasks = JoinSet::new();
+    let mut load_of_task = HashMap::new();
     let mut running = Vec::new();
     for (index, mut prepared) in loads.into_iter().enumerate() {
         for worker in std::mem::take(&mut prepared.workers) {
-            tasks.spawn(async move { (index, worker.run(began).await) });
+            load_of_task.insert(tasks.spawn(worker.run(began)).id(), index);
         }
         let (results, total, timeline) = (Vec::new(), Figures::default(), Vec::new());
-        running.push(Running { prepared, results, total, timeline });
+        let elapsed = Duration::ZERO;
+        running.push(Running { prepared, results, failed_connections: 0, total, timeline, elapsed });
     }
     live.start(running.iter().map(|load| (load.prepared.name.as_str(), load.prepared.duration)));
     let mut tick = tokio::time::interval_at((began + ROW).into(), ROW);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut elapsed = vec![Duration::ZERO; running.len()];
     while !tasks.is_empty() {
         tokio::select! {
-            Some(result) = tasks.join_next() => {
-                let (index, result) = result.context("a connection's task failed")?;
-                elapsed[index] = began.elapsed();
-                running[index].results.push(result);
+            Some(ended) = tasks.join_next_with_id() => {
+                let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+                let load = &mut running[load_of_task[&id]];
+                load.elapsed = began.elapsed();
+                match ended {
+                    Ok((_, result)) => load.results.push(result),
+                    // The others' figures are worth having.
+                    Err(_) => load.failed_connections += 1,
+                }
             }
             _ = tick.tick() => look(&mut running, began.elapsed(), live, &mut target),
         }
@@ -188,26 +205,62 @@ pub(crate) async fn run(
     look(&mut running, began.elapsed(), live, &mut target);
     let target = target.map(Watch::usage);
     let mut reports = Vec::new();
-    for (load, elapsed) in running.into_iter().zip(elapsed) {
-        let verdict = verify(&load, started_ns, live).await?;
-        let prepared = load.prepared;
-        reports.push(Report::new(Finished {
-            workers: load.results.len(),
-            name: prepared.name,
-            load: prepared.load,
-            batch: prepared.batch,
-            schedule: prepared.schedule,
-            duration: prepared.duration,
-            elapsed,
-            figures: load.total,
-            timeline: load.timeline,
-            own: own.clone(),
-            target: target.clone(),
-            verdict,
-        }));
+    for load in running {
+        reports.push(finish(load, started_ns, live, &own, target.as_ref()).await);
     }
     live.finish();
     Ok(reports)
+}
+
+/// Opens all connections, at once and before the clock runs, so that no request's time has that in it.
+async fn connect(loads: &mut [Prepared]) -> anyhow::Result<()> {
+    for load in loads {
+        let mut opening = JoinSet::new();
+        for mut worker in std::mem::take(&mut load.workers) {
+            opening.spawn(async move {
+                worker.connection.open().await;
+                worker
+            });
+        }
+        while let Some(worker) = opening.join_next().await {
+            load.workers.push(worker.context("opening a connection")?);
+        }
+        load.workers.sort_by_key(|worker| worker.number);
+    }
+    Ok(())
+}
+
+/// Reads back and reports.
+async fn finish(
+    load: Running,
+    started_ns: i64,
+    live: &mut Live,
+    own: &Usage,
+    target: Option<&Usage>,
+) -> Report {
+    let verdict = match verify(&load, started_ns, live).await {
+        Ok(verdict) => verdict.map(Ok),
+        Err(error) => Some(Err(format!("{error:#}"))),
+    };
+    let prepared = load.prepared;
+    if let Some(sink) = prepared.sink {
+        sink.stop().await;
+    }
+    Report::new(Finished {
+        workers: load.results.len(),
+        name: prepared.name,
+        load: prepared.load,
+        batch: prepared.batch,
+        schedule: prepared.schedule,
+        duration: prepared.duration,
+        elapsed: load.elapsed,
+        figures: load.total,
+        timeline: load.timeline,
+        own: own.clone(),
+        target: target.cloned(),
+        verdict,
+        failed_connections: load.failed_connections,
+    })
 }
 
 /// Adds what was counted since the last look to the totals and the timelines.
@@ -236,18 +289,20 @@ fn look(running: &mut [Running], at: Duration, live: &mut Live, target: &mut Opt
 
 async fn verify(load: &Running, started_ns: i64, live: &mut Live) -> anyhow::Result<Option<Verdict>> {
     let Some(proof) = load.prepared.load.proof() else { return Ok(None) };
-    if let Some(sink) = &load.prepared.sink {
-        return Ok(Some(verify::sink::check(proof, sink, &load.results, live).await?));
-    }
-    if !proof.verify {
+    if !proof.verify && load.prepared.sink.is_none() {
         return Ok(None);
+    }
+    if load.failed_connections > 0 {
+        bail!("{} connections failed, and the account of what they sent with them", load.failed_connections);
+    }
+    let (run_id, signal) = (&load.prepared.run_id, load.prepared.load.signal());
+    if let Some(sink) = &load.prepared.sink {
+        return verify::sink::check(proof, run_id, signal, sink, &load.results, live).await.map(Some);
     }
     tokio::time::sleep(proof.settle).await;
     let reader = verify::Reader::new(&load.prepared.load, proof, started_ns)?;
-    Ok(Some(match load.prepared.load.signal() {
-        Signal::Metrics => {
-            verify::metrics::check(&reader, &load.prepared.run_id, &load.results, live).await?
-        }
+    Ok(Some(match signal {
+        Signal::Metrics => verify::metrics::check(&reader, run_id, &load.results, live).await?,
         _ => verify::logs::check(&reader, &load.results, live).await?,
     }))
 }

@@ -97,10 +97,15 @@ impl Target {
         Ok(Self { protocol, endpoint, compression, timeout: pace.timeout, headers, tls, is_grpc })
     }
 
-    /// What goes over the wire for a rendered request; gRPC compresses by itself.
+    /// What goes over the wire for a rendered request.
     pub(crate) fn encode(&self, body: Bytes) -> Bytes {
+        if self.is_grpc {
+            return grpc::framed(self.compression.encoding(), &body);
+        }
         let (signal, encoding) = match self.protocol {
-            Protocol::Otlp { signal, is_json } => (Some(signal).filter(|_| is_json), self.encoding()),
+            Protocol::Otlp { signal, is_json } => {
+                (Some(signal).filter(|_| is_json), self.compression.encoding())
+            }
             Protocol::RemoteWrite(_) | Protocol::LokiPush(PushForm::Protobuf) => (None, Encoding::Snappy),
             Protocol::LokiPush(PushForm::Json) | Protocol::Queries => (None, Encoding::Identity),
         };
@@ -117,10 +122,6 @@ impl Target {
             Encoding::Identity => body,
             encoding => encoding.encode(None, &body).into(),
         }
-    }
-
-    fn encoding(&self) -> Encoding {
-        if self.is_grpc { Encoding::Identity } else { self.compression.encoding() }
     }
 }
 
@@ -162,7 +163,7 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// A connection that is opened with its first request, and again after a failure.
+    /// A connection that is opened when it is asked to or with its first request, and again after a failure.
     pub(crate) fn new(target: &Target) -> anyhow::Result<Self> {
         let context = || format!("endpoint {:?}", target.endpoint);
         Ok(if target.is_grpc {
@@ -170,6 +171,14 @@ impl Connection {
         } else {
             Self::Http(http::HttpConnection::new(target).with_context(context)?)
         })
+    }
+
+    /// Connects, so that the first request does not have to. Whatever goes wrong shows again in that request.
+    pub(crate) async fn open(&mut self) {
+        let _failed = match self {
+            Self::Grpc(connection) => connection.open().await,
+            Self::Http(connection) => connection.open().await,
+        };
     }
 
     /// Sends one request and waits for the answer.

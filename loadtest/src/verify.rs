@@ -2,6 +2,7 @@
 //!
 //! What is not there at first is looked for again until a time of grace is over: then it is late, else lost.
 
+mod labels;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod sink;
@@ -25,7 +26,7 @@ const AGAIN: Duration = Duration::from_millis(300);
 /// What the verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Verdict {
-    /// Acknowledged items that were looked for.
+    /// Acknowledged items that were looked for: samples, lines, or data points and spans in a sink.
     pub(crate) checked: u64,
     /// Acknowledged items that are not there.
     pub(crate) lost: u64,
@@ -142,7 +143,7 @@ impl<'a> Reader<'a> {
 fn by_template(result: &WorkerResult) -> Vec<Vec<Sent>> {
     let mut sent: Vec<Vec<Sent>> = vec![Vec::new(); result.templates.len()];
     for entry in &result.ledger {
-        sent[entry.template].push(*entry);
+        sent[entry.template as usize].push(*entry);
     }
     sent
 }

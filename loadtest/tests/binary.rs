@@ -19,15 +19,32 @@ struct Server {
     seen: Seen,
 }
 
-type AnswerOf = dyn Fn(usize) -> (Duration, u16) + Send + Sync;
+/// A wait, a status and a body for a request, by its number and first line.
+type AnswerOf = dyn Fn(usize, &str) -> (Duration, u16, Vec<u8>) + Send + Sync;
 
 impl Server {
     fn start(answer: impl Fn(usize) -> (Duration, u16) + Send + Sync + 'static) -> Self {
+        let success = br#"{"status":"success","data":{}}"#;
+        Self::start_with(move |number, first| {
+            let (wait, status) = answer(number);
+            (wait, status, if first.starts_with("GET") { success.to_vec() } else { Vec::new() })
+        })
+    }
+
+    fn start_with(answer: impl Fn(usize, &str) -> (Duration, u16, Vec<u8>) + Send + Sync + 'static) -> Self {
         Self::over("http", answer, Some)
     }
 
-    /// Behind TLS with a certificate of its own, which is written to `ca`.
-    fn start_tls(ca: &Path) -> Self {
+    /// A store that takes what it is sent with this answer and has nothing of it when it is asked.
+    fn forgetful(answer: &'static [u8]) -> Self {
+        let nothing = br#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
+        Self::start_with(move |_, first| {
+            (Duration::ZERO, 200, if first.starts_with("GET") { nothing.to_vec() } else { answer.to_vec() })
+        })
+    }
+
+    /// Behind TLS with a certificate of its own, which is written to `ca`; each handshake begins after a wait.
+    fn start_tls(ca: &Path, wait: Duration) -> Self {
         let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         std::fs::write(ca, own.cert.pem()).expect("written");
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
@@ -41,8 +58,9 @@ impl Server {
         let config = Arc::new(config);
         Self::over(
             "https",
-            |_| (Duration::ZERO, 200),
+            |_, _| (Duration::ZERO, 200, Vec::new()),
             move |stream| {
+                pause(wait);
                 let session = rustls::ServerConnection::new(Arc::clone(&config)).ok()?;
                 Some(rustls::StreamOwned::new(session, stream))
             },
@@ -51,7 +69,7 @@ impl Server {
 
     fn over<S: Read + Write>(
         scheme: &str,
-        answer: impl Fn(usize) -> (Duration, u16) + Send + Sync + 'static,
+        answer: impl Fn(usize, &str) -> (Duration, u16, Vec<u8>) + Send + Sync + 'static,
         open: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -96,18 +114,22 @@ fn serve(stream: impl Read + Write, seen: &Seen, answer: &AnswerOf) {
             return;
         }
         let number = seen.lock().expect("not poisoned").len();
-        let (wait, status) = answer(number);
+        let (wait, status, body) = answer(number, &first);
         seen.lock().expect("not poisoned").push((came, came, first.clone()));
-        // How long a slow server takes; nothing waits for it but the client under test.
-        let (_open, never) = sync_channel::<()>(1);
-        let _elapsed = never.recv_timeout(wait);
-        let body = if first.starts_with("GET") { "{\"status\":\"success\",\"data\":{}}" } else { "" };
-        let text = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        if reader.get_mut().write_all(text.as_bytes()).is_err() {
+        pause(wait);
+        let mut text = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+        text.extend(body);
+        if reader.get_mut().write_all(&text).is_err() {
             return;
         }
         seen.lock().expect("not poisoned")[number].1 = Instant::now();
     }
+}
+
+/// How long a slow server takes; nothing waits for it but the client under test.
+fn pause(wait: Duration) {
+    let (_open, never) = sync_channel::<()>(1);
+    let _elapsed = never.recv_timeout(wait);
 }
 
 fn run(arguments: &[&str]) -> Output {
@@ -128,6 +150,11 @@ fn number(report: &Value, pointer: &str) -> f64 {
     report.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer} in {report}"))
 }
 
+/// Items that were due: what a busy machine did not get to is counted too.
+fn due(report: &Value) -> f64 {
+    number(report, "/sent") + number(report, "/unsent")
+}
+
 fn http(server: &Server, more: &[&str]) -> Output {
     let mut arguments =
         vec!["otlp", "--transport", "http", "--endpoint", &server.url, "--output", "json", "-q"];
@@ -136,15 +163,16 @@ fn http(server: &Server, more: &[&str]) -> Output {
 }
 
 #[test]
-fn a_low_rate_is_kept_to_the_item_and_ends_in_time() {
+fn a_low_rate_is_kept_to_the_item_and_lasts_as_long_as_asked_for() {
     let server = Server::start(|_| (Duration::ZERO, 200));
     let began = Instant::now();
     let output = http(&server, &["--rate", "10", "--duration", "3s"]);
-    assert!((2.5..9.0).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs_f64() > 2.5, "{:?}", began.elapsed());
     let report = json(&output);
     assert_eq!(code(&output), 0, "{report}");
-    assert_eq!((number(&report, "/sent"), number(&report, "/acked")), (30.0, 30.0));
-    assert_eq!(server.requests().len(), 30);
+    assert_eq!(due(&report), 30.0, "{report}");
+    assert_eq!(number(&report, "/sent"), number(&report, "/acked"));
+    assert_eq!(server.requests().len() as f64, number(&report, "/requests"));
     assert!(output.stderr.is_empty(), "-q says nothing: {output:?}");
 }
 
@@ -152,7 +180,7 @@ fn a_low_rate_is_kept_to_the_item_and_ends_in_time() {
 fn batches_shrink_so_that_a_middle_rate_is_even() {
     let server = Server::start(|_| (Duration::ZERO, 200));
     let report = json(&http(&server, &["--rate", "500", "--duration", "2s", "--signal", "logs"]));
-    assert_eq!(number(&report, "/sent"), 1000.0);
+    assert_eq!(due(&report), 1000.0);
     assert_eq!(number(&report, "/batch"), 50.0);
 }
 
@@ -177,7 +205,7 @@ fn a_stall_counts_for_all_that_had_to_wait_behind_it() {
 fn https_is_believed_by_its_authority_or_not_at_all() {
     let folder = tempfile::tempdir().expect("a folder");
     let ca = folder.path().join("ca.pem");
-    let server = Server::start_tls(&ca);
+    let server = Server::start_tls(&ca, Duration::ZERO);
     let ca = ca.to_str().expect("text");
     for (more, expected) in [(&["--ca", ca][..], 0), (&["--insecure-skip-verify"], 0), (&[], 1)] {
         let output = http(&server, &[&["--rate", "20", "--duration", "500ms"], more].concat());
@@ -196,42 +224,48 @@ fn a_target_that_is_too_slow_leaves_items_unsent_and_is_named_as_the_limit() {
     let output = http(&server, &arguments);
     let report = json(&output);
     assert_eq!(code(&output), 99);
-    assert_eq!(number(&report, "/sent") + number(&report, "/unsent"), 200.0);
+    assert_eq!(due(&report), 200.0);
     assert!(number(&report, "/unsent") > 50.0, "{report}");
     assert_eq!(report["generator"]["is_limit"], false);
     let warning = report["generator"]["warning"].as_str().unwrap_or_default();
     assert!(warning.contains("the target did not keep up"), "{warning}");
 }
 
-/// Compressing takes this side far longer than the server takes to read.
+/// After half a second nothing is answered any more until the run is over: what waits behind that counts, or else nine in
+/// ten would have been quick.
 #[test]
-fn a_generator_that_is_too_slow_says_that_it_is_the_limit() {
-    let server = Server::start(|_| (Duration::ZERO, 200));
-    let arguments = [
-        "--rate",
-        "50000000",
-        "--batch",
-        "5000",
-        "--compression",
-        "gzip",
-        "--duration",
-        "2s",
-        "--connections",
-        "2",
-    ];
-    let report = json(&http(&server, &arguments));
-    assert_eq!(report["generator"]["is_limit"], true, "{report}");
-    let warning = report["generator"]["warning"].as_str().unwrap_or_default();
-    assert!(warning.contains("this load generator is the limit"), "{warning}");
+fn what_a_stall_to_the_end_leaves_unsent_has_waited_too() {
+    let server = Server::start(|number| (Duration::from_secs(if number < 50 { 0 } else { 3 }), 200));
+    let arguments = ["--rate", "100", "--batch", "1", "--duration", "2s", "--connections", "1"];
+    let output = http(&server, &[&arguments[..], &["--threshold", "p(90)<200ms"]].concat());
+    let report = json(&output);
+    assert_eq!(code(&output), 99, "{report}");
+    assert_eq!(due(&report), 200.0);
+    assert!(number(&report, "/latency_ms/p90") > 1000.0, "{report}");
+    let server = Server::start(|number| (Duration::from_secs(if number < 50 { 0 } else { 9 }), 200));
+    let output = http(&server, &[&arguments[..], &["--timeout", "1s"]].concat());
+    assert!(
+        number(&json(&output), "/service_ms/max") >= 999.0,
+        "so long it waited for an answer: {output:?}"
+    );
+}
+
+#[test]
+fn connecting_is_not_in_the_time_of_a_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("ca.pem");
+    let server = Server::start_tls(&ca, Duration::from_secs(2));
+    let trust = ["--ca", ca.to_str().expect("text")];
+    let report = json(&http(&server, &[&trust[..], &["--rate", "20", "--duration", "500ms"]].concat()));
+    assert!(number(&report, "/acked") > 0.0, "{report}");
+    assert!(number(&report, "/service_ms/max") < 2000.0, "{report}");
 }
 
 #[test]
 fn stages_send_the_area_under_their_lines() {
     let server = Server::start(|_| (Duration::ZERO, 200));
     let report = json(&http(&server, &["--stages", "2s:100,1s:100", "--batch", "1"]));
-    // What a busy machine did not get to is counted too.
-    assert_eq!(number(&report, "/sent") + number(&report, "/unsent"), 200.0);
-    assert!(number(&report, "/sent") > 150.0, "{report}");
+    assert_eq!(due(&report), 200.0);
 }
 
 #[test]
@@ -243,9 +277,43 @@ fn exit_codes_tell_what_happened() {
     assert_eq!(with(&good, &[]), 0);
     assert_eq!(with(&good, &["--threshold", "p(99)<10s", "--threshold", "errors==0"]), 0);
     assert_eq!(with(&bad, &[]), 1, "nothing was acknowledged");
-    assert_eq!(with(&bad, &["--threshold", "errors<0.5"]), 99);
+    assert_eq!(with(&bad, &["--threshold", "errors<0.5"]), 1, "which says more than a threshold");
+    assert_eq!(with(&good, &["--threshold", "errors>0.5"]), 99);
     assert_eq!(with(&good, &["--threshold", "speed>9"]), 2, "an unknown threshold");
     assert_eq!(with(&good, &["--signal", "traces", "--verify"]), 2, "no API shows traces");
+}
+
+/// One item of each request is refused, and none of the others is stored.
+#[test]
+fn a_request_taken_in_part_is_verified_too() {
+    // ExportMetricsPartialSuccess with rejected_data_points 1.
+    let server = Server::forgetful(b"\x0a\x02\x08\x01");
+    let verify = ["--verify", "--prometheus", &server.url, "--grace", "0s", "--threshold", "p(99)<1us"];
+    let arguments = ["--rate", "1000", "--batch", "100", "--series", "100", "--duration", "500ms"];
+    let output = http(&server, &[&arguments[..], &verify[..]].concat());
+    let report = json(&output);
+    let requests = number(&report, "/requests");
+    assert_eq!(code(&output), 1, "lost data says more than a missed threshold: {report}");
+    assert_eq!(number(&report, "/rejected"), requests, "{report}");
+    assert_eq!(number(&report, "/verify/lost"), number(&report, "/acked"), "{report}");
+    assert_eq!(number(&report, "/verify/checked"), number(&report, "/acked"), "{report}");
+}
+
+#[test]
+fn what_cannot_be_read_back_is_said_in_the_result() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a path of text").to_owned();
+    let server = Server::start(|_| (Duration::ZERO, 200));
+    let api = "http://127.0.0.1:1";
+    let (file, junit) = (path("result.json"), path("junit.xml"));
+    let verify = ["--verify", "--prometheus", api, "--grace", "100ms", "--json", &file, "--junit", &junit];
+    let output = http(&server, &[&["--rate", "100", "--duration", "500ms"], &verify[..]].concat());
+    let report = json(&output);
+    assert_eq!(code(&output), 2, "{report}");
+    assert!(number(&report, "/acked") > 0.0 && report["not_verified"].to_string().contains(api), "{report}");
+    let read = |path: &str| std::fs::read_to_string(path).expect("written");
+    assert_eq!(serde_json::from_str::<Value>(&read(&file)).expect("JSON")["acked"], report["acked"]);
+    assert!(read(&junit).contains("failures=\"1\""), "{}", read(&junit));
 }
 
 #[test]
@@ -288,7 +356,7 @@ fn junit_html_and_json_are_written_and_stand_alone() {
         "needs no other file"
     );
     let result: Value = serde_json::from_str(&read("result.json")).expect("JSON");
-    assert_eq!(result["sent"], 50);
+    assert_eq!(due(&result), 50.0);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("threshold   MISSED: max<1us"), "{text}");
     assert!(!output.stderr.contains(&0x1b), "plain where there is no terminal");
@@ -311,9 +379,11 @@ fn queries_are_asked_and_counted() {
     ]);
     assert_eq!(code(&output), 0, "{output:?}");
     let requests = server.requests();
-    assert_eq!(requests.len(), 20);
     assert!(
-        requests.iter().all(|(_, _, target)| target.starts_with("GET /api/v1/query_range?query=up&start="))
+        !requests.is_empty()
+            && requests
+                .iter()
+                .all(|(_, _, target)| target.starts_with("GET /api/v1/query_range?query=up&start="))
     );
 }
 
@@ -333,11 +403,9 @@ fn a_scenario_runs_its_loads_together() {
         .as_array()
         .expect("loads")
         .iter()
-        .map(|load| {
-            (load["name"].as_str().expect("a name").to_owned(), load["sent"].as_u64().expect("a count"))
-        })
+        .map(|load| (load["name"].as_str().expect("a name").to_owned(), due(load)))
         .collect();
-    assert_eq!(sent, [("ask".to_owned(), 5), ("push".to_owned(), 10), ("write".to_owned(), 30)]);
+    assert_eq!(sent, [("ask".to_owned(), 5.0), ("push".to_owned(), 10.0), ("write".to_owned(), 30.0)]);
 }
 
 /// 20 ms a request of at most ten items over two connections: 1000 items a second are the most.
@@ -374,6 +442,81 @@ fn find_max_finds_what_the_server_takes() {
     assert_eq!(code(&run(&arguments)), 99, "no rate passes");
 }
 
+/// 20 ms a request of ten items: over four connections no more than 2000 items a second would be found. More connections
+/// than streams bring nothing.
+#[test]
+fn find_max_takes_as_many_connections_as_bring_more() {
+    let server = Server::start(|_| (Duration::from_millis(20), 200));
+    let search = ["find-max", "--probe", "500ms", "--precision", "50", "--output", "json", "-q"];
+    let load = ["otlp", "--transport", "http", "--endpoint", &server.url, "--batch", "10"];
+    let streams = ["--signal", "logs", "--streams", "16"];
+    let output = run(&[&search[..], &load[..], &streams[..]].concat());
+    let report = json(&output);
+    let connections = number(&report, "/search/connections");
+    assert!(connections > 4.0 && connections <= 16.0, "{report}");
+    let closed =
+        report["search"]["probes"].as_array().expect("probes").iter().filter(|probe| probe["rate"].is_null());
+    assert!(closed.count() > 1, "{report}");
+}
+
+#[test]
+fn find_max_fails_where_data_is_lost_whatever_the_rate() {
+    let server = Server::forgetful(b"");
+    let search = ["find-max", "--probe", "300ms", "--precision", "50", "--output", "json", "-q"];
+    let load =
+        ["otlp", "--transport", "http", "--endpoint", &server.url, "--series", "100", "--connections", "1"];
+    let verify = ["--verify", "--prometheus", &server.url, "--grace", "0s"];
+    let output = run(&[&search[..], &load[..], &verify[..]].concat());
+    let report = json(&output);
+    assert_eq!(code(&output), 1, "{report}");
+    assert_eq!(report["search"]["found_per_second"], Value::Null, "{report}");
+    assert!(report["search"]["fault"].to_string().contains("lost"), "{report}");
+    let runs: std::collections::HashSet<_> = server
+        .requests()
+        .iter()
+        .filter_map(|(_, _, target)| {
+            Some(target.split("run_id").nth(1)?.chars().take(40).collect::<String>())
+        })
+        .collect();
+    let probes = report["search"]["probes"].as_array().expect("probes").len();
+    assert_eq!(runs.len(), probes, "each probe has data of its own: {runs:?}");
+}
+
+/// A gRPC server whose refusals say more than can be read.
+#[test]
+fn a_broken_refusal_is_counted_and_no_end_of_the_run() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    listener.set_nonblocking(true).expect("a socket");
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(tokio::task::LocalSet::new().run_until(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
+            while let Ok((stream, _)) = listener.accept().await {
+                let service = hyper::service::service_fn(|_| async {
+                    http::Response::builder()
+                        .header("content-type", "application/grpc")
+                        .header("grpc-status", "14")
+                        .header("grpc-message", "queue%20is full")
+                        .header("grpc-status-details-bin", "not base64!")
+                        .body(http_body_util::Empty::<bytes::Bytes>::new())
+                });
+                let connection =
+                    hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+                let stream = hyper_util::rt::TokioIo::new(stream);
+                tokio::task::spawn_local(connection.serve_connection(stream, service));
+            }
+        }));
+    });
+    let short = ["--rate", "100", "--duration", "500ms", "--output", "json", "-q"];
+    let output = run(&[&["otlp", "--endpoint", &url], &short[..]].concat());
+    let report = json(&output);
+    assert_eq!(code(&output), 1, "nothing was acknowledged: {report}");
+    assert_eq!(number(&report, "/refused_requests"), number(&report, "/requests"), "{report}");
+    assert_eq!(report["example_failure"], "Unavailable: queue is full", "{report}");
+    assert_eq!(number(&report, "/failed_connections"), 0.0);
+}
+
 #[test]
 fn compare_sees_what_got_worse_and_forgives_noise() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -395,4 +538,18 @@ fn compare_sees_what_got_worse_and_forgives_noise() {
     assert!(String::from_utf8_lossy(&slow.stdout).contains("+20.0% worse"), "{slow:?}");
     assert_eq!(code(&compare(&old, &result("lossy.json", 100.0, 1))), 99, "a lost item is no noise");
     assert_eq!(code(&compare(&old, Path::new("/nonexistent"))), 2);
+    for (name, text) in [
+        (
+            "null.json",
+            r#"{"name":"otlp","acked_per_second":1000,"errors":0,"latency_ms":{"p99":null},"verify":{"lost":0}}"#,
+        ),
+        ("unproven.json", r#"{"name":"otlp","acked_per_second":1000,"errors":0,"latency_ms":{"p99":100}}"#),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        let less = compare(&old, &path);
+        assert_eq!(code(&less), 99, "what is not known any more is worse: {less:?}");
+        assert!(String::from_utf8_lossy(&less.stdout).contains("missing           worse"), "{less:?}");
+        assert_eq!(code(&compare(&path, &old)), 0, "what is known now is not");
+    }
 }

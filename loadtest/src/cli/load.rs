@@ -1,7 +1,8 @@
 //! What all loads have in common, whatever their kind.
 
 use super::{
-    DataArgs, Load, LokiPushArgs, OtlpArgs, Pace, Proof, Rate, RemoteWriteArgs, Sending, Signal, Transport,
+    CONNECTIONS_DEFAULT, DataArgs, Load, LokiPushArgs, OtlpArgs, Pace, Proof, Rate, RemoteWriteArgs, Sending,
+    Signal, Transport,
 };
 
 /// Items a second that data is sent with when nothing is said.
@@ -68,12 +69,17 @@ impl Load {
         }
     }
 
+    /// Connections that are asked for.
+    pub(crate) fn connections(&self) -> u32 {
+        self.pace().connections.unwrap_or(CONNECTIONS_DEFAULT)
+    }
+
     /// The rate over all connections when nothing else is said.
     pub(crate) fn rate(&self) -> Rate {
         let pace = self.pace();
         match (pace.rate, pace.rate_per_connection) {
             (Some(rate), _) => rate,
-            (None, Some(Rate::Items(each))) => Rate::Items(each * f64::from(pace.connections)),
+            (None, Some(Rate::Items(each))) => Rate::Items(each * f64::from(self.connections())),
             (None, Some(Rate::Max)) => Rate::Max,
             (None, None) if pace.stages.is_some() => Rate::Items(0.0),
             (None, None) if self.data().is_some() => Rate::Items(DATA_RATE_DEFAULT),

@@ -1,5 +1,7 @@
 //! Log requests: access lines, JSON, logfmt and stack traces, each line with its own sequence number.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
@@ -9,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use wire::protobuf::{put_bytes_field, put_message, put_varint_field};
 
-use super::metrics::{resource, scope, string};
+use super::metrics::{SCOPE, resource, resource_attributes, scope, string};
 use super::{Template, find_all, find_placeholders, hex, placeholder};
 use crate::cli::{Load, LogsArgs, PushForm, Shape};
 
@@ -106,9 +108,53 @@ impl LogsTemplate {
         text
     }
 
+    /// Labels and metadata of each line in Loki: what must be there, and what may be besides.
+    pub(crate) fn labels(&self) -> LineLabels {
+        let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| (name.replace('.', "_"), (*value).to_owned())).collect()
+        };
+        let Form::Otlp { bytes, .. } = &self.form else {
+            let pushed = own(&[("service_name", "loadtest"), ("service_instance_id", &self.instance)]);
+            return LineLabels { required: vec![pushed; self.lines.len()], allowed: Vec::new() };
+        };
+        let request =
+            ExportLogsServiceRequest::decode(bytes.as_slice()).expect("our own templates are well-formed");
+        let records = &request.resource_logs[0].scope_logs[0].log_records;
+        let mut allowed = own(&resource_attributes(&self.instance));
+        allowed.extend(own(&[("scope_name", SCOPE.0), ("scope_version", SCOPE.1)]));
+        // Equal in all records or not, it is only compared where a target keeps it.
+        let numbers: BTreeSet<_> = records.iter().map(|record| record.severity_number.to_string()).collect();
+        allowed.extend(numbers.into_iter().map(|number| ("severity_number".to_owned(), number)));
+        LineLabels { required: records.iter().map(record_labels).collect(), allowed }
+    }
+
     fn sequence(&self, round: u64, index: usize) -> u64 {
         round * self.lines.len() as u64 + index as u64
     }
+}
+
+/// What lines are called in Loki.
+pub(crate) struct LineLabels {
+    /// By the line's place in its request.
+    pub(crate) required: Vec<Vec<(String, String)>>,
+    /// With these values only.
+    pub(crate) allowed: Vec<(String, String)>,
+}
+
+/// Attributes, severity and ids of a record as Loki keeps them in structured metadata (pkg/loghttp/push/otlp.go).
+fn record_labels(record: &LogRecord) -> Vec<(String, String)> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let text = |value: Option<&AnyValue>| match value.and_then(|value| value.value.as_ref()) {
+        Some(any_value::Value::StringValue(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let attributes = record.attributes.iter();
+    let mut labels: Vec<_> =
+        attributes.map(|pair| (pair.key.replace('.', "_"), text(pair.value.as_ref()))).collect();
+    labels.push(("severity_text".to_owned(), record.severity_text.clone()));
+    labels.push(("trace_id".to_owned(), hex(&record.trace_id)));
+    labels.push(("span_id".to_owned(), hex(&record.span_id)));
+    labels
 }
 
 /// Templates of each connection: the streams are dealt out in turn.
@@ -118,7 +164,7 @@ pub(crate) fn templates(load: &Load, batch: u32, run_id: &str) -> Vec<Vec<Templa
         Load::LokiPush(args) => (&args.logs, args.sending.data.seed, Some(args.form)),
         _ => return Vec::new(),
     };
-    let workers = load.pace().connections.min(args.streams);
+    let workers = load.connections().min(args.streams);
     let mut templates: Vec<Vec<Template>> = (0..workers).map(|_| Vec::new()).collect();
     for stream in 0..args.streams {
         let instance = format!("{run_id}-{stream}");

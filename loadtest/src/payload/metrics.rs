@@ -4,6 +4,8 @@
 //! need not keep values. Names and units are chosen so that the name in Prometheus is known beforehand from the
 //! OpenTelemetry compatibility specification, not computed by the code under test.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
@@ -15,7 +17,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
 use super::{Template, find_all, find_placeholders, hex, placeholder, remote_write};
-use crate::cli::{Load, MetricsArgs};
+use crate::cli::Load;
 
 /// Bounds of every histogram, seconds.
 pub(crate) const BOUNDS: [f64; 3] = [0.25, 1.0, 5.0];
@@ -94,10 +96,8 @@ pub(crate) struct MetricsTemplate {
     generations: Vec<(usize, usize)>,
     /// Items in a request: data points, or samples.
     items: u64,
-    /// How values go.
-    pub(crate) course: Course,
-    /// Value of the `slice` attribute of all its series.
-    pub(crate) slice: u32,
+    /// What its series are called and how their values go.
+    pub(crate) identity: Identity,
 }
 
 /// One data point of the template.
@@ -130,12 +130,12 @@ impl MetricsTemplate {
                 bytes[at..at + 8].copy_from_slice(&word);
             };
             if point.kind != Kind::Histogram {
-                store(0, self.course.number(point.kind, point.series, round).to_le_bytes());
+                store(0, self.identity.course.number(point.kind, point.series, round).to_le_bytes());
                 continue;
             }
-            let buckets = self.course.buckets(point.series, round);
+            let buckets = self.identity.course.buckets(point.series, round);
             let count = buckets.iter().sum::<u64>();
-            store(1, self.course.sum(point.series, round).to_le_bytes());
+            store(1, self.identity.course.sum(point.series, round).to_le_bytes());
             match self.form {
                 Form::Otlp => {
                     store(0, count.to_le_bytes());
@@ -154,7 +154,7 @@ impl MetricsTemplate {
             }
         }
         for (at, point) in &self.generations {
-            let generation = self.course.generation(self.points[*point].series, round);
+            let generation = self.identity.course.generation(self.points[*point].series, round);
             bytes[*at..at + 8].copy_from_slice(&hex::<8>(generation));
         }
         Bytes::from(bytes)
@@ -164,8 +164,30 @@ impl MetricsTemplate {
         self.items
     }
 
+    /// Samples in Prometheus of one request.
+    pub(crate) fn samples(&self) -> usize {
+        let of = |point: &Point| if point.kind == Kind::Histogram { BOUNDS.len() + 3 } else { 1 };
+        self.points.iter().map(of).sum()
+    }
+
+    /// Whether the items that are counted are samples, not data points.
+    pub(crate) fn counts_samples(&self) -> bool {
+        self.form == Form::RemoteWrite
+    }
+
     pub(crate) fn points(&self) -> &[Point] {
         &self.points
+    }
+
+    /// Labels that each sample of a series has in a generation, but for its name and `le`, as Prometheus writes names.
+    pub(crate) fn labels(&self, series: u32, generation: u64) -> Vec<(String, String)> {
+        let attributes = self.identity.attributes(series, generation).into_iter();
+        let mut labels: Vec<_> = attributes.map(|(name, value)| (name.replace('.', "_"), value)).collect();
+        if self.form == Form::RemoteWrite {
+            labels
+                .extend(remote_write::TARGET_LABELS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        labels
     }
 
     /// A template of encoded bytes in which the generations are still the places of their points.
@@ -174,10 +196,9 @@ impl MetricsTemplate {
         bytes: Vec<u8>,
         points: Vec<Point>,
         items: u64,
-        course: Course,
-        slice: u32,
+        identity: &Identity,
     ) -> Self {
-        let generations = if course.churn_every == 0 {
+        let generations = if identity.course.churn_every == 0 {
             Vec::new()
         } else {
             let hits = find_all(&bytes, GENERATION_KEY.as_bytes());
@@ -188,7 +209,7 @@ impl MetricsTemplate {
             });
             places.collect()
         };
-        Self { form, bytes, points, generations, items, course, slice }
+        Self { form, bytes, points, generations, items, identity: identity.clone() }
     }
 }
 
@@ -204,15 +225,19 @@ pub(crate) fn templates(load: &Load, batch: u32, requests: Option<u32>, run_id: 
         Load::RemoteWrite(args) => (&args.metrics, args.sending.data.seed, Some(args.protocol)),
         _ => return Vec::new(),
     };
-    let connections = load.pace().connections;
+    let connections = load.connections();
     let mut workers: Vec<Vec<Template>> = (0..connections).map(|_| Vec::new()).collect();
     // At least one slice a connection, so that no connection idles.
     let batch = batch.min(args.series.div_ceil(connections)).max(1);
     let needed = requests.map_or(u32::MAX, |requests| requests.saturating_add(connections));
+    let course =
+        Course { reset_every: u64::from(args.reset_every), churn_every: u64::from(args.churn_every) };
+    let run_id: Arc<str> = run_id.into();
     for slice in 0..args.series.div_ceil(batch).min(needed) {
         let series = slice * batch..((slice + 1) * batch).min(args.series);
         let worker = slice as usize % workers.len();
-        let identity = Identity { args, seed, run_id, slice };
+        let histogram_every = args.histogram_every;
+        let identity = Identity { run_id: Arc::clone(&run_id), seed, slice, histogram_every, course };
         workers[worker].push(Template::Metrics(match version {
             None => template(&identity, series),
             Some(version) => remote_write::template(&identity, series, version),
@@ -223,23 +248,20 @@ pub(crate) fn templates(load: &Load, batch: u32, requests: Option<u32>, run_id: 
 }
 
 /// What the series of a slice have in common.
-pub(super) struct Identity<'a> {
-    args: &'a MetricsArgs,
+#[derive(Clone)]
+pub(crate) struct Identity {
+    run_id: Arc<str>,
     seed: u64,
-    run_id: &'a str,
-    pub(super) slice: u32,
+    /// Value of the `slice` attribute of all its series.
+    pub(crate) slice: u32,
+    histogram_every: u32,
+    /// How values go.
+    pub(crate) course: Course,
 }
 
-impl Identity<'_> {
-    pub(super) fn course(&self) -> Course {
-        Course {
-            reset_every: u64::from(self.args.reset_every),
-            churn_every: u64::from(self.args.churn_every),
-        }
-    }
-
+impl Identity {
     pub(super) fn kind(&self, series: u32) -> Kind {
-        let every = self.args.histogram_every;
+        let every = self.histogram_every;
         if every > 0 && series.is_multiple_of(every) {
             Kind::Histogram
         } else if series.is_multiple_of(3) {
@@ -249,29 +271,29 @@ impl Identity<'_> {
         }
     }
 
-    /// Attributes of the series at `place` in its request.
-    pub(super) fn attributes(&self, series: u32, place: usize) -> Vec<(&'static str, String)> {
+    /// Attributes of a series in a generation.
+    pub(super) fn attributes(&self, series: u32, generation: u64) -> Vec<(&'static str, String)> {
         const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
         const ROUTES: [&str; 5] = ["/api/cart", "/api/checkout", "/api/product/{id}", "/healthz", "/login"];
         const CODES: [&str; 5] = ["200", "201", "404", "429", "500"];
         let pick = (u64::from(series) ^ self.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let pick = |choices: &[&'static str], salt: u64| choices[((pick >> salt) as usize) % choices.len()];
         let mut attributes = vec![
-            ("run.id", self.run_id.to_owned()),
+            ("run.id", self.run_id.to_string()),
             ("slice", self.slice.to_string()),
             ("series.id", series.to_string()),
             ("http.request.method", pick(&METHODS, 0).to_owned()),
             ("http.route", pick(&ROUTES, 3).to_owned()),
             ("http.response.status_code", pick(&CODES, 7).to_owned()),
         ];
-        if self.args.churn_every > 0 {
-            attributes.push(("pod", pod(place as u64)));
+        if self.course.churn_every > 0 {
+            attributes.push(("pod", pod(generation)));
         }
         attributes
     }
 }
 
-fn template(identity: &Identity<'_>, series: std::ops::Range<u32>) -> MetricsTemplate {
+fn template(identity: &Identity, series: std::ops::Range<u32>) -> MetricsTemplate {
     let mut placeholders = 0;
     let mut next = || {
         placeholders += 1;
@@ -280,7 +302,7 @@ fn template(identity: &Identity<'_>, series: std::ops::Range<u32>) -> MetricsTem
     let (mut counters, mut gauges, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
     let mut kinds = Vec::new();
     for number in series {
-        let attributes = identity.attributes(number, kinds.len());
+        let attributes = identity.attributes(number, kinds.len() as u64);
         let attributes = attributes.into_iter().map(|(key, value)| string(key, value)).collect();
         let kind = identity.kind(number);
         kinds.push((number, kind));
@@ -316,7 +338,7 @@ fn template(identity: &Identity<'_>, series: std::ops::Range<u32>) -> MetricsTem
         })
         .collect();
     let items = points.len() as u64;
-    MetricsTemplate::new(Form::Otlp, bytes, points, items, identity.course(), identity.slice)
+    MetricsTemplate::new(Form::Otlp, bytes, points, items, identity)
 }
 
 fn request(
@@ -367,17 +389,26 @@ pub(super) fn string(key: &str, value: impl Into<String>) -> KeyValue {
     }
 }
 
-pub(super) fn resource(instance: &str) -> Resource {
-    let attributes = [
+/// Attributes of the resource that everything comes from.
+pub(crate) fn resource_attributes(instance: &str) -> [(&'static str, &str); 5] {
+    [
         ("service.name", "loadtest"),
         ("service.instance.id", instance),
         ("service.version", "1.4.2"),
         ("host.name", "node-07.example.test"),
         ("telemetry.sdk.language", "rust"),
-    ];
-    Resource { attributes: attributes.map(|(k, v)| string(k, v)).to_vec(), ..Default::default() }
+    ]
+}
+
+/// Name and version of the scope that everything comes from.
+pub(crate) const SCOPE: (&str, &str) = ("loadtest", "1.0.0");
+
+pub(super) fn resource(instance: &str) -> Resource {
+    let attributes = resource_attributes(instance).map(|(key, value)| string(key, value)).to_vec();
+    Resource { attributes, ..Default::default() }
 }
 
 pub(super) fn scope() -> InstrumentationScope {
-    InstrumentationScope { name: "loadtest".to_owned(), version: "1.0.0".to_owned(), ..Default::default() }
+    let (name, version) = SCOPE;
+    InstrumentationScope { name: name.to_owned(), version: version.to_owned(), ..Default::default() }
 }

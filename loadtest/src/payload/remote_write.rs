@@ -8,13 +8,15 @@ use std::ops::Range;
 
 use wire::protobuf::{put_bytes_field, put_message, put_tag, put_varint, put_varint_field};
 
-use super::metrics::{BOUNDS, Course, Form, Identity, Kind, MetricsTemplate, Point};
+use super::metrics::{BOUNDS, Form, Identity, Kind, MetricsTemplate, Point};
 use crate::cli::WriteVersion;
 
 /// Bytes of a time on the wire.
 pub(super) const TIME_BYTES: usize = 6;
 /// A time in the middle of the range, where the real one is written later.
 const TIME_BLANK_MS: u64 = 1_763_000_000_000;
+/// Labels as a scrape would have added them.
+pub(super) const TARGET_LABELS: [(&str, &str); 2] = [("instance", "loadtest"), ("job", "loadtest")];
 const LENGTH_DELIMITED: u32 = 2;
 const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
@@ -32,16 +34,12 @@ pub(super) fn time(time_ns: i64) -> [u8; 8] {
 }
 
 /// A request with these series.
-pub(super) fn template(
-    identity: &Identity<'_>,
-    series: Range<u32>,
-    version: WriteVersion,
-) -> MetricsTemplate {
+pub(super) fn template(identity: &Identity, series: Range<u32>, version: WriteVersion) -> MetricsTemplate {
     let mut request = Request { version, body: Vec::new(), symbols: Symbols::default() };
     // Version 2 refers to the symbols in front, whose bytes are known only in the end; places are moved then.
     let mut points = Vec::new();
     for number in series {
-        let labels = labels(identity, number, points.len());
+        let labels = labels(identity, number, points.len() as u64);
         let mut point =
             Point { series: number, kind: identity.kind(number), times: Vec::new(), values: Vec::new() };
         match point.kind {
@@ -57,7 +55,6 @@ pub(super) fn template(
         }
         points.push(point);
     }
-    let course: Course = identity.course();
     let items = points.iter().map(|point| point.times.len() as u64).sum();
     let mut bytes = Vec::new();
     if version == WriteVersion::V2 {
@@ -69,16 +66,15 @@ pub(super) fn template(
         point.times.iter_mut().chain(&mut point.values).for_each(|place| *place += bytes.len());
     }
     bytes.extend_from_slice(&request.body);
-    MetricsTemplate::new(Form::RemoteWrite, bytes, points, items, course, identity.slice)
+    MetricsTemplate::new(Form::RemoteWrite, bytes, points, items, identity)
 }
 
 /// Labels but the name and `le`, sorted.
-fn labels(identity: &Identity<'_>, series: u32, place: usize) -> Vec<(String, String)> {
-    let attributes = identity.attributes(series, place);
+fn labels(identity: &Identity, series: u32, generation: u64) -> Vec<(String, String)> {
+    let attributes = identity.attributes(series, generation);
     let mut labels: Vec<_> =
         attributes.into_iter().map(|(key, value)| (key.replace('.', "_"), value)).collect();
-    labels.push(("instance".to_owned(), "loadtest".to_owned()));
-    labels.push(("job".to_owned(), "loadtest".to_owned()));
+    labels.extend(TARGET_LABELS.map(|(name, value)| (name.to_owned(), value.to_owned())));
     labels.sort();
     labels
 }

@@ -75,7 +75,7 @@ impl TracesTemplate {
 pub(crate) fn templates(load: &Load, batch: u32, run_id: &str) -> Vec<Vec<Template>> {
     let seed = load.data().map_or(0, |data: &DataArgs| data.seed);
     let numbers = |worker: u32| (0..TEMPLATES_PER_CONNECTION).map(move |t| worker * 1000 + t);
-    (0..load.pace().connections)
+    (0..load.connections())
         .map(|worker| numbers(worker).map(|n| Template::Traces(template(seed, batch, run_id, n))).collect())
         .collect()
 }

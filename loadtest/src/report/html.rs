@@ -1,7 +1,7 @@
 //! One page with plots: no script, no other file, light and dark.
 
 use super::junit::escaped;
-use super::{Moment, Report, Results};
+use super::{Ending, Moment, Report, Results};
 
 /// Size of a plot's area and the margins for its axes.
 const WIDTH: f64 = 860.0;
@@ -31,7 +31,7 @@ struct Line<'a> {
 }
 
 pub(super) fn render(results: &Results) -> String {
-    let passed = results.loads.iter().all(|load| load.is_sound() && load.meets_thresholds());
+    let passed = results.ending() == Ending::Passed;
     let (class, word) = if passed { ("good", "passed") } else { ("bad", "failed") };
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
@@ -140,8 +140,9 @@ fn verdicts(page: &mut String, report: &Report) {
             verdict.late,
             verdict.example.as_deref().unwrap_or("")
         );
-        rows.push(("read back".to_owned(), found, verdict.passed()));
+        rows.push(("read back".to_owned(), found, report.fault().is_none()));
     }
+    rows.extend(report.gap().map(|gap| ("complete".to_owned(), gap, false)));
     for checked in &report.thresholds {
         let value = checked.value.map_or_else(|| "not known".to_owned(), |value| format!("{value:.3}"));
         rows.push((checked.threshold.clone(), value, checked.passed));

@@ -40,17 +40,12 @@ fn cases(report: &Report) -> Vec<(String, Option<String>)> {
         )
     });
     let mut cases = vec![("something was acknowledged".to_owned(), acked)];
-    if let Some(verdict) = &report.verify {
-        let fault = (!verdict.passed()).then(|| {
-            format!(
-                "{} lost, {} duplicated, {} wrong; {}",
-                verdict.lost,
-                verdict.duplicated,
-                verdict.wrong,
-                verdict.example.as_deref().unwrap_or("")
-            )
-        });
+    if report.verify.is_some() || report.not_verified.is_some() {
+        let fault = report.fault().or_else(|| report.gap());
         cases.push(("what was acknowledged is there once and right".to_owned(), fault));
+    }
+    if report.failed_connections > 0 {
+        cases.push(("every connection worked to the end".to_owned(), report.gap()));
     }
     for checked in &report.thresholds {
         let value = checked.value.map_or_else(|| "is not known".to_owned(), |value| format!("is {value:.3}"));

@@ -3,7 +3,8 @@
 //! The open model without coordinated omission: each request has a time at which it is due, whatever became of those
 //! before it. A slow answer delays the following requests of its connection, and that delay is part of their latency.
 //! Lateness of this side (timers, a busy machine) is not: latencies are those of an ideal sender that sees the same
-//! service times, and the difference is kept as this side's lag.
+//! service times, and the difference is kept as this side's lag. A request that is refused, never answered or not sent
+//! before the end has a latency too, as far as it is known: until that answer, until it was given up, until the end.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::clock::now_ns;
-use crate::figures::{Counts, Figures, record};
+use crate::figures::{Counts, Figures, histogram, record};
 use crate::ledger::{Ledger, Outcome, Sent};
 use crate::payload::Template;
 use crate::queries::QueryMix;
@@ -72,7 +73,7 @@ impl Worker {
                 None => Instant::now(),
             };
             if Instant::now().max(due) >= end {
-                self.leave_unsent(number, mine);
+                self.leave_unsent(number, mine, began, ideal.free);
                 break;
             }
             if self.schedule.is_some() {
@@ -135,7 +136,8 @@ impl Worker {
                 let time_ns = next_time(now_ns(), *free_ns, template);
                 *free_ns = time_ns.saturating_add(template.time_span_ns());
                 let body = self.target.encode(template.render(round, time_ns));
-                let sent = Sent { template: index, round, time_ns, outcome: Outcome::Uncertain };
+                let template_number = u32::try_from(index).expect("a connection has far fewer templates");
+                let sent = Sent { template: template_number, round, time_ns, outcome: Outcome::Uncertain };
                 (Request::Post { body, items: template.items() }, Some(sent))
             }
         }
@@ -153,25 +155,28 @@ impl Worker {
         figures.counts.bytes += bytes;
         figures.busy += service;
         record(&mut figures.lag_us, lag);
-        if outcome == Outcome::Acked {
-            record(&mut figures.latency_us, latency);
-            record(&mut figures.service_us, service);
-        }
+        record(&mut figures.latency_us, latency);
+        record(&mut figures.service_us, service);
         outcome
     }
 
-    /// Counts what is due until the end and will not be sent.
-    fn leave_unsent(&self, number: u64, mut mine: u64) {
-        let mut unsent = 0;
+    /// Counts what is due until the end and will not be sent. How long it waited for answers to those before it, which
+    /// an ideal sender got at `free`, is the least that its latency would have been.
+    fn leave_unsent(&self, number: u64, mut mine: u64, began: Instant, free: Instant) {
+        let (mut unsent, mut waited) = (0, histogram());
         for number in number.. {
             let items = self.items(number);
-            if self.due(mine, items).is_none() {
-                break;
+            let Some(after) = self.due(mine, items) else { break };
+            let due = began + after;
+            if due < free {
+                record(&mut waited, free - due);
             }
             mine += items;
             unsent += items;
         }
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).counts.unsent += unsent;
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.counts.unsent += unsent;
+        figures.latency_us.add(&waited).expect("an automatically resized histogram takes every value");
     }
 
     async fn pause(&self, answer: &Answer) {
@@ -192,24 +197,28 @@ fn count(counts: &mut Counts, items: u64, answer: &Answer) -> Outcome {
     match answer {
         Answer::Accepted => {
             counts.acked += items;
-            return Outcome::Acked;
+            Outcome::Acked
         }
         Answer::Partial { rejected, message } => {
+            // More than all is all.
+            let rejected = items.min(*rejected);
             counts.rejected += rejected;
-            counts.acked += items.saturating_sub(*rejected);
+            counts.acked += items - rejected;
             counts.example.get_or_insert_with(|| message.clone());
+            Outcome::Partly { rejected: u32::try_from(rejected).unwrap_or(u32::MAX) }
         }
         Answer::Refused { status, retry_hint } => {
             counts.refused_requests += 1;
             counts.refused_with_hint += u64::from(*retry_hint);
             counts.example.get_or_insert_with(|| status.clone());
+            Outcome::Uncertain
         }
         Answer::Unanswered { reason } => {
             counts.unanswered_requests += 1;
             counts.example.get_or_insert_with(|| reason.clone());
+            Outcome::Uncertain
         }
     }
-    Outcome::Uncertain
 }
 
 /// The time of a request's first item: now, or the first free time after the last request.

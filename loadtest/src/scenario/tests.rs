@@ -24,6 +24,26 @@ loads:
 }
 
 #[test]
+fn a_default_goes_to_the_loads_that_know_it_and_say_nothing_else() {
+    let loads = parse(
+        "defaults: {verify: true, duration: 3s, rate: 7, query: up}
+rate: 1000
+loads:
+  ask: {kind: promql}
+  staged: {kind: otlp, stages: '5s:100'}
+  write: {kind: remote-write, weight: 1}
+",
+    )
+    .expect("valid");
+    let [(_, ask), (_, staged), (_, write)] = loads.as_slice() else { panic!("{loads:?}") };
+    assert!(ask.proof().is_none());
+    assert_eq!((ask.rate(), ask.pace().duration.as_secs()), (Rate::Items(7.0), 3));
+    assert!(staged.proof().expect("data").verify && write.proof().expect("data").verify);
+    assert!(staged.pace().stages.is_some(), "which exclude a duration");
+    assert_eq!(write.rate(), Rate::Items(1000.0), "its weight says how fast it is");
+}
+
+#[test]
 fn weights_share_the_rate() {
     let loads = parse(
         "{rate: 1000, loads: {a: {kind: otlp, weight: 3}, b: {kind: loki-push, weight: 1}, c: {kind: logql, rate: 7}}}",
@@ -40,6 +60,12 @@ fn mistakes_name_the_load_and_the_key() {
         ("{loads: {a: {signal: logs}}}", ["loads.a", "kind is missing"]),
         ("{loads: {a: {kind: otlp, weight: 0}}}", ["loads.a.weight", "above 0"]),
         ("{loads: {a: {kind: otlp, weight: 1}}}", ["weights", "set rate"]),
+        ("{rate: 9, loads: {a: {kind: otlp, weight: 1, rate: 3}}}", ["loads.a", "a weight and rate;"]),
+        (
+            "{rate: 9, loads: {a: {kind: otlp, weight: 1, rate-per-connection: 3}}}",
+            ["loads.a", "a weight and rate-per-connection;"],
+        ),
+        ("{defaults: {spead: 3}, loads: {a: {kind: otlp}}}", ["defaults.spead", "any load"]),
         ("{loads: {}}", ["loads", "at least one"]),
         ("{load: {}}", ["load", "unknown"]),
         ("{loads: {a: {kind: otlp, endpoint: 'ftp://a'}}}", ["loads.a", "https"]),

@@ -32,14 +32,18 @@ pub(super) fn http(
     match protocol {
         Protocol::Otlp { signal, is_json } => otlp(wire_signal(signal), is_json, body),
         Protocol::RemoteWrite(WriteVersion::V2) => {
-            let written =
-                headers.get(WRITTEN_HEADERS[0]).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-            match written {
-                Some(written) if written < items => Answer::Partial {
+            let header = headers.get(WRITTEN_HEADERS[0]).and_then(|value| value.to_str().ok());
+            match header.and_then(|value| value.parse::<u64>().ok()) {
+                Some(written) if written >= items => Answer::Accepted,
+                Some(written) => Answer::Partial {
                     rejected: items - written,
                     message: format!("{written} of {items} samples were written"),
                 },
-                _ => Answer::Accepted,
+                // What knows only version 1 finds nothing in a request of version 2, and takes it all the same.
+                None => Answer::Partial {
+                    rejected: items,
+                    message: format!("the answer has no {}: nothing was written", WRITTEN_HEADERS[0]),
+                },
             }
         }
         Protocol::Queries if !body.starts_with(SUCCESS) => {
@@ -65,3 +69,6 @@ pub(super) fn otlp(signal: Signal, is_json: bool, body: &[u8]) -> Answer {
         Err(error) => Answer::Unanswered { reason: format!("unreadable answer: {error}") },
     }
 }
+
+#[cfg(test)]
+mod tests;

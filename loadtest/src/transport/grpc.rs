@@ -1,128 +1,267 @@
-//! OTLP/gRPC.
+//! OTLP/gRPC over one HTTP/2 connection, one call at a time.
+//!
+//! Messages are framed here: compression is done before a call begins, so that its time is not the target's, and a broken
+//! answer is a failure to be counted, whatever it says. Protocol: grpc/grpc doc/PROTOCOL-HTTP2.md.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, Uri};
-use hyper_util::rt::TokioIo;
+use http::header::{CONTENT_TYPE, TE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
-use tonic::client::Grpc;
-use tonic::codec::CompressionEncoding;
-use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
-use wire::grpc::RawCodec;
+use tokio::task::JoinSet;
+use wire::compression::Encoding;
+use wire::rpc_status::Status;
 
 use super::{Answer, Protocol, Target, answers, tls, wire_signal};
-use crate::cli::{Compression, Signal};
+use crate::cli::Signal;
 
-/// Key of the binary `google.rpc.Status` in trailers, where RetryInfo travels.
-const RETRY_INFO_TYPE: &[u8] = b"google.rpc.RetryInfo";
 /// Windows large enough that flow control is never what is measured.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
+/// The largest answer; the OTLP specification lets clients cap it at 4 MiB.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// In front of each message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+/// Names of the status codes, by number (grpc/grpc doc/statuscodes.md).
+const CODES: [&str; 17] = [
+    "Ok",
+    "Cancelled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+/// Binary headers come with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 pub(crate) struct GrpcConnection {
-    grpc: Grpc<Channel>,
-    path: PathAndQuery,
+    /// Host and port, with which it is connected.
+    authority: String,
+    host: String,
+    tls: Option<Arc<ClientConfig>>,
+    /// With the path of the service's one method.
+    uri: Uri,
     signal: Signal,
     timeout: Duration,
     headers: HeaderMap,
+    sender: Option<SendRequest<Full<Bytes>>>,
+    /// Drives the open connection; dropped with it.
+    driver: JoinSet<()>,
+}
+
+/// A message as it goes over the wire.
+pub(super) fn framed(encoding: Encoding, message: &[u8]) -> Bytes {
+    let packed = match encoding {
+        Encoding::Identity => None,
+        encoding => Some(encoding.encode(None, message)),
+    };
+    let body = packed.as_deref().unwrap_or(message);
+    let mut framed = Vec::with_capacity(PREFIX_BYTES + body.len());
+    framed.push(u8::from(packed.is_some()));
+    let length = u32::try_from(body.len()).expect("a request of at most 100,000 items is far below 4 GiB");
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(body);
+    framed.into()
 }
 
 impl GrpcConnection {
     pub(super) fn new(target: &Target) -> anyhow::Result<Self> {
-        let channel = channel(target)?;
-        let mut grpc = Grpc::new(channel).max_decoding_message_size(4 << 20);
-        match target.compression {
-            // Others are refused before.
-            Compression::None | Compression::Zlib | Compression::Snappy | Compression::Lz4 => {}
-            // Servers may compress their answers as requests are; grpc-go does.
-            Compression::Gzip => {
-                let encoding = CompressionEncoding::Gzip;
-                grpc = grpc.send_compressed(encoding).accept_compressed(encoding);
-            }
-            Compression::Zstd => {
-                let encoding = CompressionEncoding::Zstd;
-                grpc = grpc.send_compressed(encoding).accept_compressed(encoding);
-            }
-        }
+        let endpoint: Uri = target.endpoint.parse()?;
         let Protocol::Otlp { signal, .. } = target.protocol else { bail!("only OTLP goes over gRPC") };
-        let path = PathAndQuery::from_static(match signal {
+        let path = match signal {
             Signal::Metrics | Signal::Queries => {
                 "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
             }
             Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
             Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-        });
-        let headers = target.headers.iter().cloned().collect();
-        Ok(Self { grpc, path, signal, timeout: target.timeout, headers })
-    }
-
-    pub(super) async fn send(&mut self, request: Bytes) -> Answer {
-        match tokio::time::timeout(self.timeout, self.call(request)).await {
-            Err(_) => Answer::Unanswered { reason: "timeout".to_owned() },
-            Ok(Ok(response)) => {
-                answers::otlp(wire_signal(self.signal), false, response.into_inner().as_ref())
-            }
-            Ok(Err(status)) => refused(&status),
+        };
+        let authority = tls::authority(&endpoint)?;
+        let scheme = endpoint.scheme_str().unwrap_or("http");
+        let mut headers: HeaderMap = target.headers.iter().cloned().collect();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        let agent = concat!("tidegate-loadtest/", env!("CARGO_PKG_VERSION"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        let encoding = target.compression.encoding();
+        if encoding != Encoding::Identity {
+            headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
         }
+        Ok(Self {
+            host: endpoint.host().context("has no host")?.to_owned(),
+            tls: target.tls.clone(),
+            uri: format!("{scheme}://{authority}{path}").parse()?,
+            authority,
+            signal,
+            timeout: target.timeout,
+            headers,
+            sender: None,
+            driver: JoinSet::new(),
+        })
     }
 
-    async fn call(&mut self, message: Bytes) -> Result<tonic::Response<Bytes>, tonic::Status> {
-        self.grpc.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
-        let mut request = tonic::Request::new(message);
-        *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
-        self.grpc.unary(request, self.path.clone(), RawCodec).await
+    /// Connects, if it is not connected.
+    pub(super) async fn open(&mut self) -> anyhow::Result<()> {
+        tokio::time::timeout(self.timeout, self.connected()).await.context("timeout")?.map(|_| ())
+    }
+
+    /// Sends a framed message.
+    pub(super) async fn send(&mut self, message: Bytes) -> Answer {
+        let reason = match tokio::time::timeout(self.timeout, self.call(message)).await {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => "timeout".to_owned(),
+        };
+        self.sender = None;
+        self.driver.abort_all();
+        Answer::Unanswered { reason }
+    }
+
+    async fn call(&mut self, message: Bytes) -> anyhow::Result<Answer> {
+        let mut request = Request::new(Full::new(message));
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        let signal = self.signal;
+        let response = self.connected().await?.send_request(request).await?;
+        let (head, body) = response.into_parts();
+        // Without a message the status comes in the head.
+        if let Some(status) = status(&head.headers) {
+            return answer(signal, &status, &head.headers, &Bytes::new());
+        }
+        if head.status != StatusCode::OK {
+            return Ok(Answer::Refused { status: format!("HTTP {}", head.status), retry_hint: false });
+        }
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("reading the answer: {error}"))?;
+        let status = body.trailers().and_then(status).context("the answer ends without a grpc-status")?;
+        answer(signal, &status, &head.headers, &body.to_bytes())
+    }
+
+    async fn connected(&mut self) -> anyhow::Result<&mut SendRequest<Full<Bytes>>> {
+        if self.sender.as_ref().is_none_or(SendRequest::is_closed) {
+            let stream = TcpStream::connect(&self.authority).await.context("connecting")?;
+            stream.set_nodelay(true)?;
+            let sender = match &self.tls {
+                None => drive(&mut self.driver, stream).await?,
+                Some(config) => {
+                    let stream = tls::connect(stream, &self.host, config, b"h2").await?;
+                    drive(&mut self.driver, stream).await?
+                }
+            };
+            self.sender = Some(sender);
+        }
+        let sender = self.sender.as_mut().context("not connected")?;
+        sender.ready().await?;
+        Ok(sender)
     }
 }
 
-fn channel(target: &Target) -> anyhow::Result<Channel> {
-    let uri: Uri = target.endpoint.parse()?;
-    let Some(config) = target.tls.clone() else { return Ok(endpoint(uri, target.timeout).connect_lazy()) };
-    let mut plain = uri.clone().into_parts();
-    // The connector brings TLS by itself; tonic would want its own for this scheme. Requests name the real one.
-    plain.scheme = Some(Scheme::HTTP);
-    let endpoint = endpoint(Uri::from_parts(plain)?, target.timeout).origin(uri.clone());
-    let connector = tower::service_fn(move |_: Uri| secured(uri.clone(), Arc::clone(&config)));
-    Ok(endpoint.connect_with_connector_lazy(connector))
-}
-
-fn endpoint(uri: Uri, timeout: Duration) -> Endpoint {
-    Endpoint::from(uri)
+/// Begins to speak HTTP/2 on a stream.
+async fn drive(
+    driver: &mut JoinSet<()>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .tcp_nodelay(true)
-        .connect_timeout(timeout)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    driver.spawn(async move {
+        // Its end shows in the next send.
+        let _ended = connection.await;
+    });
+    Ok(sender)
 }
 
-async fn secured(uri: Uri, config: Arc<ClientConfig>) -> anyhow::Result<TokioIo<TlsStream<TcpStream>>> {
-    let stream = TcpStream::connect(tls::authority(&uri)?).await?;
-    stream.set_nodelay(true)?;
-    let host = uri.host().unwrap_or_default();
-    Ok(TokioIo::new(tls::connect(stream, host, &config, b"h2").await?))
-}
-
-fn refused(status: &tonic::Status) -> Answer {
-    // A status that tonic made of a broken connection has a source; one that the peer sent has none.
-    let mut source = std::error::Error::source(status);
-    if source.is_some() {
-        let mut reason = format!("{:?}: {}", status.code(), status.message());
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !reason.contains(&text) {
-                reason.push_str(": ");
-                reason.push_str(&text);
-            }
-            source = cause.source();
-        }
-        return Answer::Unanswered { reason };
+/// The status in a head or in trailers, if there is one.
+fn status(headers: &HeaderMap) -> Option<Status> {
+    let code = headers.get("grpc-status")?.to_str().ok().and_then(|code| code.parse().ok()).unwrap_or(2);
+    let text = headers.get("grpc-message").map_or_else(String::new, |text| percent_decoded(text.as_bytes()));
+    let mut status = Status::new(code, text);
+    // Details are a help; without them the code decides.
+    let details = headers.get("grpc-status-details-bin").and_then(|text| BASE64.decode(text).ok());
+    if let Some(details) = details.and_then(|bytes| Status::from_protobuf(&bytes).ok()) {
+        status.retry_delay = details.retry_delay;
     }
-    let details = status.details();
-    let retry_hint = details.windows(RETRY_INFO_TYPE.len()).any(|window| window == RETRY_INFO_TYPE);
-    Answer::Refused { status: format!("{:?}: {}", status.code(), status.message()), retry_hint }
+    Some(status)
 }
+
+fn answer(signal: Signal, status: &Status, head: &HeaderMap, framed: &Bytes) -> anyhow::Result<Answer> {
+    if status.code != 0 {
+        let name = usize::try_from(status.code).ok().and_then(|code| CODES.get(code)).unwrap_or(&"Unknown");
+        return Ok(Answer::Refused {
+            status: format!("{name}: {}", status.message),
+            retry_hint: status.retry_delay.is_some(),
+        });
+    }
+    // Servers of grpc-go answer in the encoding of the request, asked or not.
+    let encoding = head.get("grpc-encoding").and_then(|name| name.to_str().ok()).unwrap_or_default();
+    let message = message(framed, encoding).context("unreadable answer: it is not one gRPC message")?;
+    Ok(answers::otlp(wire_signal(signal), false, &message))
+}
+
+/// The one message of a framed body; no frame at all is an empty message.
+fn message(framed: &Bytes, encoding: &str) -> Option<Bytes> {
+    if framed.is_empty() {
+        return Some(Bytes::new());
+    }
+    let [flag, length @ ..] = framed.first_chunk::<PREFIX_BYTES>()?;
+    let message = framed.slice(PREFIX_BYTES..);
+    if u32::from_be_bytes(*length) as usize != message.len() {
+        return None;
+    }
+    match flag {
+        0 => Some(message),
+        1 => Encoding::from_name(encoding).ok()?.decode(&message, ANSWER_BYTES_MAX).ok(),
+        _ => None,
+    }
+}
+
+fn percent_decoded(text: &[u8]) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let hex = |index: usize| text.get(index).and_then(|byte| char::from(*byte).to_digit(16));
+        match (text[at], hex(at + 1), hex(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,11 @@ impl HttpConnection {
         })
     }
 
+    /// Connects, if it is not connected.
+    pub(super) async fn open(&mut self) -> anyhow::Result<()> {
+        tokio::time::timeout(self.timeout, self.connected()).await.context("timeout")?.map(|_| ())
+    }
+
     pub(super) async fn send(&mut self, request: Request) -> Answer {
         let reason = match tokio::time::timeout(self.timeout, self.call(request)).await {
             Ok(Ok(answer)) => return answer,
@@ -133,8 +138,8 @@ async fn drive(
 /// What says how a body is to be read.
 fn content_headers(target: &Target) -> Vec<(HeaderName, HeaderValue)> {
     let (media_type, encoding) = match target.protocol {
-        Protocol::Otlp { is_json: false, .. } => (MEDIA_TYPE, target.encoding()),
-        Protocol::Otlp { is_json: true, .. } => ("application/json", target.encoding()),
+        Protocol::Otlp { is_json: false, .. } => (MEDIA_TYPE, target.compression.encoding()),
+        Protocol::Otlp { is_json: true, .. } => ("application/json", target.compression.encoding()),
         Protocol::RemoteWrite(version) => (version_of(version).content_type(), Encoding::Snappy),
         // Loki's protobuf is always snappy, and says so nowhere.
         Protocol::LokiPush(PushForm::Protobuf) => (MEDIA_TYPE, Encoding::Identity),

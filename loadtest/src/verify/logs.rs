@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::labels::{self, Labels};
 use super::{Reader, Verdict, by_template};
 use crate::clock::now_ns;
-use crate::ledger::{Outcome, Sent};
+use crate::ledger::{Missing, Outcome, Sent};
 use crate::live::Live;
 use crate::payload::Template;
-use crate::payload::logs::LogsTemplate;
+use crate::payload::logs::{LineLabels, LogsTemplate};
 use crate::run::WorkerResult;
 
 /// Entries of an answer: the most that Loki's default limits allow.
@@ -31,12 +31,20 @@ struct Data {
 
 #[derive(Deserialize)]
 struct Stream {
+    #[serde(default)]
+    stream: Labels,
     values: Vec<Entry>,
 }
 
 /// Time, line, and metadata where the answer has it apart.
 #[derive(Deserialize)]
-struct Entry(String, String, #[serde(default)] IgnoredAny);
+struct Entry(String, String, #[serde(default)] Categories);
+
+#[derive(Default, Deserialize)]
+struct Categories {
+    #[serde(default, rename = "structuredMetadata")]
+    metadata: Labels,
+}
 
 #[derive(Deserialize)]
 struct Counts {
@@ -116,9 +124,10 @@ async fn check_needles(
     let Some(needle) = &logs.needle else { return Ok(()) };
     let planted = |only_acked: bool| {
         let of = |sender: &Sender<'_>| {
-            let sent =
-                sender.sent.iter().filter(|sent| !only_acked || sent.outcome == Outcome::Acked).count();
-            sent as u64 * sender.template.needles
+            let needles = sender.template.needles;
+            // Of a request taken in part the needles may be what was refused.
+            let required = |sent: &Sent| if only_acked { sent.outcome.required(needles) } else { needles };
+            sender.sent.iter().map(required).sum::<u64>()
         };
         senders.iter().map(of).sum::<u64>()
     };
@@ -175,7 +184,7 @@ impl Sender<'_> {
 
     async fn read(&self, reader: &Reader<'_>) -> anyhow::Result<Verdict> {
         let mut verdict = Verdict::default();
-        let mut check = StreamCheck::new(self);
+        let mut check = StreamCheck::new(self, &reader.proof.extra_labels);
         verdict.checked = check.acked();
         for (mut start_ns, end_ns) in self.windows(reader) {
             loop {
@@ -203,62 +212,116 @@ impl Sender<'_> {
     }
 }
 
+/// A line that was sent.
+struct Line {
+    round: u64,
+    /// Its place in the request.
+    index: usize,
+    outcome: Outcome,
+    is_found: bool,
+}
+
 /// The lines of one stream that are still to be found.
 struct StreamCheck<'a> {
     template: &'a LogsTemplate,
-    /// By timestamp: round, index in the request, outcome, and how often it was found.
-    expected: HashMap<i64, (u64, usize, Outcome, u32)>,
+    labels: LineLabels,
+    extra_labels: &'a [String],
+    /// By timestamp.
+    expected: HashMap<i64, Line>,
+    /// Acknowledged lines.
+    required: u64,
 }
 
 impl<'a> StreamCheck<'a> {
-    fn new(sender: &Sender<'a>) -> Self {
-        let items = sender.template.items() as usize;
+    fn new(sender: &Sender<'a>, extra_labels: &'a [String]) -> Self {
+        let items = sender.template.items();
         let lines = |sent: &Sent| {
             let (time_ns, round, outcome) = (sent.time_ns, sent.round, sent.outcome);
-            (0..items).map(move |i| (time_ns + i as i64, (round, i, outcome, 0)))
+            (0..items as usize)
+                .map(move |index| (time_ns + index as i64, Line { round, index, outcome, is_found: false }))
         };
-        Self { template: sender.template, expected: sender.sent.iter().flat_map(lines).collect() }
+        Self {
+            template: sender.template,
+            labels: sender.template.labels(),
+            extra_labels,
+            expected: sender.sent.iter().flat_map(lines).collect(),
+            required: sender.sent.iter().map(|sent| sent.outcome.required(items)).sum(),
+        }
     }
 
     fn acked(&self) -> u64 {
-        self.expected.values().filter(|(_, _, outcome, _)| *outcome == Outcome::Acked).count() as u64
+        self.required
     }
 
     /// Compares a page; its entries and the last time in it.
     fn page(&mut self, verdict: &mut Verdict, streams: Vec<Stream>) -> (usize, Option<i64>) {
         let (mut count, mut last_ns) = (0, None);
-        for Entry(time, line, _) in streams.into_iter().flat_map(|stream| stream.values) {
-            count += 1;
-            let Ok(time_ns) = time.parse::<i64>() else {
-                verdict.wrong += 1;
-                verdict.note(|| format!("timestamp {time:?} is not a number"));
-                continue;
-            };
-            last_ns = last_ns.max(Some(time_ns));
-            let Some((round, index, _, times_found)) = self.expected.get_mut(&time_ns) else {
-                verdict.wrong += 1;
-                verdict
-                    .note(|| format!("{} at {time_ns} ns was never sent: {line:?}", self.template.instance));
-                continue;
-            };
-            *times_found += 1;
-            if *times_found > 1 {
-                verdict.duplicated += 1;
-                verdict.note(|| format!("{} at {time_ns} ns is there twice", self.template.instance));
-            } else if self.template.line(*round, *index) != line {
-                verdict.wrong += 1;
-                verdict.note(|| format!("{} at {time_ns} ns differs: {line:?}", self.template.instance));
+        for Stream { stream, values } in streams {
+            for entry in values {
+                count += 1;
+                last_ns = last_ns.max(self.entry(verdict, &stream, &entry));
             }
         }
         (count, last_ns)
     }
 
+    /// Compares an entry; its time.
+    fn entry(&mut self, verdict: &mut Verdict, stream: &Labels, entry: &Entry) -> Option<i64> {
+        let Entry(time, text, categories) = entry;
+        let instance = &self.template.instance;
+        let Ok(time_ns) = time.parse::<i64>() else {
+            verdict.wrong += 1;
+            verdict.note(|| format!("timestamp {time:?} is not a number"));
+            return None;
+        };
+        match self.expected.get_mut(&time_ns) {
+            None => {
+                verdict.wrong += 1;
+                verdict.note(|| format!("{instance} at {time_ns} ns was never sent: {text:?}"));
+            }
+            Some(Line { is_found: true, .. }) => {
+                verdict.duplicated += 1;
+                verdict.note(|| format!("{instance} at {time_ns} ns is there twice"));
+            }
+            Some(line) => {
+                line.is_found = true;
+                let (index, is_equal) = (line.index, self.template.line(line.round, line.index) == *text);
+                if !is_equal {
+                    verdict.wrong += 1;
+                    verdict.note(|| format!("{instance} at {time_ns} ns differs: {text:?}"));
+                } else if let Some(fault) = self.label_fault(index, stream, &categories.metadata) {
+                    verdict.wrong += 1;
+                    verdict.note(|| format!("{} at {time_ns} ns {fault}", self.template.instance));
+                }
+            }
+        }
+        Some(time_ns)
+    }
+
+    fn label_fault(&self, index: usize, stream: &Labels, metadata: &Labels) -> Option<String> {
+        labels::fault(&[stream, metadata], &self.labels.required[index], |name, value| {
+            // Loki's own: what it took the level from a line for, and when it came.
+            matches!(name, "detected_level" | "observed_timestamp")
+                || self.extra_labels.iter().any(|extra| extra == name)
+                || self.labels.allowed.iter().any(|(other, known)| other == name && known == value)
+        })
+    }
+
     fn finish(self, verdict: &mut Verdict) {
-        for (time_ns, (_, _, outcome, times_found)) in self.expected {
-            if outcome == Outcome::Acked && times_found == 0 {
+        let mut missing = Missing::default();
+        for (time_ns, line) in self.expected {
+            if !line.is_found && missing.add(line.round, line.outcome) {
                 verdict.lost += 1;
                 verdict.note(|| format!("{} at {time_ns} ns is not there", self.template.instance));
             }
         }
+        let lost = missing.lost();
+        verdict.lost += lost;
+        if lost > 0 {
+            verdict.note(|| format!("{} misses {lost} lines more than were refused", self.template.instance));
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;
