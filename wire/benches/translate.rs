@@ -235,9 +235,7 @@ fn to_loki(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("loki_push");
     group.throughput(Throughput::Bytes(push.len() as u64));
     group.bench_function("proto_to_otlp", |bencher| {
-        bencher.iter(|| {
-            loki_to_otlp::translate_proto(black_box(&push), &loki_to_otlp::Settings::default())
-        });
+        bencher.iter(|| loki_to_otlp::translate_proto(black_box(&push), &loki_to_otlp::Settings::default()));
     });
     group.finish();
 }

@@ -130,7 +130,7 @@ impl std::fmt::Debug for PageCache {
 
 #[cfg(test)]
 mod tests {
-    use super::{PAGE_BYTES, PageCache, PageKey};
+    use super::{OVERHEAD_BYTES, PAGE_BYTES, PageCache, PageKey};
     use bytes::Bytes;
     use ulid::Ulid;
 
