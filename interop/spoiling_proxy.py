@@ -12,7 +12,7 @@ import cramjam
 
 class Proxy:
     """Hands requests on to `port`; every hundredth is dropped, doubled, delayed or corrupted, and acknowledged all the
-    same. `hold` gives the seconds for which an answer is held back, by the number of its request. Keeps when each request
+    same, or with "unanswered" handed on and not acknowledged. `hold` gives the seconds for which an answer is held back, by the number of its request. Keeps when each request
     of a connection came and when it was answered."""
 
     def __init__(self, port, fault=None, spoil=lambda body: body, hold=None, delay_seconds=3):
@@ -59,6 +59,9 @@ class Proxy:
                 return 200, b""
             elif self.fault == "corrupt":
                 body = self.spoil(body)
+            elif self.fault == "unanswered":
+                self.forward(path, body, headers)
+                return 503, b""
         return self.forward(path, body, headers)
 
     def forward(self, path, body, headers):

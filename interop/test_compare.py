@@ -1,8 +1,10 @@
 """The page of the side-by-side benchmark: sections are replaced by themselves, and the summary says what they say."""
 
 import dataclasses
+import sys
 import time
 
+import compare_all
 import pytest
 from compare_all import PARTS, run
 from compare_page import AMISS, Ratio, numbers, rebuilt, section_of, tables
@@ -124,6 +126,17 @@ def test_queries_whose_answers_differ_are_in_no_ratio():
     assert differs != PRINTED["logs"]
     found = {one.what: one for one in SUMMARY["logs"](differs)}
     assert found["LogQL, CPU-ms of 1 queries"].ours == 4 and "LogQL, CPU-ms of the worst: unique id, whole word" in found
+
+
+def test_the_run_fails_with_any_of_its_parts(tmp_path, monkeypatch):
+    script, page = tmp_path / "part.py", tmp_path / "page.md"
+    monkeypatch.setattr(compare_all, "PARTS", [dataclasses.replace(PARTS[0], script=str(script))])
+    monkeypatch.setattr(compare_all, "PAGE", page)
+    monkeypatch.setattr(sys, "argv", ["compare"])
+    script.write_text(f"print({PRINTED['gateway']!r})\n")
+    assert compare_all.main() == 0 and "Of 4 lines" in page.read_text()
+    script.write_text(f"print({PRINTED['gateway']!r})\nraise SystemExit('answers differ')\n")
+    assert compare_all.main() == 1 and AMISS in page.read_text() and "Of 4 lines" not in page.read_text()
 
 
 def ended(process):

@@ -163,6 +163,20 @@ def test_it_drives_a_real_collector_and_finds_each_fault_behind_it(tmp_path, sta
         check_found(fault, code, report, FOUND)
 
 
+def test_what_a_collector_sends_again_after_its_back_off_is_found_to_be_doubled(tmp_path, start):
+    """Its answer is lost, so that it tries again some five seconds later."""
+    sink = free_port()
+    proxy = Proxy(sink, "unanswered")
+    collector = start(Collector(tmp_path, proxy.server.server_address[1]))
+    try:
+        code, report = run("otlp", "--signal", "logs", "--endpoint", f"http://127.0.0.1:{collector.grpc}", "--rate", 1000, "--batch",
+                           20, "--streams", 2, "--verify-sink", f"127.0.0.1:{sink}", "--grace", "12s", *SHORT)
+    finally:
+        proxy.close()
+    verdict = report["verify"]
+    assert code == 1 and verdict["duplicated"] == 20 and verdict["lost"] == verdict["wrong"] == 0, report
+
+
 def test_it_drives_a_real_prometheus(tmp_path, start):
     prometheus = start(Prometheus(tmp_path))
     for version in (1, 2):
@@ -186,7 +200,7 @@ def test_https_to_a_real_collector_is_believed_by_its_authority(tmp_path, start)
                                              ("grpc", collector.grpc, ["--insecure-skip-verify"], 0),
                                              ("grpc", collector.grpc, [], 1)):
         code, report = run("otlp", "--transport", transport, "--endpoint", f"https://127.0.0.1:{port}", *trust, "--rate", 500,
-                           "--verify-sink", f"127.0.0.1:{sink}", "--header", "x-team: blue", "--grace", "3s", "--duration",
+                           "--verify-sink", f"127.0.0.1:{sink}", "--header", "x-team: blue", "--grace", "2s", "--duration",
                            "1s", "--output", "json", "-q")
         assert code == expected, (transport, trust, report)
         assert report["verify"]["checked"] == report["acked"] and (report["acked"] > 0) == (expected == 0), report

@@ -442,6 +442,27 @@ fn find_max_finds_what_the_server_takes() {
     assert_eq!(code(&run(&arguments)), 99, "no rate passes");
 }
 
+/// As a newcomer would: the line of `--help`, with the address of an own endpoint.
+#[test]
+fn help_has_the_one_command_that_finds_an_endpoint_s_maximum() {
+    let help = String::from_utf8_lossy(&run(&["--help"]).stdout).into_owned();
+    let line = help.lines().find(|line| line.contains("find-max remote-write")).expect("an example");
+    let server = Server::start(|_| (Duration::from_millis(20), 200));
+    let words = line.split_whitespace().skip(1);
+    let words = words.map(|word| if word.starts_with("http://") { &server.url } else { word });
+    // Quicker than a newcomer's, and over as many connections as this server takes.
+    let mut arguments: Vec<_> = words.chain(["--connections", "2"]).collect();
+    arguments.splice(1..1, ["--probe", "300ms", "--precision", "50"]);
+    let output = run(&arguments);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(
+        text.lines().last().is_some_and(|last| last.starts_with("maximum ") || last.starts_with("warning ")),
+        "{text}"
+    );
+    assert!(text.contains(" items/s over 2 connections"), "{text}");
+}
+
 /// 20 ms a request of ten items: over four connections no more than 2000 items a second would be found. More connections
 /// than streams bring nothing.
 #[test]
