@@ -45,12 +45,14 @@ def stores(tmp_path, start):
     return [a, b, receive], (data / 1000 + 600, data / 1000 + SAMPLES * STEP_MS / 1000)
 
 
-@pytest.mark.parametrize("function", ["penalty", "chain"])
+@pytest.mark.parametrize("function", ["penalty", "chain", "union"])
 def test_our_querier_answers_as_thanos_query(tmp_path, start, stores, function):
     (a, b, receive), times = stores
     ports = [a.grpc, b.grpc, receive.grpc]
     ours = start(ours_over(tmp_path, ports, function))
-    theirs = start(thanos_query(tmp_path, ports, "--query.replica-label=replica", f"--deduplication.func={function}"))
+    # Thanos knows no union; of replicas without samples of one time its chain is the same.
+    known = "chain" if function == "union" else function
+    theirs = start(thanos_query(tmp_path, ports, "--query.replica-label=replica", f"--deduplication.func={known}"))
     queries = generated_queries(11, QUERIES if function == "penalty" or QUERIES >= 300 else QUERIES // 3)
     for parameters in ({}, {"dedup": "false"}):
         assert compare(ours, theirs, queries, *times, parameters=parameters) == [], parameters
