@@ -21,6 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub(crate) fn start(
     config: &Config,
     stores: Option<&OpenStores>,
+    budget: &Arc<MemoryBudget>,
     tasks: &Tasks,
 ) -> anyhow::Result<Option<Arc<Router>>> {
     let section = &config.receive;
@@ -31,7 +32,7 @@ pub(crate) fn start(
     let (text, rings) = section.read_rings().map_err(refused)?;
     let local = section.local_endpoint.as_ref().and(stores).and_then(|stores| apis::writer(stores, tasks));
     let router = Router::new(section.settings().map_err(refused)?, rings, local, tasks.clone())?;
-    let router = Arc::new(router);
+    let router = Arc::new(router.with_budget(Arc::clone(budget)));
     tasks.spawn("receive-hashrings", follow(section.clone(), Arc::clone(&router), text, tasks.clone()));
     Ok(Some(router))
 }

@@ -182,7 +182,7 @@ impl Gateway {
     ) -> anyhow::Result<(ApiRoutes, Front)> {
         let GraphContext { clock, tasks, budget, .. } = context;
         let bucket_store = bucket_work::serve(config, tasks, clock)?;
-        let router = receive_work::start(config, stores, tasks)?;
+        let router = receive_work::start(config, stores, budget, tasks)?;
         let loki = match stores {
             Some(stores) => apis::loki(config, stores, tasks, clock, process),
             None => apis::loki_without_stores(process),
@@ -192,7 +192,7 @@ impl Gateway {
         let apis = ApiRoutes {
             prometheus,
             loki,
-            store_api: store_api.map(Arc::new),
+            store_api: store_api.map(|server| Arc::new(server.with_budget(Arc::clone(budget)))),
             receive: router.map(|router| receive_work::routes(router, budget, tasks)),
             metrics: OwnMetrics(Arc::clone(process)),
         };

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -146,6 +147,8 @@ pub struct EndpointSet {
     clock: Arc<dyn Clock>,
     /// Whether every endpoint was asked once.
     is_known: watch::Receiver<bool>,
+    /// Whether there is a name of which nobody knows yet what it stands for.
+    is_unresolved: Arc<AtomicBool>,
 }
 
 impl EndpointSet {
@@ -173,7 +176,8 @@ impl EndpointSet {
             }
         }
         let (known, is_known) = watch::channel(settings.is_empty());
-        let set = Self { endpoints: Arc::new(RwLock::new(fixed.clone())), clock, is_known };
+        let endpoints = Arc::new(RwLock::new(fixed.clone()));
+        let set = Self { endpoints, clock, is_known, is_unresolved: Arc::default() };
         if settings.is_empty() {
             return Ok(set);
         }
@@ -212,13 +216,16 @@ impl EndpointSet {
     ) {
         let before = self.endpoints.read().clone();
         let mut endpoints = fixed.to_vec();
+        let mut is_unresolved = false;
         for (name, one) in named {
             let found = tokio::time::timeout(INFO_INTERVAL, discovery.addresses(name)).await;
             let found = match found.unwrap_or_else(|_| Err("it takes too long".to_owned())) {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::warn!(address = one.address, error, "a name of stores cannot be looked up");
+                    let len = endpoints.len();
                     endpoints.extend(before.iter().filter(|known| known.name == one.address).cloned());
+                    is_unresolved |= endpoints.len() == len;
                     continue;
                 }
             };
@@ -234,6 +241,7 @@ impl EndpointSet {
             }
         }
         *self.endpoints.write() = endpoints;
+        self.is_unresolved.store(is_unresolved, Ordering::Relaxed);
     }
 
     /// Whether there is none.
@@ -261,6 +269,22 @@ impl EndpointSet {
             Some((Arc::clone(endpoint), seen))
         };
         self.endpoints.read().iter().filter_map(living).collect()
+    }
+
+    /// Whether a store is left out now that may have what is asked for; `is_asked` says which addresses count.
+    pub(crate) fn lacks(
+        &self,
+        range: TimeRange,
+        matchers: &[Matcher],
+        is_asked: impl Fn(&str) -> bool,
+    ) -> bool {
+        let is_lacking = |endpoint: &Arc<Endpoint>| {
+            let state = endpoint.state.read();
+            let is_silent = state.error.is_some() || state.seen.is_none();
+            let may_have = state.seen.as_ref().is_none_or(|seen| seen.may_have(range, matchers));
+            is_silent && may_have && is_asked(&endpoint.address)
+        };
+        self.is_unresolved.load(Ordering::Relaxed) || self.endpoints.read().iter().any(is_lacking)
     }
 
     /// All by component, for people.

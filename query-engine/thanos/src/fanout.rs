@@ -5,6 +5,7 @@
 //! for every tenant but the default one as a matcher on the tenant's label, so that no tenant sees another's series.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -104,7 +105,12 @@ impl Fanout {
 
     /// A querier for one request.
     pub fn querier(self: &Arc<Self>, options: FanoutOptions) -> FanoutQuerier {
-        FanoutQuerier { fanout: Arc::clone(self), options, warnings: Mutex::default() }
+        FanoutQuerier {
+            fanout: Arc::clone(self),
+            options,
+            warnings: Mutex::default(),
+            lacked: AtomicBool::new(false),
+        }
     }
 }
 
@@ -113,6 +119,8 @@ pub struct FanoutQuerier {
     fanout: Arc<Fanout>,
     options: FanoutOptions,
     warnings: Mutex<Vec<String>>,
+    /// Whether a store was left out that may have had something.
+    lacked: AtomicBool,
 }
 
 /// What is asked of all stores.
@@ -127,6 +135,12 @@ impl FanoutQuerier {
     /// What the request asks for.
     pub fn options(&self) -> &FanoutOptions {
         &self.options
+    }
+
+    /// Whether no store was left out so far that may have had something: one that does not answer at the moment is
+    /// no warning, as in Thanos, but what is known without it must not be taken for the whole later on.
+    pub fn is_whole(&self) -> bool {
+        !self.lacked.load(Ordering::Relaxed)
     }
 
     /// What is missing in the answers so far, each once.
@@ -168,6 +182,10 @@ impl FanoutQuerier {
     /// Stores of others that may have what is asked for.
     async fn stores(&self, ask: &Ask<'_>) -> Vec<(Arc<Endpoint>, Arc<Seen>)> {
         self.fanout.endpoints.known().await;
+        let is_asked = |address: &str| self.is_asked(address);
+        if self.fanout.endpoints.lacks(ask.range, &ask.matchers, is_asked) {
+            self.lacked.store(true, Ordering::Relaxed);
+        }
         let mut living = self.fanout.endpoints.living();
         living.retain(|(endpoint, seen)| {
             seen.may_have(ask.range, &ask.matchers) && self.is_asked(&endpoint.address)
@@ -194,7 +212,9 @@ impl FanoutQuerier {
     /// Series of all stores, in order.
     async fn series(&self, ask: &Ask<'_>, request: &SeriesRequest) -> StorageResult<Vec<StoreSeries>> {
         let stores = self.stores(ask).await;
-        let asked = join_all(stores.iter().map(|(endpoint, seen)| self.open(endpoint, seen, ask, request)));
+        let held = AtomicUsize::new(0);
+        let asked =
+            join_all(stores.iter().map(|(endpoint, seen)| self.open(endpoint, seen, ask, request, &held)));
         let select = StoreSelect {
             range: ask.range,
             matchers: ask.matchers.clone(),
@@ -230,26 +250,23 @@ impl FanoutQuerier {
                 Err(failed) => self.failed(failed)?,
             }
         }
+        check_bytes(held.into_inner())?;
         let mut bytes = 0;
         let took = |more: usize| {
             bytes += more;
-            if bytes <= SELECT_BYTES_MAX {
-                return Ok(());
-            }
-            let text =
-                format!("the stores sent more than {SELECT_BYTES_MAX} bytes for one selector; select less");
-            Err(StorageError::new(ErrorKind::Invalid, text))
+            check_bytes(bytes)
         };
         merge(streams, |failed| self.failed(failed), took).await
     }
 
-    /// Asks one store.
+    /// Asks one store; `held` counts the bytes of series that have to be in memory before the first can be given.
     async fn open(
         &self,
         endpoint: &Endpoint,
         seen: &Seen,
         ask: &Ask<'_>,
         request: &SeriesRequest,
+        held: &AtomicUsize,
     ) -> Result<SeriesStream, Failed> {
         let name = endpoint.address.clone();
         let failed = |message: String| Failed { source: name.clone(), message };
@@ -268,20 +285,7 @@ impl FanoutQuerier {
             return Ok(stream);
         }
         // It does not take labels away and order what is left: that is done here, with all of its series in memory.
-        let mut stream = stream;
-        let mut all = Vec::new();
-        loop {
-            match stream.next().await {
-                Ok(Some(mut series)) => {
-                    series.labels = shown(&series.labels, &Labels::empty(), &ask.without);
-                    all.push(series);
-                }
-                Ok(None) => break,
-                Err(message) => return Err(failed(message)),
-            }
-        }
-        all.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(SeriesStream::ready(name, all))
+        Ok(without_labels(stream, &ask.without, held).await)
     }
 
     async fn select_series(&self, select: &MetricsSelect, hints: &SelectHints) -> StorageResult<Vec<Series>> {
@@ -370,6 +374,43 @@ impl FanoutQuerier {
         all.dedup();
         Ok(all)
     }
+}
+
+/// Refuses more than one selector may bring.
+fn check_bytes(bytes: usize) -> StorageResult<()> {
+    if bytes <= SELECT_BYTES_MAX {
+        return Ok(());
+    }
+    let text = format!("the stores sent more than {SELECT_BYTES_MAX} bytes for one selector; select less");
+    Err(StorageError::new(ErrorKind::Invalid, text))
+}
+
+/// All of a store's series without some labels and in order again, with what it warned of. Ends early when `held`, which
+/// others count in as well, passes what the selector may bring.
+async fn without_labels(mut stream: SeriesStream, without: &[String], held: &AtomicUsize) -> SeriesStream {
+    let (mut all, mut warnings) = (Vec::new(), Vec::new());
+    loop {
+        let more = match stream.next().await {
+            Ok(Some(mut series)) => {
+                series.labels = shown(&series.labels, &Labels::empty(), without);
+                let bytes = series.bytes();
+                all.push(series);
+                bytes
+            }
+            Ok(None) => break,
+            // What came before an error, and around a warning, counts as it does while it is streamed.
+            Err(message) => {
+                let bytes = message.len();
+                warnings.push(message);
+                bytes
+            }
+        };
+        if held.fetch_add(more, Ordering::Relaxed) + more > SELECT_BYTES_MAX {
+            break;
+        }
+    }
+    all.sort_by(|a, b| a.labels.cmp(&b.labels));
+    SeriesStream::ready_with(stream.name().to_owned(), all, warnings)
 }
 
 /// The times that other stores can read: some write them as dates. Years 1 to 9999.
@@ -510,3 +551,6 @@ impl MetricsQuerier for FanoutQuerier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

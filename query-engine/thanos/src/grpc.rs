@@ -8,7 +8,10 @@
 pub(crate) mod client;
 pub(crate) mod server;
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes, BytesMut};
+use runtime::{MemoryBudget, Reservation};
 use tonic::{Code, Status};
 use wire::compression::{CompressionError, Encoding};
 
@@ -17,6 +20,11 @@ const PREFIX_BYTES: usize = 5;
 
 /// Messages below this are sent as they are: compression would cost more than it saves.
 const COMPRESS_BYTES_MIN: usize = 256;
+
+/// Room of a first attempt to decompress: a multiple of the message, at least so many bytes; and the step to the next.
+const ROOM_RATIO: usize = 8;
+const ROOM_MIN: usize = 4 << 10;
+const ROOM_STEP: usize = 4;
 
 /// What `grpc-accept-encoding` says.
 pub(crate) const ACCEPTED: &str = "gzip,snappy,zstd";
@@ -87,6 +95,38 @@ pub(crate) fn put_message(out: &mut Vec<u8>, message: &[u8], compression: Compre
     Ok(())
 }
 
+/// The room that one request takes.
+#[derive(Debug)]
+pub(crate) struct Room {
+    held: Reservation,
+    free_bytes: usize,
+}
+
+impl Room {
+    /// Room in a budget; up to `free_bytes` are taken even from one that has none, so that a process that is short of
+    /// memory is still known to live.
+    pub(crate) fn new(budget: &Arc<MemoryBudget>, free_bytes: usize) -> Self {
+        Self { held: budget.reserve_unchecked(0), free_bytes }
+    }
+
+    /// Grows to `bytes`, or refuses with a status after which routers send it again.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Status> {
+        let is_enough = self.held.bytes() >= bytes as u64 || bytes <= self.free_bytes;
+        if is_enough || self.held.try_resize(bytes as u64) {
+            return Ok(());
+        }
+        Err(Status::unavailable("data refused due to high memory usage"))
+    }
+
+    /// Gives back what is beyond `bytes`.
+    fn shrink(&mut self, bytes: usize) {
+        if self.held.bytes() > bytes as u64 {
+            // Less than is held: the budget cannot say no.
+            let _ = self.held.try_resize(bytes as u64);
+        }
+    }
+}
+
 /// Takes the bytes of a body as they come and gives the messages in it.
 #[derive(Debug)]
 pub(crate) struct MessageReader {
@@ -122,6 +162,38 @@ impl MessageReader {
 
     /// The next whole message, decompressed.
     pub(crate) fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
+        let Some((flag, message)) = self.next_packed()? else { return Ok(None) };
+        self.unpack(flag, &message, self.message_bytes_max).map(Some)
+    }
+
+    /// As [`MessageReader::next_message`]; `room` covers the message as it came, and grows to cover it decompressed before
+    /// a decoder may use so much.
+    pub(crate) fn next_message_within(&mut self, room: &mut Room) -> Result<Option<Bytes>, Status> {
+        let Some((flag, packed)) = self.next_packed()? else { return Ok(None) };
+        let mut cap = match flag {
+            0 => packed.len(),
+            _ => packed.len().saturating_mul(ROOM_RATIO).max(ROOM_MIN),
+        };
+        loop {
+            cap = cap.min(self.message_bytes_max);
+            if flag != 0 {
+                room.grow(packed.len() + cap)?;
+            }
+            match self.unpack(flag, &packed, cap) {
+                Err(status) if status.code() == Code::ResourceExhausted && cap < self.message_bytes_max => {
+                    cap = cap.saturating_mul(ROOM_STEP);
+                }
+                Ok(message) => {
+                    room.shrink(message.len());
+                    return Ok(Some(message));
+                }
+                Err(status) => return Err(status),
+            }
+        }
+    }
+
+    /// The next whole message as it came, with its flag.
+    fn next_packed(&mut self) -> Result<Option<(u8, Bytes)>, Status> {
         let Some(length) = self.awaited()? else { return Ok(None) };
         if self.buffer.len() < length {
             self.buffer.reserve(length - self.buffer.len());
@@ -130,11 +202,16 @@ impl MessageReader {
         let mut message = self.buffer.split_to(length).freeze();
         let flag = message[0];
         message.advance(PREFIX_BYTES);
+        Ok(Some((flag, message)))
+    }
+
+    /// A message of this flag, decompressed to at most `cap` bytes.
+    fn unpack(&self, flag: u8, message: &Bytes, cap: usize) -> Result<Bytes, Status> {
         match (flag, self.compression.encoding()) {
-            (0, _) => Ok(Some(message)),
+            (0, _) => Ok(message.clone()),
             (1, None) => Err(Status::internal("grpc: compressed flag set with identity or empty encoding")),
-            (1, Some(encoding)) => match encoding.decode(&message, self.message_bytes_max) {
-                Ok(message) => Ok(Some(message)),
+            (1, Some(encoding)) => match encoding.decode(message, cap) {
+                Ok(message) => Ok(message),
                 Err(CompressionError::TooLarge { cap_bytes }) => Err(self.too_large(cap_bytes)),
                 Err(error) => {
                     Err(Status::internal(format!("grpc: failed to decompress the message: {error}")))

@@ -18,15 +18,15 @@ use http::{Request, Response};
 use http_body::Body;
 use model::{ErrorKind, TimeRange};
 use prost::Message;
-use runtime::Tasks;
+use runtime::{MemoryBudget, Tasks};
 use storage_api::MetricsAdmin;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::bucket_store::BucketStoreHandle;
 use crate::error::{ThanosError, ThanosResult};
-use crate::grpc::Compression;
 use crate::grpc::server::{self, AnswerBody, Pieces};
+use crate::grpc::{Compression, Room};
 use crate::local::LocalStore;
 use crate::proto;
 use crate::receive::WriteTarget;
@@ -34,6 +34,8 @@ use crate::select;
 
 /// Cap on a request that asks, bytes.
 const ASK_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a request that asks for which there is always room.
+const ASK_BYTES_FREE: usize = 16 << 10;
 /// Cap on a request that writes, bytes, after decompression.
 const WRITE_BYTES_MAX: usize = 128 << 20;
 /// `Series` calls that select at the same time; others wait (`--store.grpc.series-max-concurrency`).
@@ -56,6 +58,7 @@ pub struct StoreApiServer {
     admin: Option<Arc<dyn MetricsAdmin>>,
     write: Option<Arc<dyn WriteTarget>>,
     queries: Option<Queries>,
+    budget: Arc<MemoryBudget>,
     tasks: Tasks,
     slots: Arc<Semaphore>,
 }
@@ -107,6 +110,7 @@ impl StoreApiServer {
             admin,
             write,
             queries: None,
+            budget: MemoryBudget::new(u64::MAX),
             tasks,
             slots: Arc::new(Semaphore::new(SERIES_CONCURRENCY_MAX)),
         }
@@ -115,6 +119,12 @@ impl StoreApiServer {
     /// The same, with queries evaluated by `queries`.
     pub fn with_queries(self, queries: Queries) -> Self {
         Self { queries: Some(queries), ..self }
+    }
+
+    /// The same; requests are read within this budget.
+    #[must_use]
+    pub fn with_budget(self, budget: Arc<MemoryBudget>) -> Self {
+        Self { budget, ..self }
     }
 
     /// Answers a call.
@@ -134,8 +144,11 @@ impl StoreApiServer {
             return server::refused(&unknown(path));
         };
         let cap = if *method == Method::RemoteWrite { WRITE_BYTES_MAX } else { ASK_BYTES_MAX };
-        let message = match server::read_message(body, compression, cap).await {
-            Ok(message) => message,
+        let free = if *method == Method::RemoteWrite { 0 } else { ASK_BYTES_FREE };
+        let room = Room::new(&self.budget, free);
+        // It is held until the request is done, for a write until it is written.
+        let (message, _room) = match server::read_message(body, compression, cap, room).await {
+            Ok(read) => read,
             Err(status) => return server::refused(&status),
         };
         match self.call(*method, message, compression).await {

@@ -29,7 +29,7 @@ pub(crate) struct SeriesStream {
     source: Source,
     ready: VecDeque<StoreSeries>,
     /// What the store warned of, told when the series before it were taken.
-    warning: Option<String>,
+    warnings: VecDeque<String>,
 }
 
 enum Source {
@@ -78,8 +78,13 @@ impl SeriesStream {
         Self { ready: series.into(), ..Self::new(name, Source::Ended) }
     }
 
+    /// The same, with what was warned of.
+    pub(crate) fn ready_with(name: String, series: Vec<StoreSeries>, warnings: Vec<String>) -> Self {
+        Self { warnings: warnings.into(), ..Self::ready(name, series) }
+    }
+
     fn new(name: String, source: Source) -> Self {
-        Self { name, source, ready: VecDeque::new(), warning: None }
+        Self { name, source, ready: VecDeque::new(), warnings: VecDeque::new() }
     }
 
     /// Which store it is.
@@ -93,7 +98,7 @@ impl SeriesStream {
             if let Some(series) = self.ready.pop_front() {
                 return Ok(Some(series));
             }
-            if let Some(warning) = self.warning.take() {
+            if let Some(warning) = self.warnings.pop_front() {
                 return Err(warning);
             }
             match self.fill().await {
@@ -128,7 +133,7 @@ impl SeriesStream {
                 let Some(message) = message else { return Ok(false) };
                 match read(&message).map_err(|error| error.to_string())? {
                     Received::Series(series) => self.ready.extend(series),
-                    Received::Warning(text) => self.warning = Some(text),
+                    Received::Warning(text) => self.warnings.push_back(text),
                 }
                 Ok(true)
             }

@@ -74,7 +74,7 @@ pub(super) async fn range(State(api): Shared, request: Request<Body>) -> Respons
         };
         let mut output = output.map_err(|error| ApiError::query(&error))?;
         let missing = source.warnings();
-        if let Some((frontend, answered)) = answered.filter(|_| missing.is_empty()) {
+        if let Some((frontend, answered)) = answered.filter(|_| missing.is_empty() && source.is_whole()) {
             frontend.keep(answered);
         }
         output.warnings.extend(missing);

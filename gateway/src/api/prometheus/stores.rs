@@ -38,6 +38,15 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether every store was asked that may have something. One that does not answer at the moment is left out without
+    /// a warning.
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::Own(_) => true,
+            Self::Several(querier) => querier.is_whole(),
+        }
+    }
+
     /// What is missing in the answer.
     pub(super) fn warnings(&self) -> Vec<String> {
         match self {

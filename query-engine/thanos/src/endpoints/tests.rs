@@ -61,3 +61,17 @@ async fn a_name_stands_for_every_address_it_has() {
     assert_eq!(addresses, ["127.0.0.1:1", "127.0.0.1:2"]);
     assert!(super::EndpointSet::start(&[settings("dns+host")], clock, &tasks).is_err(), "it has no port");
 }
+
+#[tokio::test]
+async fn a_store_that_is_left_out_is_lacking_unless_nobody_asked_for_it() {
+    let tasks = runtime::Tasks::new();
+    let clock: std::sync::Arc<dyn runtime::Clock> = std::sync::Arc::new(runtime::SystemClock);
+    let one = super::EndpointSettings { address: "127.0.0.1:1".to_owned(), ..Default::default() };
+    let set = super::EndpointSet::start(&[one], clock.clone(), &tasks).expect("good settings");
+    set.known().await;
+    assert!(set.living().is_empty());
+    assert!(set.lacks(TimeRange::ALL, &[], |_| true), "nobody knows what it has");
+    assert!(!set.lacks(TimeRange::ALL, &[], |address| address != "127.0.0.1:1"));
+    let none = super::EndpointSet::start(&[], clock, &tasks).expect("good settings");
+    assert!(!none.lacks(TimeRange::ALL, &[], |_| true));
+}

@@ -64,7 +64,7 @@ pub(crate) fn allowed(query: &str) -> Allowed {
     // Times that depend on the whole range, or are fixed: `@ start()`, and durations of `range()`.
     let split = !["@", "range()", "step()"].iter().any(|word| text.contains(word));
     // What is ahead of a step may still come.
-    let cache = split && !text.contains("offset -");
+    let cache = split && !["offset -", "smoothed"].iter().any(|word| text.contains(word));
     Allowed { split, cache }
 }
 

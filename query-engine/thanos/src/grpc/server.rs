@@ -12,7 +12,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use tonic::{Code, Status};
 
-use super::{ACCEPTED, Compression, MessageReader, put_message};
+use super::{ACCEPTED, Compression, MessageReader, Room, put_message};
 
 /// The body of an answer.
 pub type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -50,12 +50,14 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<Call, Box<Response<Answer
     }
 }
 
-/// Reads the one message of a request.
+/// Reads the one message of a request, with the room that it takes: that for the message as it comes is reserved when its
+/// length is known.
 pub(crate) async fn read_message<B>(
     body: B,
     compression: Compression,
     message_bytes_max: usize,
-) -> Result<Bytes, Status>
+    mut room: Room,
+) -> Result<(Bytes, Room), Status>
 where
     B: Body<Data = Bytes>,
     B::Error: std::fmt::Display,
@@ -66,9 +68,10 @@ where
         let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
         reader.push(&data);
-        if let Some(message) = reader.next_message()? {
+        room.grow(reader.awaited()?.unwrap_or_default())?;
+        if let Some(message) = reader.next_message_within(&mut room)? {
             return if reader.is_empty() {
-                Ok(message)
+                Ok((message, room))
             } else {
                 Err(Status::internal("grpc: more than one message in a unary request"))
             };

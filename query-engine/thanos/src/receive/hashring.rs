@@ -104,10 +104,13 @@ impl Hashrings {
         self.rings.iter().flat_map(|ring| ring.members.iter().map(|member| member.address.as_str())).collect()
     }
 
-    /// The ring of a tenant.
+    /// The ring of a tenant. That there is none is no fault of the sender, who would not come again: rings change (status
+    /// 500 in pkg/receive/handler.go).
     pub(crate) fn ring_of(&self, tenant: &str) -> ThanosResult<TenantRing<'_>> {
         let found = self.rings.iter().find(|ring| ring.takes(tenant));
-        let found = found.ok_or_else(|| ThanosError::invalid("no matching hashring to handle tenant"))?;
+        let found = found.ok_or_else(|| {
+            ThanosError::new(model::ErrorKind::Internal, "no matching hashring to handle tenant")
+        })?;
         Ok(TenantRing(found))
     }
 }

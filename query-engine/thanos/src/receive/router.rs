@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::ErrorKind;
 use parking_lot::{Mutex, RwLock};
-use runtime::Tasks;
+use runtime::{MemoryBudget, Reservation, Tasks};
 use storage_api::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -53,6 +53,7 @@ pub struct Router {
     /// Where what belongs to this process goes.
     local: Option<Arc<dyn WriteTarget>>,
     routes: RwLock<Arc<Routes>>,
+    budget: Arc<MemoryBudget>,
     tasks: Tasks,
 }
 
@@ -95,7 +96,14 @@ impl Router {
         tasks: Tasks,
     ) -> ThanosResult<Self> {
         let routes = Routes::new(&settings, rings, None)?;
-        Ok(Self { settings, local, routes: RwLock::new(Arc::new(routes)), tasks })
+        let budget = MemoryBudget::new(u64::MAX);
+        Ok(Self { settings, local, routes: RwLock::new(Arc::new(routes)), budget, tasks })
+    }
+
+    /// The same; what is on its way to members is held within this budget.
+    #[must_use]
+    pub fn with_budget(self, budget: Arc<MemoryBudget>) -> Self {
+        Self { budget, ..self }
     }
 
     /// Routes by other rings from now on. Members that stay keep their connections.
@@ -118,6 +126,11 @@ impl Router {
         let tenant = if tenant.is_empty() { DEFAULT_TENANT } else { tenant };
         let replicas = self.replicas(replica)?;
         let routes = Arc::clone(&self.routes.read());
+        // Every replica's share is a copy, which is there until its member answered.
+        let bytes = (request.len() as u64).saturating_mul(replicas.len() as u64);
+        let room = self.budget.try_reserve(bytes).ok_or_else(|| {
+            ThanosError::new(ErrorKind::Unavailable, "data refused due to high memory usage")
+        })?;
         let (shares, series) = if request.len() <= INLINE_BYTES_MAX {
             routes.shares(tenant, &replicas, &request)?
         } else {
@@ -129,7 +142,7 @@ impl Router {
         if shares.is_empty() {
             return Ok(());
         }
-        self.send(tenant, shares, Quorum::new(series, replicas.len())).await
+        self.send(tenant, shares, Quorum::new(series, replicas.len()), room).await
     }
 
     /// The replicas that a request stands for. Who only routes takes every request for a new one.
@@ -146,8 +159,15 @@ impl Router {
         }
     }
 
-    /// Sends all shares at once and waits for what decides.
-    async fn send(&self, tenant: &str, shares: Vec<Share>, mut quorum: Quorum) -> ThanosResult<()> {
+    /// Sends all shares at once and waits for what decides. `room` is given back when the last of them is done.
+    async fn send(
+        &self,
+        tenant: &str,
+        shares: Vec<Share>,
+        mut quorum: Quorum,
+        room: Reservation,
+    ) -> ThanosResult<()> {
+        let room = Arc::new(room);
         // Each share answers once: nobody ever waits for room.
         let (answers, mut answered) = mpsc::channel(shares.len());
         for share in shares {
@@ -156,6 +176,7 @@ impl Router {
             put_varint_field(&mut body, 3, replica as u64 + 1);
             let (answers, local, timeout) =
                 (answers.clone(), self.local.clone(), self.settings.forward_timeout);
+            let room = Arc::clone(&room);
             self.tasks.spawn("receive-forward", async move {
                 let write = member.write(local, body);
                 let answer = tokio::time::timeout(timeout, write).await.unwrap_or_else(|_| {
@@ -165,6 +186,7 @@ impl Router {
                     .increment(1);
                 // Nobody listens any more once it is decided.
                 let _ = answers.send((series, answer)).await;
+                drop(room);
             });
         }
         drop(answers);

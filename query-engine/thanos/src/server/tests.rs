@@ -5,7 +5,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use model::TimeRange;
 use prost::Message;
-use runtime::Tasks;
+use runtime::{MemoryBudget, Tasks};
 
 use super::{Queries, Sources, StoreApiServer};
 use crate::grpc::{Compression, MessageReader, put_message};
@@ -261,4 +261,43 @@ async fn queries_are_evaluated_over_all_series_with_their_external_labels() {
         // At 0 s one series has begun, at 1 s all of them.
         assert_eq!(samples, [(0, 1.0), (1000, 200.0), (2000, 200.0)]);
     }
+}
+
+/// Tells what is reserved while it writes.
+struct Watches(Arc<MemoryBudget>, parking_lot::Mutex<Vec<u64>>);
+
+impl crate::WriteTarget for Watches {
+    fn remote_write(&self, _: Bytes) -> storage_api::BoxFuture<'_, crate::ThanosResult<()>> {
+        self.1.lock().push(self.0.reserved_bytes());
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[tokio::test]
+async fn writes_are_read_within_the_budget_and_held_until_they_are_written() {
+    const PATH: &str = "/thanos.WriteableStore/RemoteWrite";
+    let budget = MemoryBudget::new(4 << 20);
+    let target = Arc::new(Watches(Arc::clone(&budget), parking_lot::Mutex::default()));
+    let write = Some(Arc::clone(&target) as Arc<dyn crate::WriteTarget>);
+    let server =
+        StoreApiServer::new(server().sources, None, write, Tasks::new()).with_budget(Arc::clone(&budget));
+    // An unknown field: a message that is as large as wanted.
+    let message = |bytes: usize| LabelValuesRequest { label: "x".repeat(bytes), ..Default::default() };
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd, Compression::Snappy] {
+        let (_, status, _) = call_of(&server, PATH, &message(500_000), compression).await;
+        assert_eq!(status, "0", "{compression:?}");
+        let held = target.1.lock().pop().expect("it was written");
+        assert!((500_000..501_000).contains(&held), "{compression:?}: {held}");
+        let (_, status, text) = call_of(&server, PATH, &message(5 << 20), compression).await;
+        assert_eq!(
+            (status.as_str(), text.as_str()),
+            ("14", "data%20refused%20due%20to%20high%20memory%20usage")
+        );
+        assert_eq!((target.1.lock().len(), budget.reserved_bytes()), (0, 0), "{compression:?}");
+    }
+    budget.set_closed(true);
+    let (_, status, _) = call_of(&server, "/thanos.info.Info/Info", &InfoRequest {}, Compression::None).await;
+    assert_eq!(status, "0", "who is short of memory still lives");
+    let (_, status, _) = call_of(&server, PATH, &message(1), Compression::None).await;
+    assert_eq!(status, "14");
 }

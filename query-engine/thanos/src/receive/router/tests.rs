@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::ErrorKind;
 use parking_lot::Mutex;
-use runtime::Tasks;
+use runtime::{MemoryBudget, Tasks};
 use storage_api::BoxFuture;
 use wire::protobuf::{Fields, Value, put_bytes_field, put_message, put_varint_field};
 
@@ -132,4 +132,42 @@ async fn tenants_of_the_newer_form_are_routed_each() {
     let tenants: Vec<Vec<u8>> =
         kept.messages.lock().iter().map(|message| fields(message)[&2].clone()).collect();
     assert_eq!(tenants, [b"one".to_vec(), b"two".to_vec()]);
+}
+
+/// Answers when it is told to.
+struct Waits(tokio::sync::Semaphore);
+
+impl WriteTarget for Waits {
+    fn remote_write(&self, _: Bytes) -> BoxFuture<'_, ThanosResult<()>> {
+        Box::pin(async {
+            self.0.acquire().await.expect("it is never closed").forget();
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_is_held_within_the_budget_until_the_last_member_is_done() {
+    let waits = Arc::new(Waits(tokio::sync::Semaphore::new(0)));
+    let mut router = router(1, 1, Some(Arc::default()));
+    router.local = Some(Arc::clone(&waits) as Arc<dyn WriteTarget>);
+    let sent = request(&["a"]);
+    let bytes = sent.len() as u64;
+    let budget = MemoryBudget::new(bytes);
+    let router = router.with_budget(Arc::clone(&budget));
+    {
+        // The request goes away before its member answered.
+        let route = router.route("", 0, sent.clone());
+        assert!(futures_util::poll!(std::pin::pin!(route)).is_pending());
+    }
+    assert_eq!(budget.reserved_bytes(), bytes);
+    let error = router.route("", 0, sent).await.expect_err("there is no room for a second one");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    waits.0.add_permits(1);
+    let given_back = async {
+        while budget.reserved_bytes() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), given_back).await.expect("it is given back");
 }
