@@ -255,19 +255,23 @@ pub(super) struct RequestBody {
     open: Option<OpenBody>,
 }
 
-struct OpenBody(Arc<Activity>);
+struct OpenBody {
+    activity: Arc<Activity>,
+    is_read: bool,
+}
 
 impl OpenBody {
-    fn ended(self) {
-        self.0.bodies_open.fetch_sub(1, Ordering::AcqRel);
-        std::mem::forget(self);
+    fn ended(mut self) {
+        self.is_read = true;
     }
 }
 
 impl Drop for OpenBody {
     fn drop(&mut self) {
-        self.0.left_unread.store(true, Ordering::Relaxed);
-        self.0.bodies_open.fetch_sub(1, Ordering::AcqRel);
+        if !self.is_read {
+            self.activity.left_unread.store(true, Ordering::Relaxed);
+        }
+        self.activity.bodies_open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -276,7 +280,7 @@ impl RequestBody {
         use http_body::Body as _;
         let open = (!body.is_end_stream()).then(|| {
             activity.bodies_open.fetch_add(1, Ordering::AcqRel);
-            OpenBody(Arc::clone(activity))
+            OpenBody { activity: Arc::clone(activity), is_read: false }
         });
         Self { body, open }
     }
