@@ -147,9 +147,14 @@ impl TlsConfig {
     /// Reads the files that the config names.
     pub(crate) fn load(&self) -> PipelineResult<TlsMaterial> {
         let ca_pem = pem(self.ca_file.as_deref(), self.ca_pem.as_ref())?;
+        Ok(TlsMaterial { ca_pem, identity: self.load_identity()? })
+    }
+
+    /// The client's certificate and key, PEM.
+    pub(crate) fn load_identity(&self) -> PipelineResult<Option<(Vec<u8>, Vec<u8>)>> {
         let cert = pem(self.cert_file.as_deref(), self.cert_pem.as_ref())?;
         let key = pem(self.key_file.as_deref(), self.key_pem.as_ref())?;
-        Ok(TlsMaterial { ca_pem, identity: cert.zip(key) })
+        Ok(cert.zip(key))
     }
 }
 

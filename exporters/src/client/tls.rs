@@ -1,7 +1,8 @@
 //! How clients speak TLS: one set-up for HTTP and gRPC, made of the `tls` keys (config/configtls of the collector).
 //!
-//! With `reload_interval` certificate and key are read again for a handshake that comes after that time; a pair that does
-//! not fit together leaves the old one in use and is told in the log.
+//! With `reload_interval` certificate and key are read again for a handshake that comes after that time, on a thread of
+//! their own, so that a disk that hangs holds up no other work; a pair that does not fit together leaves the old one in use
+//! and is told in the log.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use model::ErrorKind;
 use parking_lot::Mutex;
 use pipelines::{ConfigError, PipelineError, PipelineResult};
+use runtime::Tasks;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
@@ -18,6 +20,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 
 use super::config::{TlsConfig, TlsVersion};
+
+/// How long a handshake waits for its certificate to be read again; then it takes the old one, and the next has the new.
+const READ_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The provider with the suites of TLS 1.2 and the groups that a config allows; empty lists allow all.
 pub fn provider(suites: &[String], curves: &[String]) -> Result<CryptoProvider, ConfigError> {
@@ -73,9 +78,8 @@ pub(super) fn client(config: &TlsConfig, protocols: &[&[u8]]) -> PipelineResult<
     let mut client = match material.identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let pair = Arc::new(pair(&certificate, &key, &provider)?);
-            let shared =
-                SharedPair { config: config.clone(), provider, current: Mutex::new((Instant::now(), pair)) };
+            let pair = pair(&certificate, &key, &provider)?;
+            let shared = SharedPair::new(config, provider, pair);
             builder.with_client_cert_resolver(Arc::new(shared))
         }
     };
@@ -128,31 +132,91 @@ fn pair(certificate: &[u8], key: &[u8], provider: &CryptoProvider) -> PipelineRe
 /// The client's certificate, which follows its files.
 #[derive(Debug)]
 struct SharedPair {
+    files: Arc<PairFiles>,
+    tasks: Tasks,
+}
+
+#[derive(Debug)]
+struct PairFiles {
     config: TlsConfig,
     provider: Arc<CryptoProvider>,
-    /// When the files were looked at, and what they held.
-    current: Mutex<(Instant, Arc<CertifiedKey>)>,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    /// When the files were looked at.
+    looked: Instant,
+    /// What they held.
+    pair: Arc<CertifiedKey>,
+    /// Whether somebody looks at them now.
+    is_read: bool,
+}
+
+impl SharedPair {
+    fn new(config: &TlsConfig, provider: Arc<CryptoProvider>, pair: CertifiedKey) -> Self {
+        let current = Current { looked: Instant::now(), pair: Arc::new(pair), is_read: false };
+        let files = PairFiles { config: config.clone(), provider, current: Mutex::new(current) };
+        Self { files: Arc::new(files), tasks: Tasks::new() }
+    }
+
+    /// Reads the files again on a thread of its own, and waits for it as long as a disk that works may take.
+    fn follow(&self) {
+        let (done, wait) = std::sync::mpsc::sync_channel(1);
+        let files = Arc::clone(&self.files);
+        let read = move || {
+            files.read_again();
+            // Nobody waits any more for a slow disk.
+            let _ = done.send(());
+        };
+        match self.tasks.spawn_thread("tls-certificate", read) {
+            Ok(_) => {
+                let _ = wait.recv_timeout(READ_PATIENCE);
+            }
+            Err(error) => {
+                self.files.current.lock().is_read = false;
+                tracing::warn!(%error, "no thread to read the client's certificate again, keeping the old one");
+            }
+        }
+    }
+}
+
+impl PairFiles {
+    /// Whether it is time to look at the files, which is then for the caller to do.
+    fn is_due(&self) -> bool {
+        let interval = self.config.reload_interval.as_ref().map_or(Duration::ZERO, |interval| interval.0);
+        let mut current = self.current.lock();
+        // Without an interval they are read once, as in the collector.
+        let is_due = !interval.is_zero() && current.looked.elapsed() >= interval && !current.is_read;
+        if is_due {
+            current.looked = Instant::now();
+            current.is_read = true;
+        }
+        is_due
+    }
+
+    fn read_again(&self) {
+        let read = self.config.load_identity().and_then(|identity| match identity {
+            Some((certificate, key)) => pair(&certificate, &key, &self.provider),
+            None => Err(invalid("no certificate")),
+        });
+        let mut current = self.current.lock();
+        current.is_read = false;
+        match read {
+            Ok(pair) => current.pair = Arc::new(pair),
+            Err(error) => {
+                tracing::warn!(%error, "the client's certificate cannot be read again, keeping the old one");
+            }
+        }
+    }
 }
 
 impl ResolvesClientCert for SharedPair {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let mut current = self.current.lock();
-        let interval = self.config.reload_interval.as_ref().map_or(Duration::ZERO, |interval| interval.0);
-        // Without an interval they are read once, as in the collector.
-        if !interval.is_zero() && current.0.elapsed() >= interval {
-            current.0 = Instant::now();
-            let read = self.config.load().and_then(|material| match material.identity {
-                Some((certificate, key)) => pair(&certificate, &key, &self.provider),
-                None => Err(invalid("no certificate")),
-            });
-            match read {
-                Ok(pair) => current.1 = Arc::new(pair),
-                Err(error) => {
-                    tracing::warn!(%error, "the client's certificate cannot be read again, keeping the old one");
-                }
-            }
+        if self.files.is_due() {
+            self.follow();
         }
-        Some(Arc::clone(&current.1))
+        Some(Arc::clone(&self.files.current.lock().pair))
     }
 
     fn has_certs(&self) -> bool {

@@ -115,16 +115,18 @@ fn a_changed_certificate_is_shown_after_the_interval_and_a_broken_one_is_not() {
     let authority = Authority::new();
     let server = server(&authority);
     let folder = tempfile::tempdir().expect("a folder");
-    let (cert_file, key_file) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let [ca_file, cert_file, key_file] =
+        ["ca.pem", "cert.pem", "key.pem"].map(|name| folder.path().join(name));
     let write = |(certificate, key): &(String, String)| {
         std::fs::write(&cert_file, certificate).expect("written");
         std::fs::write(&key_file, key).expect("written");
         CertificateDer::from_pem_slice(certificate.as_bytes()).expect("pem")
     };
     let section = |interval: &str| {
-        config(json!({"ca_pem": authority.0.pem(), "cert_file": cert_file, "key_file": key_file,
+        config(json!({"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file,
             "reload_interval": interval}))
     };
+    std::fs::write(&ca_file, authority.0.pem()).expect("written");
     let first = write(&authority.pair("one.test"));
     let [soon, never] = ["1ns", "0s"].map(|interval| client(&section(interval), &[]).expect("a client"));
     let shown = |config: &rustls::ClientConfig| {
@@ -133,6 +135,11 @@ fn a_changed_certificate_is_shown_after_the_interval_and_a_broken_one_is_not() {
     };
     assert_eq!(shown(&soon), first);
     let second = write(&authority.pair("two.test"));
+    // The authority was read at the start: that its file is gone keeps no pair out.
+    std::fs::remove_file(&ca_file).expect("it is there");
+    // A handshake does not wait for a slow disk: the one behind it has the new pair.
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while shown(&soon) == first && std::time::Instant::now() < deadline {}
     assert_eq!(shown(&soon), second);
     assert_eq!(shown(&never), first);
     std::fs::write(&cert_file, "nothing").expect("written");
