@@ -21,7 +21,8 @@ const FIGURES: [(&str, &str, bool); 10] = [
     ("/search/found_per_second", "maximum/s", true),
 ];
 /// Counts that have no noise: any more is worse.
-const FAULTS: [&str; 4] = ["/verify/lost", "/verify/duplicated", "/verify/wrong", "/unsent"];
+const FAULTS: [&str; 5] =
+    ["/verify/lost", "/verify/duplicated", "/verify/wrong", "/unsent", "/failed_connections"];
 
 /// What was found.
 pub(crate) struct Comparison {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::{CONNECTIONS_MAX, FindMaxArgs, Load, Rate};
 use crate::clock::new_run_id;
 use crate::live::Live;
-use crate::report::{Ending, Report, Results, rate_text};
+use crate::report::{Case, Ending, Report, Results, rate_text};
 use crate::run;
 use crate::threshold::Threshold;
 
@@ -47,6 +47,7 @@ struct Probe {
     /// None for the closed loop.
     rate: Option<f64>,
     connections: usize,
+    seconds: f64,
     acked_per_second: f64,
     p99_ms: f64,
     passed: bool,
@@ -82,6 +83,21 @@ impl Search {
             text.push_str("\nwarning     this load generator was the limit: the endpoint may take more");
         }
         text
+    }
+
+    /// How long all probes took.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.probes.iter().map(|probe| probe.seconds).sum()
+    }
+
+    /// What must hold of a search.
+    pub(crate) fn cases(&self) -> Vec<Case> {
+        let none = self.found_per_second.is_none().then(|| "no rate passed".to_owned());
+        vec![
+            ("a rate was found".to_owned(), none),
+            ("what any probe sent is there once and right".to_owned(), self.fault.clone()),
+            ("every probe was done to the end".to_owned(), self.gap.clone()),
+        ]
     }
 
     /// Lost data says more than the rate at which it was lost.
@@ -212,7 +228,8 @@ impl Search {
         ));
         self.fault = self.fault.take().or_else(|| report.fault());
         self.gap = self.gap.take().or_else(|| report.gap());
-        self.probes.push(Probe { rate, connections, acked_per_second, p99_ms, passed });
+        let seconds = report.duration_seconds;
+        self.probes.push(Probe { rate, connections, seconds, acked_per_second, p99_ms, passed });
     }
 }
 

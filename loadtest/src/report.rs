@@ -13,6 +13,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use self::generator::Generator;
+pub(crate) use self::junit::Case;
 use crate::cli::{Outcome, Output, Rate};
 use crate::figures::{Figures, quantile_ms};
 use crate::process::{Now, Usage};
@@ -34,7 +35,7 @@ pub(crate) struct Report {
     pub(crate) connections: usize,
     /// Items in a request.
     batch: u32,
-    duration_seconds: f64,
+    pub(crate) duration_seconds: f64,
     /// Items a second that were due on average; none in a closed loop.
     wanted_per_second: Option<f64>,
     requests: u64,

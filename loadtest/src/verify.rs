@@ -20,6 +20,8 @@ use crate::transport::tls;
 
 /// A query without an answer after this long fails the verification.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a query is asked at least before the verification fails with it.
+const TRIES_MIN: u32 = 3;
 /// Pause before what was missing is looked for again.
 const AGAIN: Duration = Duration::from_millis(300);
 
@@ -89,16 +91,20 @@ impl<'a> Reader<'a> {
     }
 
     /// GETs `path` of the Prometheus or Loki API with `query` and reads the JSON answer. An API that does not answer is
-    /// asked again until the time of grace is over: the target may just be coming back.
+    /// asked again until the time of grace is over, since the target may just be coming back, and some times at least.
     async fn get<T: DeserializeOwned>(
         &self,
         base: &str,
         path: &str,
         query: &[(&str, String)],
     ) -> anyhow::Result<T> {
+        let mut tries = 1;
         loop {
             match self.get_once(base, path, query).await {
-                Err(_) if Instant::now() < self.grace_until => tokio::time::sleep(AGAIN).await,
+                Err(_) if tries < TRIES_MIN || Instant::now() < self.grace_until => {
+                    tries += 1;
+                    tokio::time::sleep(AGAIN).await;
+                }
                 answer => return answer,
             }
         }

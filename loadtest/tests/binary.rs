@@ -486,12 +486,17 @@ fn find_max_fails_where_data_is_lost_whatever_the_rate() {
     let search = ["find-max", "--probe", "300ms", "--precision", "50", "--output", "json", "-q"];
     let load =
         ["otlp", "--transport", "http", "--endpoint", &server.url, "--series", "100", "--connections", "1"];
-    let verify = ["--verify", "--prometheus", &server.url, "--grace", "0s"];
+    let folder = tempfile::tempdir().expect("a folder");
+    let junit = folder.path().join("junit.xml");
+    let file = junit.to_str().expect("text");
+    let verify = ["--verify", "--prometheus", &server.url, "--grace", "0s", "--junit", file];
     let output = run(&[&search[..], &load[..], &verify[..]].concat());
     let report = json(&output);
     assert_eq!(code(&output), 1, "{report}");
     assert_eq!(report["search"]["found_per_second"], Value::Null, "{report}");
     assert!(report["search"]["fault"].to_string().contains("lost"), "{report}");
+    let junit = std::fs::read_to_string(&junit).expect("written");
+    assert!(junit.contains("name=\"what any probe sent is there once and right\"><failure"), "{junit}");
     let runs: std::collections::HashSet<_> = server
         .requests()
         .iter()

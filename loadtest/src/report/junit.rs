@@ -6,33 +6,39 @@ pub(super) fn render(results: &Results) -> String {
     let mut xml =
         String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"tidegate-loadtest\">\n");
     for report in &results.loads {
-        let cases = cases(report);
-        let failures = cases.iter().filter(|(_, failure)| failure.is_some()).count();
-        xml.push_str(&format!(
-            "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" time=\"{:.3}\">\n",
-            escaped(&report.name),
-            cases.len(),
-            report.duration_seconds
-        ));
-        for (name, failure) in cases {
-            let name = escaped(&name);
-            let class = escaped(&report.name);
-            match failure {
-                None => xml.push_str(&format!("    <testcase classname=\"{class}\" name=\"{name}\"/>\n")),
-                Some(why) => xml.push_str(&format!(
-                    "    <testcase classname=\"{class}\" name=\"{name}\"><failure message=\"{}\"/></testcase>\n",
-                    escaped(&why)
-                )),
-            }
-        }
-        xml.push_str("  </testsuite>\n");
+        suite(&mut xml, &report.name, report.duration_seconds, &cases(report));
+    }
+    if let Some(search) = &results.search {
+        suite(&mut xml, "find-max", search.seconds(), &search.cases());
     }
     xml.push_str("</testsuites>\n");
     xml
 }
 
-/// Names, and why if they failed.
-fn cases(report: &Report) -> Vec<(String, Option<String>)> {
+fn suite(xml: &mut String, name: &str, seconds: f64, cases: &[Case]) {
+    let failures = cases.iter().filter(|(_, failure)| failure.is_some()).count();
+    let class = escaped(name);
+    xml.push_str(&format!(
+        "  <testsuite name=\"{class}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" time=\"{seconds:.3}\">\n",
+        cases.len(),
+    ));
+    for (name, failure) in cases {
+        let name = escaped(name);
+        match failure {
+            None => xml.push_str(&format!("    <testcase classname=\"{class}\" name=\"{name}\"/>\n")),
+            Some(why) => xml.push_str(&format!(
+                "    <testcase classname=\"{class}\" name=\"{name}\"><failure message=\"{}\"/></testcase>\n",
+                escaped(why)
+            )),
+        }
+    }
+    xml.push_str("  </testsuite>\n");
+}
+
+/// Something that must hold, and why if it does not.
+pub(crate) type Case = (String, Option<String>);
+
+fn cases(report: &Report) -> Vec<Case> {
     let acked = (report.acked == 0).then(|| {
         format!(
             "nothing was acknowledged; {}",

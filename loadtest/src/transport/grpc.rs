@@ -164,7 +164,12 @@ impl GrpcConnection {
     }
 
     async fn connected(&mut self) -> anyhow::Result<&mut SendRequest<Full<Bytes>>> {
-        if self.sender.as_ref().is_none_or(SendRequest::is_closed) {
+        // What the peer has closed meanwhile is opened again.
+        let is_open = match &mut self.sender {
+            Some(sender) => sender.ready().await.is_ok(),
+            None => false,
+        };
+        if !is_open {
             let stream = TcpStream::connect(&self.authority).await.context("connecting")?;
             stream.set_nodelay(true)?;
             let sender = match &self.tls {
@@ -174,11 +179,9 @@ impl GrpcConnection {
                     drive(&mut self.driver, stream).await?
                 }
             };
-            self.sender = Some(sender);
+            self.sender.insert(sender).ready().await?;
         }
-        let sender = self.sender.as_mut().context("not connected")?;
-        sender.ready().await?;
-        Ok(sender)
+        self.sender.as_mut().context("not connected")
     }
 }
 

@@ -25,7 +25,7 @@ fn compare(template: &LogsTemplate, outcome: Outcome, spoil: impl Fn(&mut Vec<St
         let metadata: Labels = labels.required[index].iter().cloned().collect();
         Entry((1000 + index).to_string(), template.line(4, index), Categories { metadata })
     };
-    let mut streams = vec![Stream { stream: Labels::new(), values: (0..3).map(entry).collect() }];
+    let mut streams = vec![Stream { stream: Labels::default(), values: (0..3).map(entry).collect() }];
     spoil(&mut streams);
     let mut verdict = Verdict::default();
     check.page(&mut verdict, streams);
@@ -39,7 +39,7 @@ fn lines_attributes_and_severities_are_compared() {
     let with = |name: &'static str, value: &'static str| {
         compare(&template, Outcome::Acked, move |streams| {
             let metadata = &mut streams[0].values[1].2.metadata;
-            metadata.insert(name.to_owned(), value.to_owned());
+            metadata.insert(name, value);
         })
     };
     let labels = &template.labels().required[1];

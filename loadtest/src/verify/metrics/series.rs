@@ -191,7 +191,7 @@ fn key(name: &str, series: u32, le: &str, pod: &str) -> String {
 
 /// By which a series is known; `le` in one form, as targets write 1 and 1.0.
 pub(super) fn key_of(metric: &Labels) -> String {
-    let label = |name: &str| metric.get(name).map_or("", String::as_str);
+    let label = |name: &str| metric.get(name).unwrap_or_default();
     let le = match label("le") {
         "+Inf" => "+Inf".to_owned(),
         le => le.parse::<f64>().map_or_else(|_| le.to_owned(), |le| le.to_string()),

@@ -5,6 +5,7 @@ use super::{Group, MetricsTemplate, Sent, Template, Verdict, windows};
 use crate::cli::LoadCli;
 use crate::ledger::Outcome;
 use crate::payload::templates;
+use crate::verify::labels::Labels;
 
 /// Two counters, 0 and 1, whose values grow by 1 and 2.
 fn template() -> MetricsTemplate {
@@ -35,10 +36,9 @@ type Samples<'a> = &'a [(f64, &'a str)];
 fn compare(outcomes: &[Outcome], found: &[(Pairs<'_>, Samples<'_>)]) -> Verdict {
     let template = template();
     let labels = |series: u32, name: &str, more: Pairs<'_>| {
-        let mut labels: std::collections::HashMap<String, String> =
-            template.labels(series, 0).into_iter().collect();
-        labels.insert("__name__".to_owned(), name.to_owned());
-        labels.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let mut labels: Labels = template.labels(series, 0).into_iter().collect();
+        labels.insert("__name__", name);
+        more.iter().for_each(|(name, value)| labels.insert(name, value));
         labels
     };
     let gauge = (0..outcomes.len()).map(|round| {
