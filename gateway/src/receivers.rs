@@ -132,12 +132,12 @@ impl<'de> Deserialize<'de> for NotSupported {
     }
 }
 
-/// The tenant that a request names in `X-Scope-OrgID` (Loki, Mimir) or `THANOS-TENANT`; without either the default.
-/// The error is a sentence for the sender.
+/// The tenant that a request names in `X-Scope-OrgID` (Loki, Mimir) or `THANOS-TENANT`; without either the default, which
+/// Thanos has a name for (`DefaultTenant` in pkg/tenancy/tenancy.go). The error is a sentence for the sender.
 pub fn tenant(headers: &http::HeaderMap) -> Result<TenantId, String> {
-    let Some(value) = ["x-scope-orgid", "thanos-tenant"].iter().find_map(|name| headers.get(*name)) else {
-        return Ok(TenantId::default());
-    };
+    let named = headers.get("x-scope-orgid");
+    let by_thanos = headers.get("thanos-tenant").filter(|value| *value != "default-tenant");
+    let Some(value) = named.or(by_thanos) else { return Ok(TenantId::default()) };
     let id = value.to_str().map_err(|_| "tenant id is not plain ASCII text".to_owned())?;
     TenantId::new(id).map_err(|error| error.to_string())
 }
@@ -160,4 +160,29 @@ pub fn client(request: &http::request::Parts, include_metadata: bool) -> Arc<Cli
         Vec::new()
     };
     Arc::new(ClientMetadata { address, metadata })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    #[test]
+    fn a_tenant_is_named_by_either_header_and_the_default_one_of_thanos_is_ours() {
+        for (headers, want) in [
+            (&[][..], model::TenantId::default().as_str()),
+            (&[("x-scope-orgid", "a")], "a"),
+            (&[("thanos-tenant", "b")], "b"),
+            (&[("thanos-tenant", "default-tenant")], model::TenantId::default().as_str()),
+            // Who stands in front and names a tenant is not overruled by what a client adds.
+            (&[("thanos-tenant", "b"), ("x-scope-orgid", "a")], "a"),
+            (&[("thanos-tenant", "default-tenant"), ("x-scope-orgid", "a")], "a"),
+            (&[("x-scope-orgid", "default-tenant")], "default-tenant"),
+        ] {
+            let headers: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect();
+            assert_eq!(super::tenant(&headers).expect("a good name").as_str(), want, "{headers:?}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod dns;
 use std::net::IpAddr;
 
 use dns::NameServers;
+pub use dns::read_name_server_answer;
 
 use crate::error::{ThanosError, ThanosResult};
 

@@ -12,6 +12,8 @@ mod endpoints;
 mod error;
 mod fanout;
 mod frontend;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod local;
 mod merge;

@@ -74,8 +74,12 @@ impl IndexHeader {
     }
 
     fn read(disk: &dyn Disk, path: &Path, block: &BucketBlock) -> io::Result<Self> {
+        Self::parse(disk.open_read(path)?, block.object_bytes(INDEX))
+    }
+
+    /// Reads a file that is to be that of an index of so many bytes.
+    fn parse(file: Arc<dyn ReadFile>, block_index_bytes: Option<u64>) -> io::Result<Self> {
         let wrong = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
-        let file = disk.open_read(path)?;
         let mut fixed = [0; FIXED_BYTES];
         file.read_exact_at(0, &mut fixed)?;
         let (head, checksum) = fixed.split_last_chunk::<4>().expect("it is longer");
@@ -98,11 +102,11 @@ impl IndexHeader {
             return Err(wrong("its checksum is wrong"));
         }
         let tail_in_file = (FIXED_BYTES + segments_bytes) as u64;
-        if front_bytes > tail_at || tail_at > index_bytes || block.object_bytes(INDEX) != Some(index_bytes) {
+        if front_bytes > tail_at || tail_at > index_bytes || block_index_bytes != Some(index_bytes) {
             return Err(wrong("it is that of another index"));
         }
-        let front_in_file = tail_in_file + (index_bytes - tail_at);
-        if file.len()? != front_in_file + front_bytes {
+        let front_in_file = tail_in_file.saturating_add(index_bytes - tail_at);
+        if front_in_file.checked_add(front_bytes) != Some(file.len()?) {
             return Err(wrong("it has another length than it says"));
         }
         let segments = segments.as_chunks::<SEGMENT_HEADER_BYTES>().0.to_vec();
@@ -122,6 +126,19 @@ impl IndexHeader {
         (self.tail_at <= range.start && range.end <= self.index_bytes)
             .then(|| self.tail_in_file + (range.start - self.tail_at))
     }
+}
+
+/// Reads a cached index header and all that it has of an index of so many bytes; for fuzz targets.
+pub fn check_index_header(file: Arc<dyn ReadFile>, index_bytes: u64) -> io::Result<()> {
+    let header = IndexHeader::parse(file, Some(index_bytes))?;
+    for range in [0..header.front_bytes, header.tail_at..index_bytes] {
+        let place = header.place(&range).expect("what it has is in the file");
+        // No longer than the file, whose length was checked.
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).expect("it is in a file")];
+        header.file.read_exact_at(place, &mut bytes)?;
+    }
+    assert!(header.segments.len() <= SEGMENTS_MAX, "there are no more than are allowed");
+    Ok(())
 }
 
 fn path(folder: &Path, block: &BucketBlock) -> PathBuf {

@@ -36,6 +36,8 @@ pub use duplicates::duplicates;
 pub use error::{BucketError, BucketResult};
 pub use fetch::{BucketBlock, BucketView, Fetcher, PartialBlock};
 pub use filenames::{CHUNKS, DELETION_MARK, INDEX, META, NO_COMPACT_MARK, NO_DOWNSAMPLE_MARK};
+#[doc(hidden)]
+pub use index_header::check_index_header;
 pub use lease::{Lease, LeaseState};
 pub use marks::{Mark, MarkKind, Reason};
 pub use objects::BucketObjects;

@@ -175,6 +175,16 @@ fn question(number: u16, name: &str) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
+/// Reads what follows a question as the answer of a name server, for fuzz targets.
+pub fn read_name_server_answer(flags: [u8; 2], count: u8, answers: &[u8]) {
+    let Ok(question) = question(0, "s.test") else { return };
+    let mut message = [&question[..], answers].concat();
+    (message[2], message[3], message[7]) = (flags[0] | 0x80, flags[1], count);
+    if let Some(Ok(Answer::Services(services))) = read(&question, &message) {
+        assert!(services.len() <= usize::from(count), "there are no more than were announced");
+    }
+}
+
 /// What a message says to a question; `None` when it is no answer to it.
 fn read(question: &[u8], message: &[u8]) -> Option<Result<Answer, String>> {
     let is_answer = message.len() >= question.len()
