@@ -57,9 +57,15 @@ fn parse_time(text: &str) -> Option<i64> {
 /// A time parameter, or `default` without it.
 pub(super) fn time_or(form: &Form, name: &str, default: i64) -> Result<i64, LokiError> {
     let Some(text) = form.get(name) else { return Ok(default) };
-    parse_time(text).ok_or_else(|| {
-        LokiError::bad_request(format!("could not parse '{name}' parameter: {text:?} is not a timestamp"))
-    })
+    parse_time(text).ok_or_else(|| LokiError::bad_request(not_an_integer("ParseInt", text)))
+}
+
+/// What Go's `strconv` says of a text that is no whole number, or too large a one.
+pub(super) fn not_an_integer(function: &str, text: &str) -> String {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let reason = if is_number { "value out of range" } else { "invalid syntax" };
+    format!("strconv.{function}: parsing {}: {reason}", logql::syntax::quoted(text))
 }
 
 /// `start` and `end`, which may be left out, and `since`.
@@ -74,8 +80,14 @@ pub(super) fn bounds(form: &Form, now_ns: i64) -> Result<(i64, i64), LokiError> 
             })?
         }
     };
-    let end = time_or(form, "end", now_ns)?;
-    let start = time_or(form, "start", end.min(now_ns).saturating_sub(since_ns))?;
+    let bound = |name: &str, default: i64| {
+        time_or(form, name, default).map_err(|LokiError { status, message }| LokiError {
+            status,
+            message: format!("could not parse '{name}' parameter: {message}"),
+        })
+    };
+    let end = bound("end", now_ns)?;
+    let start = bound("start", end.min(now_ns).saturating_sub(since_ns))?;
     if end < start {
         return Err(LokiError::bad_request("end timestamp must not be before or equal to start time"));
     }
@@ -98,9 +110,7 @@ pub(super) fn positive(form: &Form, name: &str, default: u32) -> Result<u32, Lok
     match text.parse::<i64>() {
         Ok(value) if value > 0 => Ok(u32::try_from(value).unwrap_or(u32::MAX)),
         Ok(_) => Err(LokiError::bad_request(format!("{name} must be a positive value"))),
-        Err(_) => Err(LokiError::bad_request(format!(
-            "could not parse '{name}' parameter: {text:?} is not a number"
-        ))),
+        Err(_) => Err(LokiError::bad_request(not_an_integer("Atoi", text))),
     }
 }
 
@@ -129,7 +139,7 @@ pub(super) fn step(form: &Form, start_ns: i64, end_ns: i64) -> Result<i64, LokiE
     }
     if range_ns / step_ns > POINTS_MAX {
         return Err(LokiError::bad_request(
-            "exceeded maximum resolution of 11,000 points per time series. Try decreasing the query resolution (?step=XX)",
+            "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter",
         ));
     }
     Ok(step_ns)
@@ -159,7 +169,7 @@ mod tests {
     use axum::body::Body;
     use http::Request;
 
-    use super::{bounds, interval, parse_time, step};
+    use super::{bounds, interval, limit, parse_time, step};
     use crate::api::form::Form;
 
     async fn form(query: &str) -> Form {
@@ -199,9 +209,33 @@ mod tests {
             ("end=20000", Ok((NOW - HOUR, 20_000_000_000_000))),
             ("start=5&end=5", Ok((5_000_000_000, 5_000_000_000))),
             ("start=6&end=5", Err("end timestamp must not be before or equal to start time")),
+            (
+                "start=x",
+                Err("could not parse 'start' parameter: strconv.ParseInt: parsing \"x\": invalid syntax"),
+            ),
+            (
+                "end=99999999999999999999",
+                Err(
+                    "could not parse 'end' parameter: strconv.ParseInt: parsing \"99999999999999999999\": value out of range",
+                ),
+            ),
             ("since=x", Err("could not parse 'since' parameter: not a valid duration string: \"x\"")),
         ] {
             let got = bounds(&form(query).await, NOW).map_err(|error| error.message);
+            assert_eq!(got, want.map_err(str::to_owned), "{query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn limits_are_whole_numbers_above_zero() {
+        for (query, want) in [
+            ("", Ok(100)),
+            ("limit=7", Ok(7)),
+            ("limit=0", Err("limit must be a positive value")),
+            ("limit=x", Err("strconv.Atoi: parsing \"x\": invalid syntax")),
+            ("limit=1e3", Err("strconv.Atoi: parsing \"1e3\": invalid syntax")),
+        ] {
+            let got = limit(&form(query).await).map_err(|error| error.message);
             assert_eq!(got, want.map_err(str::to_owned), "{query}");
         }
     }
@@ -223,7 +257,7 @@ mod tests {
                 "step=1",
                 12_000,
                 Err(
-                    "exceeded maximum resolution of 11,000 points per time series. Try decreasing the query resolution (?step=XX)",
+                    "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter",
                 ),
             ),
             ("step=x", 10, Err("cannot parse \"x\" to a valid duration")),

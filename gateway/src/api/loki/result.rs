@@ -290,13 +290,14 @@ pub(super) fn stats(stats: &QueryStats, queued: Duration) -> Value {
             "totalPostFilterLines": stats.lines_after_filters,
             "totalStructuredMetadataBytesProcessed": stats.metadata_bytes_processed,
         },
-        "querier": { "store": store_stats(stats) },
+        "querier": { "store": store_stats(stats), "querierExecTime": stats.exec_time.as_secs_f64() },
         "ingester": {
             "totalReached": 0,
             "totalChunksMatched": 0,
             "totalBatches": 0,
             "totalLinesSent": 0,
             "store": store_stats(&nothing),
+            "recvWaitTime": 0,
         },
         "cache": {
             "chunk": cache,
@@ -313,6 +314,9 @@ pub(super) fn stats(stats: &QueryStats, queued: Duration) -> Value {
             "postFilterChunks": stats.pages_read,
             "shardsDuration": 0,
             "usedBloomFilters": false,
+            "totalStreams": 0,
+            "chunkRefsLookupTime": 0,
+            "bloomFilterTime": 0,
         },
     })
 }
@@ -324,6 +328,7 @@ fn store_stats(stats: &QueryStats) -> Value {
         "totalChunksDownloaded": stats.pages_read,
         "chunksDownloadTime": 0,
         "queryReferencedStructuredMetadata": stats.metadata_bytes_processed > 0,
+        "queryUsedV2Engine": false,
         "chunk": {
             "headChunkBytes": 0,
             "headChunkLines": 0,
@@ -338,7 +343,21 @@ fn store_stats(stats: &QueryStats) -> Value {
         "chunkRefsFetchTime": 0,
         "congestionControlLatency": 0,
         "pipelineWrapperFilteredLines": 0,
-        "dataobj": {},
+        "dataobj": {
+            "prePredicateDecompressedRows": 0,
+            "prePredicateDecompressedBytes": 0,
+            "prePredicateDecompressedStructuredMetadataBytes": 0,
+            "postPredicateRows": 0,
+            "postPredicateDecompressedBytes": 0,
+            "postPredicateStructuredMetadataBytes": 0,
+            "postFilterRows": 0,
+            "pagesScanned": 0,
+            "pagesDownloaded": 0,
+            "pagesDownloadedBytes": 0,
+            "pageBatches": 0,
+            "totalRowsAvailable": 0,
+            "totalPageDownloadTime": 0,
+        },
     })
 }
 

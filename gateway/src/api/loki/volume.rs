@@ -11,7 +11,7 @@ use logql::QueryStats;
 use model::{Labels, Matcher, TenantId, TimeRange};
 use storage_api::{LogSelect, StreamSummary};
 
-use super::params::{LokiError, bounds, step};
+use super::params::{LokiError, bounds, not_an_integer, step};
 use super::query::query_error;
 use super::streams::by_query;
 use super::{LokiApi, Shared, result, storage_error, success, tenant_and_form};
@@ -111,7 +111,8 @@ impl VolumeRequest {
             Some(text) => match text.parse::<i64>() {
                 Ok(0) => SERIES_DEFAULT,
                 Ok(limit) if limit > 0 => usize::try_from(limit).unwrap_or(usize::MAX),
-                _ => return Err(LokiError::bad_request("limit must be a positive value")),
+                Ok(_) => return Err(LokiError::bad_request("limit must be a positive value")),
+                Err(_) => return Err(LokiError::bad_request(not_an_integer("Atoi", text))),
             },
         };
         Ok(Self { matchers, targets, by_name, limit })
@@ -149,7 +150,8 @@ pub(super) async fn volume(State(api): Shared, request: Request<Body>) -> Respon
         let (start_ns, end_ns) = bounds(&form, api.clock.now_ns())?;
         let streams = select(&api, &tenant, &asked, TimeRange::new(start_ns, end_ns)).await?;
         let sums = asked.sums(&streams).into_iter().map(|(labels, bytes)| (labels, vec![(end_ns, bytes)]));
-        Ok(success(body(&asked, largest(sums.collect(), asked.limit), end_ns)))
+        let missing = api.querier.missing(&tenant, TimeRange::new(start_ns, end_ns));
+        Ok(success(body(&asked, largest(sums.collect(), asked.limit), end_ns, &missing)))
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }
@@ -169,7 +171,8 @@ pub(super) async fn volume_range(State(api): Shared, request: Request<Body>) -> 
                 series.entry(labels).or_default().push((at_ns, bytes));
             }
         }
-        Ok(success(body(&asked, largest(series, asked.limit), end_ns)))
+        let missing = api.querier.missing(&tenant, TimeRange::new(start_ns, end_ns));
+        Ok(success(body(&asked, largest(series, asked.limit), end_ns, &missing)))
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }
@@ -218,10 +221,17 @@ fn largest(series: BTreeMap<Labels, Vec<(i64, u64)>>, limit: usize) -> Volumes {
     series
 }
 
-/// A vector, or a matrix as soon as one series has two samples, as Loki chooses between the two.
-fn body(asked: &VolumeRequest, series: Volumes, end_ns: i64) -> Vec<u8> {
+/// A vector, or a matrix as soon as one series has two samples, as Loki chooses between the two. `warnings` tell what
+/// the sums miss.
+fn body(asked: &VolumeRequest, series: Volumes, end_ns: i64, warnings: &[String]) -> Vec<u8> {
     let is_matrix = series.iter().any(|(_, points)| points.len() > 1);
-    let mut body = br#"{"status":"success","data":{"resultType":""#.to_vec();
+    let mut body = br#"{"status":"success","#.to_vec();
+    if !warnings.is_empty() {
+        body.extend_from_slice(br#""warnings":"#);
+        json::strings(&mut body, warnings.iter().map(String::as_str), Html::Escaped);
+        body.push(b',');
+    }
+    body.extend_from_slice(br#""data":{"resultType":""#);
     body.extend_from_slice(if is_matrix { b"matrix" } else { b"vector" });
     body.extend_from_slice(br#"","result":["#);
     for (index, (labels, points)) in series.iter().enumerate() {
@@ -262,7 +272,7 @@ fn write_point(out: &mut Vec<u8>, (at_ns, bytes): (i64, u64)) {
 
 #[cfg(test)]
 mod tests {
-    use super::{MINUTE_NS, is_size, steps};
+    use super::{MINUTE_NS, VolumeRequest, body, is_size, steps};
 
     #[test]
     fn sizes_of_shards_are_whole_numbers_above_0_with_a_unit_or_none() {
@@ -278,6 +288,21 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_size(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_sums_miss_is_told_in_warnings() {
+        let asked = VolumeRequest { matchers: Vec::new(), targets: Vec::new(), by_name: false, limit: 1 };
+        for (warnings, start) in [
+            (&[][..], r#"{"status":"success","data":{"resultType":"vector","result":[],"#),
+            (
+                &["a file is damaged".to_owned()],
+                r#"{"status":"success","warnings":["a file is damaged"],"data":{"resultType":"vector","result":[],"#,
+            ),
+        ] {
+            let text = String::from_utf8(body(&asked, Vec::new(), 0, warnings)).expect("JSON is UTF-8");
+            assert!(text.starts_with(start), "{text}");
         }
     }
 
