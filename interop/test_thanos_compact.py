@@ -15,7 +15,7 @@ import time
 import pytest
 from conftest import TARGET, free_port, peer, wait_until
 from s3_faults import Faults
-from thanos_bucket import (FORTNIGHT_MS, HOUR_MS, S3, blocks, bucket_config, fill, filesystem, listed, replica, same_blocks,
+from thanos_bucket import (FORTNIGHT_MS, HOUR_MS, S3, blocks, bucket_config, dump, fill, filesystem, listed, replica, same_blocks,
                            summary, thanos, thanos_compact)
 
 HOURS = int(os.environ.get("INTEROP_COMPACT_HOURS", 52))
@@ -41,8 +41,10 @@ def shipped(tmp_path_factory):
         try:
             fill(gateway, 3, FORTNIGHT_MS, HOURS, 60_000, offset_ms, SERIES, away)
             local = folder / f"{name}-data" / "metrics" / "default"
-            least = (HOURS - len(away)) // 2 - 2
-            wait_until(lambda: len(sources(local)) >= least, "blocks are on disk", 120 + HOURS)
+            # What follows the last block stays in memory: less than a block and a half.
+            last = FORTNIGHT_MS + (HOURS - 2) // 2 * 2 * HOUR_MS
+            ends = lambda: [json.loads(path.read_text())["maxTime"] for path in local.glob("*/meta.json")]
+            wait_until(lambda: max(ends(), default=0) >= last, "blocks are on disk", 120 + HOURS)
             # A start ships at once.
             gateway.stop()
             gateway.start()
@@ -132,6 +134,48 @@ def test_marks_retention_and_leftovers(tmp_path, copy):
     blocks(config, "cleanup", *NOW)
     assert listed(config) == {"blocks": [], "partial": []}
     assert not leftover.exists()
+
+
+def test_blocks_are_uploaded_downsampled_and_described_by_hand(tmp_path, copy):
+    """Blocks that promtool made go into a bucket by our tool, and Thanos finds them sound; one step after the other comes to
+    what `thanos compact` does at once."""
+    ours, theirs = copy("ours"), copy("theirs")
+    blocks(bucket_config(tmp_path, filesystem(ours)), "compact", *DEDUPLICATION, *NOW, "--downsampling.disable")
+    assert {block[0] for block in summary(ours)} == {0}
+    config = bucket_config(tmp_path, filesystem(ours))
+    assert "downsample" in blocks(config, "downsample", "--consistency-delay=0s", "--dry-run")
+    assert {block[0] for block in summary(ours)} == {0}
+    blocks(config, "downsample", "--consistency-delay=0s")
+    thanos_compact(tmp_path, filesystem(theirs), "--compact.enable-vertical-compaction", *DEDUPLICATION)
+    assert {block[0] for block in summary(ours)} >= {300_000}
+    same_blocks(ours, theirs)
+
+    made, bucket = tmp_path / "made", tmp_path / "uploaded"
+    bucket.mkdir()
+    text = tmp_path / "made.txt"
+    start = FORTNIGHT_MS // 1000
+    text.write_text("".join(f'up{{n="{n}"}} {at % 77} {at}\n' for n in range(3) for at in range(start, start + 4 * 3600, 30)) + "# EOF\n")
+    subprocess.run([peer("promtool"), "tsdb", "create-blocks-from", "openmetrics", "-q", text, made], check=True)
+    local = sorted(path.parent for path in made.glob("*/meta.json"))
+    config = bucket_config(tmp_path, filesystem(bucket), "uploaded")
+    assert len(local) == 2
+    blocks(config, "upload", made, "--dry-run")
+    assert summary(bucket) == []
+    blocks(config, "upload", made)
+    assert [block[6].name for block in summary(bucket)] == sorted(path.name for path in local)
+    assert {block[4] for block in summary(bucket)} == {(("cluster", "cli"),)}
+    same = [dump(path) == dump(bucket / path.name) for path in local]
+    assert same == [True, True]
+    checked = thanos(tmp_path, filesystem(bucket), "tools", "bucket", "verify", "--issues=index_known_issues",
+                     "--issues=overlapped_blocks", "--issues=duplicated_compaction", "--log.level=warn")
+    assert "level=error" not in checked.stderr and "level=warn" not in checked.stderr, checked.stderr
+    described = thanos(tmp_path, filesystem(bucket), "tools", "bucket", "inspect", "--output=csv").stdout
+    inspected = [block["meta"] for block in json.loads(blocks(config, "inspect", "--output", "json"))]
+    assert len(inspected) == 2
+    for meta in inspected:
+        counts = ",".join(str(meta["stats"][name]) for name in ("numSeries", "numSamples", "numChunks"))
+        row, = [line for line in described.splitlines() if line.startswith(meta["ulid"])]
+        assert f",{counts},1,false,cluster=cli,0s,bucket.upload" in row, row
 
 
 def test_each_resolution_is_kept_for_its_own_time_as_by_thanos(tmp_path, copy):
