@@ -25,8 +25,8 @@ const LOG_DELETES_FILE: &str = "log-deletes.json";
 
 /// Bytes in memory of what was read of log files in a bucket; at most a sixteenth of the process' memory limit.
 const LOG_CACHE_BYTES: u64 = 64 << 20;
-/// How long the log store waits for its bucket, thrice as long for an upload: less than queries and senders do.
-const LOG_BUCKET_PATIENCE: Duration = Duration::from_secs(20);
+/// How long the log store waits for its bucket, longer for a large upload: less than queries and senders do.
+const LOG_BUCKET_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Both stores, open.
 pub(crate) struct OpenStores {

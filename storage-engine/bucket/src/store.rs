@@ -36,8 +36,8 @@ const ABORT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How Thanos calls writes of objects.
 const UPLOAD: &str = "upload";
-/// Uploads may take so many times as long as other requests.
-const UPLOAD_PATIENCE: u32 = 3;
+/// Bytes of an upload for which a second more is waited.
+const BYTES_OF_SECOND: usize = 1 << 20;
 
 /// An object in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +69,8 @@ impl Bucket {
         Self { store, shown: shown.into(), handle, patience: None, tasks: None }
     }
 
-    /// The same bucket; what takes longer than this is given up, uploads after three times as long. One
-    /// that was given up may be done all the same. Otherwise only the client below gives up, after minutes.
+    /// The same bucket; what takes longer than this is given up, uploads a second later for each MiB. One that was given
+    /// up may be done all the same. Otherwise only the client below gives up, after minutes.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         Self { patience: Some(patience), ..self.clone() }
@@ -167,7 +167,9 @@ impl Bucket {
 
     /// Writes an object, whole or not at all; one that is there is replaced.
     pub async fn put(&self, name: &str, bytes: Vec<u8>) -> BucketResult<()> {
-        self.count(UPLOAD, name, self.store.put(&Path::from(name), PutPayload::from(bytes))).await?;
+        let patience = self.patience_for(bytes.len());
+        let (location, payload) = (Path::from(name), PutPayload::from(bytes));
+        self.count(UPLOAD, name, within(patience, self.store.put(&location, payload))).await?;
         Ok(())
     }
 
@@ -175,8 +177,9 @@ impl Bucket {
     pub async fn put_if_absent(&self, name: &str, bytes: Vec<u8>) -> BucketResult<bool> {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let location = Path::from(name);
+        let patience = self.patience_for(bytes.len());
         let put = self.store.put_opts(&location, PutPayload::from(bytes), options);
-        match self.count(UPLOAD, name, put).await {
+        match self.count(UPLOAD, name, within(patience, put)).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
             Err(error) => Err(error),
@@ -253,6 +256,11 @@ impl Bucket {
         self.count(operation, name, run()).await
     }
 
+    fn patience_for(&self, upload_bytes: usize) -> Option<Duration> {
+        let more = Duration::from_secs((upload_bytes / BYTES_OF_SECOND) as u64);
+        self.patience.map(|patience| patience + more)
+    }
+
     /// Counts an operation under Thanos' names and gives its error the object's name.
     async fn count<T>(
         &self,
@@ -262,15 +270,8 @@ impl Bucket {
     ) -> BucketResult<T> {
         let start = Instant::now();
         metrics::counter!("thanos_objstore_bucket_operations_total", "operation" => operation).increment(1);
-        let run = async {
-            match self.patience {
-                None => run.await,
-                Some(patience) => {
-                    let patience = if operation == UPLOAD { patience * UPLOAD_PATIENCE } else { patience };
-                    tokio::time::timeout(patience, run).await.unwrap_or_else(|_| Err(no_answer(patience)))
-                }
-            }
-        };
+        // Uploads have a limit of their own by now.
+        let run = within(self.patience.filter(|_| operation != UPLOAD), run);
         let result = match &self.tasks {
             None => run.await,
             // The end is looked at first, so that nothing is begun after it.
@@ -298,6 +299,15 @@ impl Bucket {
         }
         result.map_err(|source| BucketError::store(&format!("{}: {name}", self.shown), source))
     }
+}
+
+/// Waits for a request at most so long.
+async fn within<T>(
+    patience: Option<Duration>,
+    run: impl Future<Output = object_store::Result<T>>,
+) -> object_store::Result<T> {
+    let Some(patience) = patience else { return run.await };
+    tokio::time::timeout(patience, run).await.unwrap_or_else(|_| Err(no_answer(patience)))
 }
 
 fn no_answer(patience: Duration) -> object_store::Error {
