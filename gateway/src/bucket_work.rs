@@ -14,6 +14,7 @@ use anyhow::Context;
 use bucket::{Bucket, Lease, META, Shipper, ShipperState, is_wanted};
 use compactor::{Compactor, CompactorResult, Done, Watch};
 use model::{ErrorKind, Labels, TenantId};
+use parking_lot::Mutex;
 use runtime::{Clock, Disk, LocalDisk, Tasks};
 use storage_api::MetricsAdmin;
 use thanos::BucketStoreHandle;
@@ -87,7 +88,7 @@ pub(crate) fn start(
             store,
             handle: Handle::current(),
             clock: Arc::clone(clock),
-            shippers: HashMap::new(),
+            shippers: Arc::default(),
         };
         tasks.spawn("block-shipper", ship(uploads, tasks.clone()));
     }
@@ -131,6 +132,7 @@ pub(crate) fn serve(
 }
 
 /// Uploads the blocks of all tenants.
+#[derive(Clone)]
 struct Uploads {
     bucket: Bucket,
     storage: StorageConfig,
@@ -139,19 +141,16 @@ struct Uploads {
     handle: Handle,
     clock: Arc<dyn Clock>,
     /// By tenant.
-    shippers: HashMap<String, Shipper>,
+    shippers: Arc<Mutex<HashMap<String, Shipper>>>,
 }
 
-async fn ship(mut uploads: Uploads, tasks: Tasks) {
+async fn ship(uploads: Uploads, tasks: Tasks) {
     loop {
-        let round = tasks.spawn_blocking("block-shipper-round", move || {
-            uploads.round();
-            uploads
-        });
-        uploads = match round.await {
-            Ok(uploads) => uploads,
-            Err(error) => return tracing::error!(%error, "uploads of blocks ended"),
-        };
+        let round = uploads.clone();
+        let round = tasks.spawn_blocking("block-shipper-round", move || round.round());
+        if let Err(error) = round.await {
+            tracing::error!(%error, "a round of uploads ended early");
+        }
         tokio::select! {
             () = tasks.cancelled() => return,
             () = tokio::time::sleep(SHIP_EVERY) => {}
@@ -161,16 +160,17 @@ async fn ship(mut uploads: Uploads, tasks: Tasks) {
 
 impl Uploads {
     /// Uploads what there is of each tenant; one that fails does not keep the others waiting.
-    fn round(&mut self) {
+    fn round(&self) {
         let entries = match LocalDisk.list(&self.root) {
             Ok(entries) => entries,
             Err(error) => {
                 return tracing::warn!(%error, path = %self.root.display(), "no blocks can be uploaded");
             }
         };
-        self.shippers.retain(|tenant, _| entries.iter().any(|entry| entry.name == *tenant));
+        let mut shippers = self.shippers.lock();
+        shippers.retain(|tenant, _| entries.iter().any(|entry| entry.name == *tenant));
         for entry in entries.iter().filter(|entry| entry.is_dir) {
-            match self.tenant(&entry.name) {
+            match self.tenant(&entry.name, &mut shippers) {
                 Ok(()) => {}
                 Err(error) if is_canceled(&error) => return,
                 Err(error) => {
@@ -181,8 +181,8 @@ impl Uploads {
         }
     }
 
-    fn tenant(&mut self, tenant: &str) -> anyhow::Result<()> {
-        let shipper = self.shippers.entry(tenant.to_owned()).or_insert_with(|| {
+    fn tenant(&self, tenant: &str, shippers: &mut HashMap<String, Shipper>) -> anyhow::Result<()> {
+        let shipper = shippers.entry(tenant.to_owned()).or_insert_with(|| {
             let labels = tenant_labels(&self.storage.external_labels, &self.storage.tenant_label, tenant);
             let (disk, clock, dir) = (Arc::new(LocalDisk), Arc::clone(&self.clock), self.root.join(tenant));
             Shipper::new(self.bucket.clone(), disk, clock, dir, labels, self.storage.upload_compacted)
