@@ -279,7 +279,12 @@ impl Rounds {
         let owner = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
         let lasts_ms = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
         let mut lease = Lease::new(self.bucket.clone(), Arc::clone(&self.clock), LEASE, owner, lasts_ms);
-        if let Some(other) = lease.take().await? {
+        let taken = tokio::select! {
+            taken = lease.take() => taken?,
+            // A bucket that hangs does not hold up the end. What was taken all the same ends by itself.
+            () = self.tasks.cancelled() => anyhow::bail!("the process ends"),
+        };
+        if let Some(other) = taken {
             return Ok(Round::Taken(other.owner));
         }
         let (worker, looker) = (Arc::clone(&self.compactor), Arc::clone(&watch));
