@@ -38,6 +38,8 @@ const UNNAMED_MAX_MS: i64 = KEPT_MS / 2;
 const SEEN_MAX_MS: i64 = KEPT_MS / 2;
 /// How often a change is made on top of what others wrote before it is given up for now.
 const TRIES_MAX: usize = 20;
+/// Requests that may fail at a start before it is given up.
+const CLAIM_FAILURES_MAX: usize = 3;
 /// Own states of which it is not known whether they came in.
 const ATTEMPTS_MAX: usize = 256;
 /// Indexes that are fetched together, bytes: a part of what is kept of objects in memory.
@@ -116,11 +118,18 @@ impl SharedPlace {
                 FileSet::default()
             }
         };
+        let mut failures = 0;
         for _ in 0..TRIES_MAX {
-            match self.try_put(known, &set, &set, true)? {
-                Put::Done => return Ok(set),
-                Put::DoneBefore(newer) => return Ok(newer),
-                Put::Behind(newer) => set = newer,
+            match self.try_put(known, &set, &set, true) {
+                Ok(Put::Done) => return Ok(set),
+                Ok(Put::DoneBefore(newer)) => return Ok(newer),
+                Ok(Put::Behind(newer)) => set = newer,
+                // An answer was lost; if the state came in, the next one follows it.
+                Err(error) if error.kind() == ErrorKind::Unavailable && failures < CLAIM_FAILURES_MAX => {
+                    tracing::warn!(%error, "the log store could not write to its bucket at the start, it tries again");
+                    failures += 1;
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(self.busy())
