@@ -12,6 +12,7 @@ import pytest
 import requests
 from conftest import TARGET, Process, free_port, peer, wait_until
 from metric_protocols import Prometheus
+from test_thanos_query import MOVED
 from thanos_bucket import FORTNIGHT_MS, filesystem, summary, thanos_compact
 from thanos_peers import Cable, Store, Thanos, answer, comparable, compare, difference, generated_queries, thanos_query
 
@@ -180,8 +181,8 @@ def test_a_frontend_answers_as_without_one_and_as_that_of_thanos(tmp_path, start
     querier = start(thanos_query(tmp_path, [plain.grpc], "--query.replica-label=replica"))
     theirs = start(Frontend(tmp_path, querier.url("")))
     queries = [query for query in generated_queries(41, 3 * QUERIES) if "native" not in query and "seconds" not in query]
-    # Each once: the second time it would be known.
-    queries = list(dict.fromkeys(queries[:QUERIES]))
+    # Each once: the second time it would be known. Where a counter would have been zero depends on where a query begins.
+    queries = [query for query in dict.fromkeys(queries[:QUERIES]) if not MOVED.search(query)]
     begin, hour = FORTNIGHT_MS // 1000, 3600
     # Where a query begins decides which replica is followed, so that days by themselves follow others here and there: both
     # frontends alike.
