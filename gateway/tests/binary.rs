@@ -36,7 +36,8 @@ impl Running {
         Self::start_with(folder, &[]).await
     }
 
-    async fn start_with(folder: &Path, sets: &[&str]) -> Self {
+    /// With further arguments of the command.
+    async fn start_with(folder: &Path, further: &[&str]) -> Self {
         let ports = folder.join("ports.json");
         let mut arguments = vec![format!("--ports-file={}", ports.display())];
         for set in [
@@ -49,8 +50,8 @@ impl Running {
         ] {
             arguments.push(format!("--set={set}"));
         }
-        arguments.extend(sets.iter().map(|set| format!("--set={set}")));
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let arguments: Vec<&str> =
+            arguments.iter().map(String::as_str).chain(further.iter().copied()).collect();
         let child = tidegate(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut running = Self { child: Some(child.expect("the binary runs")), listeners: Vec::new() };
         let wait = async {
@@ -128,7 +129,8 @@ async fn it_starts_without_a_config_serves_and_drains_on_sigterm() {
 #[tokio::test]
 async fn a_reload_is_answered_when_the_new_config_runs_although_its_request_is_one_of_the_old() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let running = Running::start_with(folder.path(), &["server.prometheus.enable_lifecycle=true"]).await;
+    let running =
+        Running::start_with(folder.path(), &["--set=server.prometheus.enable_lifecycle=true"]).await;
     let url = format!("http://{}/-/reload", running.address("Prometheus API"));
     let client = reqwest::Client::new();
     let begun = std::time::Instant::now();
@@ -137,6 +139,31 @@ async fn a_reload_is_answered_when_the_new_config_runs_although_its_request_is_o
     }
     // Requests that are inside get 30 s.
     assert!(begun.elapsed() < Duration::from_secs(20), "took {:?}", begun.elapsed());
+    assert_eq!(running.end(Signal::TERM).await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_config_that_cannot_be_read_again_shows_in_the_metric_of_reloads() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("config.yaml");
+    let config = "{receivers: {otlp: {protocols: {grpc: {}, http: {}}}}, exporters: {metrics_store: {}, log_store: {}}, \
+                  service: {pipelines: {metrics: {receivers: [otlp], exporters: [metrics_store]}, \
+                  logs: {receivers: [otlp], exporters: [log_store]}}}}";
+    std::fs::write(&path, config).expect("a writable folder");
+    let arguments =
+        [&format!("--config={}", path.display()), "--set=server.prometheus.enable_lifecycle=true"];
+    let running = Running::start_with(folder.path(), &arguments).await;
+    let address = running.address("Prometheus API");
+    let client = reqwest::Client::new();
+    for (text, status, expected) in [("x: [", 500, "0"), ("unknown: 1", 500, "0"), (config, 200, "1")] {
+        std::fs::write(&path, text).expect("a writable folder");
+        let reload = client.post(format!("http://{address}/-/reload")).send().await.expect("an answer");
+        assert_eq!(reload.status(), status, "{text}");
+        let metrics = client.get(format!("http://{address}/metrics")).send().await.expect("an answer");
+        let metrics = metrics.text().await.expect("a text");
+        let line = format!("\nprometheus_config_last_reload_successful {expected}\n");
+        assert!(metrics.contains(&line), "{text}: {metrics}");
+    }
     assert_eq!(running.end(Signal::TERM).await.status.code(), Some(0));
 }
 

@@ -14,7 +14,7 @@ pub(crate) use self::choices::{
     Compression, Output, PushForm, Rate, Shape, Signal, Stages, Transport, WriteVersion,
 };
 pub(crate) use self::outcome::Outcome;
-use self::parse::{parse_duration, parse_header, parse_rate, parse_stages, parse_url};
+use self::parse::{parse_duration, parse_header, parse_length, parse_rate, parse_stages, parse_url};
 use crate::threshold::Threshold;
 
 /// Items in a request when nothing is said.
@@ -63,7 +63,8 @@ pub(crate) enum Command {
     ///
     /// A closed loop finds what the endpoint takes at most, over more and more connections until more of them bring no
     /// more (or over `--connections`); then open-loop probes close in on the highest rate that it keeps up with inside
-    /// the thresholds [default: p(99)<1s and errors<0.01].
+    /// the thresholds [default: p(99)<1s, errors<0.01 and rejected==0]. `--probe` and `--precision` come before the
+    /// load: `find-max --probe 10s otlp`.
     FindMax(Box<FindMaxArgs>),
     /// Compare two results that `--json` wrote; exit code 99 if the second is worse by more than the noise.
     Compare(CompareArgs),
@@ -248,7 +249,7 @@ pub(crate) struct Pace {
     #[arg(long, value_parser = parse_stages, conflicts_with = "duration")]
     pub(crate) stages: Option<Stages>,
     /// How long to send.
-    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, default_value = "10s", value_parser = parse_length)]
     pub(crate) duration: Duration,
     /// Parallel connections; each has one request in flight [default: 4; find-max looks for as many as it takes].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)))]
@@ -323,7 +324,7 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct FindMaxArgs {
     /// How long each probe sends.
-    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    #[arg(long, default_value = "5s", value_parser = parse_length)]
     pub(crate) probe: Duration,
     /// The search ends when the bounds are this close, percent.
     #[arg(long, default_value_t = 5.0)]

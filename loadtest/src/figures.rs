@@ -60,7 +60,7 @@ pub(crate) struct Figures {
     pub(crate) service_us: Histogram<u64>,
     /// How late this side sent, µs, for reasons of its own.
     pub(crate) lag_us: Histogram<u64>,
-    /// Time that connections spent waiting for answers.
+    /// Time until the planned end that connections spent waiting for answers.
     pub(crate) busy: Duration,
 }
 
@@ -102,8 +102,13 @@ impl Figures {
 
 /// Records a time in whole microseconds, at least one.
 pub(crate) fn record(histogram: &mut Histogram<u64>, time: Duration) {
+    record_many(histogram, time, 1);
+}
+
+/// Records the same time this many times.
+pub(crate) fn record_many(histogram: &mut Histogram<u64>, time: Duration, count: u64) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX / 2);
-    histogram.record(micros.max(1)).expect("an automatically resized histogram takes every value");
+    histogram.record_n(micros.max(1), count).expect("an automatically resized histogram takes every value");
 }
 
 /// A quantile (0 to 1) in milliseconds; 0 of nothing.

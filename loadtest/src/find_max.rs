@@ -16,7 +16,7 @@ use crate::threshold::Threshold;
 /// Probes at most; twelve halvings are finer than any noise.
 const PROBES_MAX: usize = 16;
 /// What must hold when nothing is said.
-const THRESHOLDS_DEFAULT: [&str; 2] = ["p(99)<1s", "errors<0.01"];
+const THRESHOLDS_DEFAULT: [&str; 3] = ["p(99)<1s", "errors<0.01", "rejected==0"];
 /// More connections are worth it from this much more on.
 const BETTER: f64 = 1.1;
 /// A rate from this share of another one on is about the same.
@@ -33,7 +33,7 @@ pub(crate) struct Search {
     connections: usize,
     /// Whether this side and not the endpoint ended the search.
     pub(crate) is_generator_limit: bool,
-    /// What a probe found to be lost, duplicated or wrong.
+    /// What a probe found to be lost, duplicated or wrong, or why nothing was acknowledged at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
     /// Why a probe could not be done to the end.
@@ -164,6 +164,11 @@ pub(crate) async fn find(args: &FindMaxArgs, live: &mut Live, pid: Option<u32>) 
     pace.duration = args.probe;
     let mut search = Search::default();
     let closed = closed_loops(&mut load, &mut search, live, pid).await?;
+    if closed.acked == 0 {
+        let why = closed.example_failure.as_deref().unwrap_or("no answer came");
+        search.fault.get_or_insert_with(|| format!("nothing was acknowledged: {why}"));
+        return Ok(Results { loads: vec![closed], search: Some(search) });
+    }
     let first = (closed.acked_per_second * 0.8).max(RATE_MIN);
     let (mut bounds, mut best, mut probes) = (Bounds::default(), None, 0);
     while probes < PROBES_MAX

@@ -65,6 +65,10 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(exit_code(&results))
         }
         Command::Compare(args) => {
+            anyhow::ensure!(
+                outcome.is_plain(),
+                "compare prints a table and nothing else; leave out --output json, --json, --junit, --html and --pid"
+            );
             let comparison = compare::compare(&args)?;
             // A closed pipe is the reader's choice.
             let _closed = writeln!(std::io::stdout(), "{}", comparison.text);

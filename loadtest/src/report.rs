@@ -69,7 +69,7 @@ pub(crate) struct Report {
     timeline: Vec<Moment>,
     /// The first refusal or failure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    example_failure: Option<String>,
+    pub(crate) example_failure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verify: Option<Verdict>,
     /// Why what was acknowledged could not be read back to the end.
@@ -167,9 +167,10 @@ impl Report {
         let seconds = elapsed.as_secs_f64().max(1e-6);
         let counts = figures.counts.clone();
         let wanted = finished.schedule.as_ref().map(|s| s.items() / finished.duration.as_secs_f64());
-        let waiting = figures.busy.as_secs_f64() / (seconds * finished.workers.max(1) as f64);
         let acked_per_second = counts.acked as f64 / seconds;
         let duration = finished.duration;
+        let available = duration.as_secs_f64().max(1e-6) * finished.workers.max(1) as f64;
+        let waiting = figures.busy.as_secs_f64() / available;
         let generator = Generator::judge(&figures, finished.own, cores(), waiting, wanted, duration);
         let (verify, not_verified) = match finished.verdict {
             None => (None, None),

@@ -149,7 +149,7 @@ async fn reload(
 ) -> Result<(), String> {
     tracing::info!("reloading the config");
     let reloaded = async {
-        let config = arguments.load()?;
+        let config = arguments.load().inspect_err(|_| gateway.refuse_reload())?;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }

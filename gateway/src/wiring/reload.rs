@@ -64,11 +64,17 @@ impl Gateway {
     /// waited for: the process is to end, whichever config runs.
     pub async fn reload(&mut self, config: Config, interrupted: &CancellationToken) -> anyhow::Result<()> {
         let done = self.try_reload(config, interrupted).await;
-        if done.is_err() {
-            self.process.reloaded(None);
+        match &done {
+            Ok(()) => crate::telemetry::reloaded(true, self.context.clock.now_ms()),
+            Err(_) => self.refuse_reload(),
         }
-        crate::telemetry::reloaded(done.is_ok(), self.context.clock.now_ms());
         done
+    }
+
+    /// Notes that a config could not be used, also one that could not be read.
+    pub fn refuse_reload(&self) {
+        self.process.reloaded(None);
+        crate::telemetry::reloaded(false, self.context.clock.now_ms());
     }
 
     async fn try_reload(&mut self, config: Config, interrupted: &CancellationToken) -> anyhow::Result<()> {

@@ -28,3 +28,11 @@ pub(crate) struct Outcome {
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }
+
+impl Outcome {
+    /// Whether the result goes to standard output as text and nowhere else.
+    pub(crate) fn is_plain(&self) -> bool {
+        let is_elsewhere = self.json.is_some() || self.junit.is_some() || self.html.is_some();
+        self.output == Output::Text && !is_elsewhere && self.pid.is_none()
+    }
+}

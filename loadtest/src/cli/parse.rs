@@ -37,6 +37,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| refuse())
 }
 
+/// A duration in which something is sent.
+pub(crate) fn parse_length(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err(format!("{text:?} is no time at all; want more than 0s")),
+        length => Ok(length),
+    }
+}
+
 pub(crate) fn parse_stages(text: &str) -> Result<Stages, String> {
     let stages = text.split(',').map(|stage| {
         let (length, rate) =

@@ -49,7 +49,9 @@ impl Generator {
         let missed = wanted.is_some_and(|wanted| sent < wanted * REACHED);
         // Time in the queue for a core looks like time of the target, so that waiting alone does not acquit this side.
         let is_busy = usage.cores >= available_cores * BUSY_MIN;
-        let is_limit = (is_busy || waiting < WAITING_MIN) && (missed || wanted.is_none());
+        // Pauses after failures are no work: a target that takes nothing is its own limit.
+        let takes_nothing = figures.counts.requests > 0 && figures.counts.acked == 0;
+        let is_limit = !takes_nothing && (is_busy || waiting < WAITING_MIN) && (missed || wanted.is_none());
         let (cores, percent) = (usage.cores, waiting * 100.0);
         let cause = if is_busy {
             format!("it used {cores:.1} of {available_cores:.0} cores")
@@ -63,10 +65,10 @@ impl Generator {
             (true, None) => Some(format!(
                 "this load generator is the limit: {cause}; use more connections, --prebuilt, or a machine of its own"
             )),
-            (false, Some(wanted)) if missed => Some(format!(
+            (false, Some(wanted)) if missed && !takes_nothing => Some(format!(
                 "the target did not keep up over so many connections: {sent:.0} of {wanted:.0} items/s were sent before the end, all connections were waiting; it may take more over more of them"
             )),
-            (false, Some(_)) if lag_p99_ms > LAG_MS_MAX => Some(format!(
+            (false, Some(_)) if lag_p99_ms > LAG_MS_MAX && !takes_nothing => Some(format!(
                 "this load generator sent one request in 100 more than {lag_p99_ms:.0} ms late: arrivals were less even than asked for"
             )),
             (false, _) => None,

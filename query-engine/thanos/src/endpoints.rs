@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::discovery::{Discovery, Name};
-use crate::error::ThanosResult;
+use crate::error::{ThanosError, ThanosResult};
 use crate::grpc::Compression;
 use crate::grpc::client::{ClientTls, GrpcClient};
 use crate::proto::{InfoRequest, InfoResponse};
@@ -47,9 +47,15 @@ pub struct EndpointSettings {
 }
 
 impl EndpointSettings {
-    /// Refuses an address that is neither one nor a name of stores.
+    /// Refuses an address that is neither one nor a name of stores, and a strict name: its addresses come and go.
     pub fn check_address(&self) -> ThanosResult<()> {
-        Name::parse(&self.address).map(drop)
+        match Name::parse(&self.address)? {
+            Some(_) if self.strict => Err(ThanosError::invalid(format!(
+                "{} is looked up, which is not permitted with strict; a strict store has a host:port of its own",
+                self.address
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -182,6 +182,7 @@ mod tests {
             (json!({"address": "a:1", "compression": "lz4"}), "none of none, gzip, zstd, snappy"),
             (json!("srv+_grpc._tcp.thanos"), "srv+ is none of dns+, dnsdualstack+, dnssrv+, dnssrvnoa+"),
             (json!({"address": "a:1", "tls": {"ca_file": "/nothing/here"}}), "cannot read"),
+            (json!({"address": "dns+a:1", "strict": true}), "not permitted with strict"),
         ] {
             let config: StoreApisConfig =
                 serde_json::from_value(json!({"endpoints": [endpoint]})).expect("the shape is right");

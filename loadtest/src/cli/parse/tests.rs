@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Rate, parse_duration, parse_header, parse_rate, parse_stages, parse_url};
+use super::{Rate, parse_duration, parse_header, parse_length, parse_rate, parse_stages, parse_url};
 
 #[test]
 fn rates_and_durations_read_as_people_write_them() {
@@ -9,6 +9,8 @@ fn rates_and_durations_read_as_people_write_them() {
     assert!(parse_rate("0").is_err() && parse_rate("fast").is_err() && parse_rate("inf").is_err());
     assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
     assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+    assert_eq!(parse_length("250ms"), Ok(Duration::from_millis(250)));
+    assert!(parse_length("0s").is_err() && parse_duration("0s").is_ok());
     assert!(
         parse_duration("10").is_err() && parse_duration("-1s").is_err() && parse_duration("1e9h").is_err()
     );

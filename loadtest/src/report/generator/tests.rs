@@ -32,6 +32,11 @@ fn who_was_the_limit_follows_from_rate_cores_and_waiting() {
         assert_eq!(found, is_limit, "{case:?}: {warning}");
         assert!(warning.starts_with(said) && warning.is_empty() == said.is_empty(), "{case:?}: {warning}");
     }
+    let mut refused = Figures::default();
+    refused.counts.requests = 10;
+    let usage = Usage { cpu_seconds: 0.1, cores: 0.1, rss_peak_mib: 10.0 };
+    let generator = Generator::judge(&refused, usage, 2.0, 0.01, None, Duration::from_secs(1));
+    assert!(!generator.is_limit && generator.warning.is_none(), "{:?}", generator.warning);
     let (is_limit, warning) = judge(1000, Some(1000.0), 0.1, 0.2, 50);
     assert!(!is_limit && warning.contains("50 ms late"), "{warning}");
 }
