@@ -8,13 +8,18 @@ use crate::schedule::Stage;
 /// The longest run that can be asked for.
 const SECONDS_MAX: f64 = 366.0 * 86_400.0;
 
+/// More than any machine sends, items a second.
+const RATE_MAX: f64 = 1e12;
+
 pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
     if text == "max" {
         return Ok(Rate::Max);
     }
     match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(Rate::Items(rate)),
-        _ => Err(format!("{text:?} is not a rate; want a number of items a second above 0, or max")),
+        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(Rate::Items(rate)),
+        _ => Err(format!(
+            "{text:?} is not a rate; want a number of items a second above 0, at most 1e12, or max"
+        )),
     }
 }
 
@@ -50,8 +55,10 @@ pub(crate) fn parse_stages(text: &str) -> Result<Stages, String> {
         let (length, rate) =
             stage.trim().split_once(':').ok_or_else(|| format!("{stage:?} is not a stage; want 10s:5000"))?;
         let rate = match rate.parse::<f64>() {
-            Ok(rate) if rate >= 0.0 && rate.is_finite() => rate,
-            _ => return Err(format!("{rate:?} is not a rate; want a number of items a second")),
+            Ok(rate) if (0.0..=RATE_MAX).contains(&rate) => rate,
+            _ => {
+                return Err(format!("{rate:?} is not a rate; want a number of items a second, at most 1e12"));
+            }
         };
         Ok(Stage { length: parse_duration(length)?, to: rate })
     });
