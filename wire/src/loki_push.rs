@@ -226,6 +226,9 @@ fn proto_timestamp_ns(message: &[u8]) -> Result<i64, DecodeError> {
             _ => {}
         }
     }
+    if !(0..NS_PER_S).contains(&nanos) {
+        return Err(DecodeError::invalid(format!("timestamp: {nanos} nanos not in range [0, 1e9)")));
+    }
     let ns = seconds.checked_mul(NS_PER_S).and_then(|ns| ns.checked_add(nanos));
     ns.ok_or_else(|| {
         DecodeError::invalid(format!("entry timestamp of {seconds} s does not fit 64 bits of nanoseconds"))

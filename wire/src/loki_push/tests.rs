@@ -79,6 +79,11 @@ fn damaged_protobuf_is_refused() {
         decode_proto(&far).unwrap_err().to_string(),
         "entry timestamp of 9223372036854775807 s does not fit 64 bits of nanoseconds"
     );
+    for nanos in [-1, 1_000_000_000, -2_000_000_000] {
+        let wrong = proto("{a=\"1\"}", |out| put_entry(out, 5, nanos, b"", &[]));
+        let expected = format!("timestamp: {nanos} nanos not in range [0, 1e9)");
+        assert_eq!(decode_proto(&wrong).unwrap_err().to_string(), expected);
+    }
     let no_labels = proto("", |_| {});
     assert!(decode_proto(&no_labels).unwrap_err().to_string().starts_with("couldn't parse labels: "));
 }
