@@ -149,7 +149,11 @@ def summary(folder):
     for path in sorted(pathlib.Path(folder).glob("*/meta.json")):
         if (path.parent / "deletion-mark.json").exists():
             continue
-        meta = json.loads(path.read_text())
+        try:
+            meta = json.loads(path.read_text())
+        except FileNotFoundError:
+            # It was removed whole since it was listed.
+            continue
         section = meta["thanos"]
         found.append((section["downsample"]["resolution"], meta["minTime"], meta["maxTime"],
                       meta["compaction"]["level"], tuple(sorted(section["labels"].items())),
