@@ -44,6 +44,8 @@ class Cell:
         return f"{self.signal} {self.protocol} {self.taken}→{self.sent}"
 
 
+# Each program waits for full batches: enough requests in flight to fill several.
+CONNECTIONS = 32
 CELLS = [Cell(signal, protocol, *pair) for signal in RATE for protocol in ("grpc", "http") for pair in COMPRESSIONS]
 
 
@@ -133,7 +135,7 @@ def cell(make, of):
             usage = Usage(forwarder.child.pid)
             report = loadtest("--signal", of.signal, "--transport", of.protocol, "--compression", of.taken,
                               "--endpoint", f"http://127.0.0.1:{forwarder.port}", "--rate", RATE[of.signal],
-                              "--duration", f"{SECONDS}s", "--connections", 4, "--series", 20_000)
+                              "--duration", f"{SECONDS}s", "--connections", CONNECTIONS, "--series", 20_000)
             forwarder.stop(60)
             cpu, peak = usage.end()
         finally:
