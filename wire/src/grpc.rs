@@ -1,4 +1,4 @@
-//! gRPC messages as raw bytes.
+//! gRPC messages as raw bytes, and how they are framed and answered.
 //!
 //! A codec that hands the bytes of a message on as they are, so that a server or client never builds objects of them;
 //! the other side cannot tell. What it saves is measured: receiving 1000 log records a request costs 0.13 µs a record
@@ -7,6 +7,12 @@
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+mod frame;
+mod status;
+
+pub use frame::{PREFIX_BYTES, announced, answer_message, prefix};
+pub use status::status;
 
 /// Messages in and out as [`Bytes`].
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,10 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::GeneralPurpose;
-use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
@@ -29,6 +26,7 @@ use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 use tower::{Service, ServiceExt as _};
 use wire::compression::Encoding;
+use wire::grpc;
 use wire::rpc_status::Status;
 
 use super::status::grpc_failure;
@@ -39,8 +37,6 @@ const RESPONSE_BYTES_MAX: usize = 4 << 20;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-const PREFIX_BYTES: usize = 5;
 
 /// How to reach a server.
 #[derive(Clone, Debug)]
@@ -140,11 +136,8 @@ impl GrpcClient {
         };
         let len = u32::try_from(message.len())
             .map_err(|_| permanent(format!("message of {} bytes, gRPC allows 4 GiB", message.len())))?;
-        let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
-        prefix.put_u8(u8::from(is_compressed));
-        prefix.put_u32(len);
-        let frames =
-            [prefix.freeze(), message].map(|data| Ok::<_, std::convert::Infallible>(Frame::data(data)));
+        let prefix = Bytes::copy_from_slice(&grpc::prefix(is_compressed, len));
+        let frames = [prefix, message].map(|data| Ok::<_, std::convert::Infallible>(Frame::data(data)));
         let mut request = Request::new(Body::new(StreamBody::new(stream::iter(frames))));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(path);
@@ -206,7 +199,7 @@ fn encrypted(
 /// The message of a successful answer.
 async fn answer(response: Response<Body>) -> PipelineResult<Bytes> {
     let (head, body) = response.into_parts();
-    if let Some(status) = status(&head.headers) {
+    if let Some(status) = grpc::status(&head.headers) {
         // "Trailers only": the status comes in the head, without a message.
         return if status.code == 0 { Ok(Bytes::new()) } else { Err(grpc_failure(&status)) };
     }
@@ -220,7 +213,7 @@ async fn answer(response: Response<Body>) -> PipelineResult<Bytes> {
         }
         PipelineError::new(ErrorKind::Unavailable, format!("rpc error: code = Unavailable desc = {error}"))
     })?;
-    let Some(status) = collected.trailers().and_then(status) else {
+    let Some(status) = collected.trailers().and_then(grpc::status) else {
         return Err(grpc_failure(&Status::new(13, "server closed the stream without sending trailers")));
     };
     if status.code != 0 {
@@ -228,71 +221,12 @@ async fn answer(response: Response<Body>) -> PipelineResult<Bytes> {
     }
     // Servers of grpc-go answer in the encoding of the request, asked or not.
     let encoding = head.headers.get("grpc-encoding").and_then(|name| name.to_str().ok()).unwrap_or_default();
-    Ok(message(&collected.to_bytes(), encoding).unwrap_or_else(|| {
+    let message = grpc::answer_message(&collected.to_bytes(), encoding, RESPONSE_BYTES_MAX);
+    Ok(message.unwrap_or_else(|| {
         // Accepted by the server all the same: sending it again would double the data.
         tracing::warn!(encoding, "the server's answer is not one gRPC message, taking it for success");
         Bytes::new()
     }))
-}
-
-/// The one message of a framed body; no frame at all is an empty message.
-fn message(framed: &Bytes, encoding: &str) -> Option<Bytes> {
-    if framed.is_empty() {
-        return Some(Bytes::new());
-    }
-    let [flag, len @ ..] = framed.first_chunk::<PREFIX_BYTES>()?;
-    let message = framed.slice(PREFIX_BYTES..);
-    if u32::from_be_bytes(*len) as usize != message.len() {
-        return None;
-    }
-    match flag {
-        0 => Some(message),
-        1 => Encoding::from_name(encoding).ok()?.decode(&message, RESPONSE_BYTES_MAX).ok(),
-        _ => None,
-    }
-}
-
-/// The status in a head or in trailers, if there is one.
-fn status(headers: &HeaderMap) -> Option<Status> {
-    let code = headers.get("grpc-status")?.to_str().ok().and_then(|code| code.parse().ok()).unwrap_or(2);
-    let message =
-        headers.get("grpc-message").map_or_else(String::new, |text| percent_decode(text.as_bytes()));
-    let mut status = Status::new(code, message);
-    let details = headers.get("grpc-status-details-bin").and_then(|text| base64(text.as_bytes()));
-    // Details are a help; without them the code decides.
-    if let Some(details) = details.and_then(|bytes| Status::from_protobuf(&bytes).ok()) {
-        status.retry_delay = details.retry_delay;
-    }
-    Some(status)
-}
-
-/// Binary headers come with or without padding.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
-    );
-    LENIENT.decode(text).or_else(|_| STANDARD.decode(text)).ok()
-}
-
-fn percent_decode(text: &[u8]) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let hex = |byte: u8| char::from(byte).to_digit(16);
-        match (*first, tail) {
-            (b'%', [high, low, tail @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
-                let byte = hex(*high).unwrap_or(0) * 16 + hex(*low).unwrap_or(0);
-                decoded.push(byte as u8);
-                rest = tail;
-            }
-            (byte, tail) => {
-                decoded.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 /// grpc/grpc doc/http-grpc-status-mapping.md.
@@ -306,6 +240,3 @@ fn code_of_http(status: u16) -> i32 {
         _ => 2,
     }
 }
-
-#[cfg(test)]
-mod tests;

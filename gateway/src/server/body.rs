@@ -14,6 +14,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use runtime::{MemoryBudget, Reservation};
 use tokio::time::Instant;
+use wire::grpc;
 
 /// How long a client may pause within a body; what is reserved for it is missing elsewhere.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -65,9 +66,6 @@ pub enum Announced {
     /// The length in front of a gRPC message, at the start of the body.
     GrpcPrefix,
 }
-
-/// Bytes in front of a gRPC message: a compression flag and a big-endian length.
-pub const GRPC_PREFIX_BYTES: usize = 5;
 
 /// Reads a body of at most `limit` bytes from a client that never pauses for more than [`IDLE_TIME_MAX`].
 pub async fn read(
@@ -143,9 +141,8 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// The length of a first gRPC message with its prefix, once that much has come.
 fn grpc_length(start: &[u8]) -> Option<u64> {
-    let prefix: &[u8; GRPC_PREFIX_BYTES] = start.first_chunk()?;
-    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
-    Some(GRPC_PREFIX_BYTES as u64 + u64::from(length))
+    let (_, length) = grpc::announced(start)?;
+    Some(grpc::PREFIX_BYTES as u64 + u64::from(length))
 }
 
 /// Frames put together; a lone frame is not copied.

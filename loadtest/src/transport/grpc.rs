@@ -7,9 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, TE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
@@ -17,10 +14,9 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use wire::compression::Encoding;
+use wire::grpc;
 use wire::rpc_status::Status;
 
 use super::{Answer, Protocol, Target, answers, tls, wire_signal};
@@ -31,8 +27,6 @@ const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
 /// The largest answer; the OTLP specification lets clients cap it at 4 MiB.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
-/// In front of each message: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
 /// Names of the status codes, by number (grpc/grpc doc/statuscodes.md).
 const CODES: [&str; 17] = [
     "Ok",
@@ -53,12 +47,6 @@ const CODES: [&str; 17] = [
     "DataLoss",
     "Unauthenticated",
 ];
-/// Binary headers come with or without padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
 pub(crate) struct GrpcConnection {
     /// Host and port, with which it is connected.
     authority: String,
@@ -81,12 +69,8 @@ pub(super) fn framed(encoding: Encoding, message: &[u8]) -> Bytes {
         encoding => Some(encoding.encode(None, message)),
     };
     let body = packed.as_deref().unwrap_or(message);
-    let mut framed = Vec::with_capacity(PREFIX_BYTES + body.len());
-    framed.push(u8::from(packed.is_some()));
     let length = u32::try_from(body.len()).expect("a request of at most 100,000 items is far below 4 GiB");
-    framed.extend_from_slice(&length.to_be_bytes());
-    framed.extend_from_slice(body);
-    framed.into()
+    [&grpc::prefix(packed.is_some(), length), body].concat().into()
 }
 
 impl GrpcConnection {
@@ -151,7 +135,7 @@ impl GrpcConnection {
         let response = self.connected().await?.send_request(request).await?;
         let (head, body) = response.into_parts();
         // Without a message the status comes in the head.
-        if let Some(status) = status(&head.headers) {
+        if let Some(status) = grpc::status(&head.headers) {
             return answer(signal, &status, &head.headers, &Bytes::new());
         }
         if head.status != StatusCode::OK {
@@ -159,7 +143,8 @@ impl GrpcConnection {
         }
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("reading the answer: {error}"))?;
-        let status = body.trailers().and_then(status).context("the answer ends without a grpc-status")?;
+        let status =
+            body.trailers().and_then(grpc::status).context("the answer ends without a grpc-status")?;
         answer(signal, &status, &head.headers, &body.to_bytes())
     }
 
@@ -170,15 +155,8 @@ impl GrpcConnection {
             None => false,
         };
         if !is_open {
-            let stream = TcpStream::connect(&self.authority).await.context("connecting")?;
-            stream.set_nodelay(true)?;
-            let sender = match &self.tls {
-                None => drive(&mut self.driver, stream).await?,
-                Some(config) => {
-                    let stream = tls::connect(stream, &self.host, config, b"h2").await?;
-                    drive(&mut self.driver, stream).await?
-                }
-            };
+            let stream = tls::open(&self.authority, &self.host, self.tls.as_deref(), b"h2").await?;
+            let sender = drive(&mut self.driver, stream).await?;
             self.sender.insert(sender).ready().await?;
         }
         self.sender.as_mut().context("not connected")
@@ -186,10 +164,7 @@ impl GrpcConnection {
 }
 
 /// Begins to speak HTTP/2 on a stream.
-async fn drive(
-    driver: &mut JoinSet<()>,
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+async fn drive(driver: &mut JoinSet<()>, stream: tls::Stream) -> anyhow::Result<SendRequest<Full<Bytes>>> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -203,19 +178,6 @@ async fn drive(
     Ok(sender)
 }
 
-/// The status in a head or in trailers, if there is one.
-fn status(headers: &HeaderMap) -> Option<Status> {
-    let code = headers.get("grpc-status")?.to_str().ok().and_then(|code| code.parse().ok()).unwrap_or(2);
-    let text = headers.get("grpc-message").map_or_else(String::new, |text| percent_decoded(text.as_bytes()));
-    let mut status = Status::new(code, text);
-    // Details are a help; without them the code decides.
-    let details = headers.get("grpc-status-details-bin").and_then(|text| BASE64.decode(text).ok());
-    if let Some(details) = details.and_then(|bytes| Status::from_protobuf(&bytes).ok()) {
-        status.retry_delay = details.retry_delay;
-    }
-    Some(status)
-}
-
 fn answer(signal: Signal, status: &Status, head: &HeaderMap, framed: &Bytes) -> anyhow::Result<Answer> {
     if status.code != 0 {
         let name = usize::try_from(status.code).ok().and_then(|code| CODES.get(code)).unwrap_or(&"Unknown");
@@ -226,44 +188,9 @@ fn answer(signal: Signal, status: &Status, head: &HeaderMap, framed: &Bytes) -> 
     }
     // Servers of grpc-go answer in the encoding of the request, asked or not.
     let encoding = head.get("grpc-encoding").and_then(|name| name.to_str().ok()).unwrap_or_default();
-    let message = message(framed, encoding).context("unreadable answer: it is not one gRPC message")?;
+    let message = grpc::answer_message(framed, encoding, ANSWER_BYTES_MAX)
+        .context("unreadable answer: it is not one gRPC message")?;
     Ok(answers::otlp(wire_signal(signal), false, &message))
-}
-
-/// The one message of a framed body; no frame at all is an empty message.
-fn message(framed: &Bytes, encoding: &str) -> Option<Bytes> {
-    if framed.is_empty() {
-        return Some(Bytes::new());
-    }
-    let [flag, length @ ..] = framed.first_chunk::<PREFIX_BYTES>()?;
-    let message = framed.slice(PREFIX_BYTES..);
-    if u32::from_be_bytes(*length) as usize != message.len() {
-        return None;
-    }
-    match flag {
-        0 => Some(message),
-        1 => Encoding::from_name(encoding).ok()?.decode(&message, ANSWER_BYTES_MAX).ok(),
-        _ => None,
-    }
-}
-
-fn percent_decoded(text: &[u8]) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while at < text.len() {
-        let hex = |index: usize| text.get(index).and_then(|byte| char::from(*byte).to_digit(16));
-        match (text[at], hex(at + 1), hex(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (byte, ..) => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]

@@ -11,8 +11,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use wire::compression::Encoding;
 use wire::remote_write::{MEDIA_TYPE, Version};
@@ -110,15 +108,8 @@ impl HttpConnection {
             None => false,
         };
         if !is_open {
-            let stream = TcpStream::connect(&self.authority).await.context("connecting")?;
-            stream.set_nodelay(true)?;
-            let sender = match &self.tls {
-                None => drive(&mut self.driver, stream).await?,
-                Some(config) => {
-                    let stream = tls::connect(stream, &self.host, config, b"http/1.1").await?;
-                    drive(&mut self.driver, stream).await?
-                }
-            };
+            let stream = tls::open(&self.authority, &self.host, self.tls.as_deref(), b"http/1.1").await?;
+            let sender = drive(&mut self.driver, stream).await?;
             self.sender.insert(sender).ready().await?;
         }
         self.sender.as_mut().context("not connected")
@@ -126,10 +117,7 @@ impl HttpConnection {
 }
 
 /// Begins to speak HTTP/1.1 on a stream.
-async fn drive(
-    driver: &mut JoinSet<()>,
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+async fn drive(driver: &mut JoinSet<()>, stream: tls::Stream) -> anyhow::Result<SendRequest<Full<Bytes>>> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     driver.spawn(async move {
         // Its end shows in the next send.

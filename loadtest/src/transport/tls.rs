@@ -13,6 +13,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use crate::cli::Trust;
 
@@ -59,19 +60,26 @@ fn system_authorities() -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// Opens a stream to `authority` and proves who is there, speaking `alpn` afterwards.
-pub(super) async fn connect(
-    stream: TcpStream,
+/// A connection, with TLS or without.
+pub(super) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+
+/// Connects to `authority`; with a `config` proves that `host` is there, and speaks `alpn` afterwards.
+pub(super) async fn open(
+    authority: &str,
     host: &str,
-    config: &ClientConfig,
+    config: Option<&ClientConfig>,
     alpn: &[u8],
-) -> anyhow::Result<TlsStream<TcpStream>> {
+) -> anyhow::Result<Stream> {
+    let stream = TcpStream::connect(authority).await.context("connecting")?;
+    stream.set_nodelay(true)?;
+    let Some(config) = config else { return Ok(Either::Left(stream)) };
     let mut config = config.clone();
     config.alpn_protocols = vec![alpn.to_vec()];
     // Addresses of IPv6 stand in brackets in a URL.
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(host).context("the name of the server")?;
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.context("TLS")
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.context("TLS")?;
+    Ok(Either::Right(stream))
 }
 
 /// `host:port` of an address, with the scheme's port where none is said.

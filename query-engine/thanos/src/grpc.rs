@@ -14,9 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use runtime::{MemoryBudget, Reservation};
 use tonic::{Code, Status};
 use wire::compression::{CompressionError, Encoding};
-
-/// Bytes in front of a message.
-const PREFIX_BYTES: usize = 5;
+use wire::grpc::{PREFIX_BYTES, announced, prefix};
 
 /// Messages below this are sent as they are: compression would cost more than it saves.
 const COMPRESS_BYTES_MIN: usize = 256;
@@ -79,18 +77,17 @@ impl Compression {
 pub(crate) fn put_message(out: &mut Vec<u8>, message: &[u8], compression: Compression) -> Result<(), Status> {
     let encoding = compression.encoding().filter(|_| message.len() >= COMPRESS_BYTES_MIN);
     let packed;
-    let (flag, bytes) = match encoding {
-        None => (0, message),
+    let (is_packed, bytes) = match encoding {
+        None => (false, message),
         Some(encoding) => {
             // As grpc-go: its fastest gzip; the others have one level.
             packed = encoding.encode((encoding == Encoding::Gzip).then_some(1), message);
-            (1, &packed[..])
+            (true, &packed[..])
         }
     };
     let length = u32::try_from(bytes.len())
         .map_err(|_| Status::internal(format!("a message of {} bytes, gRPC allows 4 GiB", bytes.len())))?;
-    out.push(flag);
-    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&prefix(is_packed, length));
     out.extend_from_slice(bytes);
     Ok(())
 }
@@ -152,8 +149,8 @@ impl MessageReader {
 
     /// Bytes of the first message on its way, with its prefix; `None` until its prefix is there.
     pub(crate) fn awaited(&self) -> Result<Option<usize>, Status> {
-        let Some(prefix) = self.buffer.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
-        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+        let Some((_, length)) = announced(&self.buffer) else { return Ok(None) };
+        let length = length as usize;
         if length > self.message_bytes_max {
             return Err(self.too_large(length));
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
@@ -19,13 +19,14 @@ use model::{AppendReport, Signal};
 use tonic::Code;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Service;
+use wire::grpc::{PREFIX_BYTES, announced, prefix};
 
 use super::answer::{self, Refusal};
 use super::ingest::{Export, Ingest, Payload};
 use crate::receivers::{client, tenant};
 use crate::server::Handler;
 use crate::server::auth::ServerAuth;
-use crate::server::body::{self, Announced, BodyError, GRPC_PREFIX_BYTES, ReadBody};
+use crate::server::body::{self, Announced, BodyError, ReadBody};
 
 /// The Export services (opentelemetry/proto/collector/*/v1/*_service.proto).
 const SERVICES: [(&str, Signal); 3] = [
@@ -105,7 +106,7 @@ async fn export(
     let signal = method_signal(head.uri.path(), ingest)?;
     let encoding = message_encoding(&head.headers)?;
     let tenant = tenant(&head.headers).map_err(Refusal::invalid)?;
-    let limit = message_bytes_max + GRPC_PREFIX_BYTES as u64;
+    let limit = message_bytes_max + PREFIX_BYTES as u64;
     let read = body::read(&head.headers, body, Announced::GrpcPrefix, limit, &ingest.budget).await;
     let ReadBody { bytes, mut reservation } = read.map_err(|error| match error {
         BodyError::TooLarge { length, .. } => too_large(length, message_bytes_max),
@@ -163,21 +164,20 @@ fn message_encoding(headers: &HeaderMap) -> Result<Option<&'static str>, Refusal
 /// Whether the message is compressed, and the message, of a body that holds exactly one.
 fn single_message(body: &Bytes) -> Result<(bool, Bytes), Refusal> {
     let internal = |message: &str| Err(Refusal::new(Code::Internal, message));
-    let Some(prefix) = body.first_chunk::<GRPC_PREFIX_BYTES>() else {
+    let Some((flag, length)) = announced(body) else {
         return internal(if body.is_empty() {
             "grpc: no message in a unary request"
         } else {
             "unexpected EOF"
         });
     };
-    let compressed = match prefix[0] {
+    let compressed = match flag {
         0 => false,
         1 => true,
         flag => return internal(&format!("grpc: received unexpected payload format {flag}")),
     };
-    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-    let message = body.slice(GRPC_PREFIX_BYTES..);
-    match message.len().cmp(&length) {
+    let message = body.slice(PREFIX_BYTES..);
+    match message.len().cmp(&(length as usize)) {
         std::cmp::Ordering::Less => internal("unexpected EOF"),
         std::cmp::Ordering::Greater => internal("grpc: more than one message in a unary request"),
         std::cmp::Ordering::Equal => Ok((compressed, message)),
@@ -185,8 +185,7 @@ fn single_message(body: &Bytes) -> Result<(bool, Bytes), Refusal> {
 }
 
 fn too_large(length: Option<u64>, max: u64) -> Refusal {
-    let length =
-        length.map_or_else(String::new, |length| format!("{} vs. ", length - GRPC_PREFIX_BYTES as u64));
+    let length = length.map_or_else(String::new, |length| format!("{} vs. ", length - PREFIX_BYTES as u64));
     Refusal::new(Code::ResourceExhausted, format!("grpc: received message larger than max ({length}{max})"))
 }
 
@@ -211,9 +210,9 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn success(message: Vec<u8>) -> Response<Body> {
-    let mut data = BytesMut::with_capacity(GRPC_PREFIX_BYTES + message.len());
-    data.put_u8(0);
-    data.put_u32(u32::try_from(message.len()).expect("an answer has some hundred bytes"));
+    let mut data = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    let length = u32::try_from(message.len()).expect("an answer has some hundred bytes");
+    data.extend_from_slice(&prefix(false, length));
     data.extend_from_slice(&message);
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert("grpc-status", HeaderValue::from_static("0"));

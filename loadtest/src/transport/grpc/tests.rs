@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use wire::compression::Encoding;
 
-use super::{Answer, Signal, answer, framed, message, percent_decoded, status};
+use super::{Answer, Signal, answer, framed, grpc};
 
 fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     pairs
@@ -12,15 +12,12 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 #[test]
-fn a_message_is_framed_with_its_length_and_read_again() {
+fn a_message_is_framed_with_its_length_packed_or_not() {
     assert_eq!(framed(Encoding::Identity, b"abc"), &b"\0\0\0\0\x03abc"[..]);
     for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
         let framed = framed(encoding, b"abc");
-        assert_eq!(message(&framed, encoding.name()).as_deref(), Some(&b"abc"[..]), "{encoding:?}");
-    }
-    assert_eq!(message(&Bytes::new(), ""), Some(Bytes::new()), "nothing is an empty message");
-    for broken in [&b"\0\0\0"[..], b"\0\0\0\0\x04abc", b"\x02\0\0\0\x03abc", b"\x01\0\0\0\x03abc"] {
-        assert_eq!(message(&Bytes::from_static(broken), "gzip"), None, "{broken:?}");
+        let message = grpc::answer_message(&framed, encoding.name(), 3);
+        assert_eq!(message.as_deref(), Some(&b"abc"[..]), "{encoding:?}");
     }
 }
 
@@ -30,21 +27,15 @@ fn a_refusal_has_its_code_its_text_and_its_hint() {
     let details = "CA4aMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIIAQ";
     let pairs =
         [("grpc-status", "14"), ("grpc-message", "queue%20is full"), ("grpc-status-details-bin", details)];
-    let refusal = status(&headers(&pairs)).expect("a status");
+    let refusal = grpc::status(&headers(&pairs)).expect("a status");
     let expected =
         |retry_hint| Answer::Refused { status: "Unavailable: queue is full".to_owned(), retry_hint };
     let said = |status| answer(Signal::Logs, &status, &HeaderMap::new(), &Bytes::new()).expect("an answer");
     assert_eq!(said(refusal), expected(true));
     let broken = [pairs[0], pairs[1], ("grpc-status-details-bin", "not base64!")];
     assert_eq!(
-        said(status(&headers(&broken)).expect("a status")),
+        said(grpc::status(&headers(&broken)).expect("a status")),
         expected(false),
         "details are a help only"
     );
-    assert_eq!(status(&headers(&[])), None);
-}
-
-#[test]
-fn what_is_no_escape_stays_as_it_is() {
-    assert_eq!(percent_decoded(b"100% of %zz, %C3%A9%2"), "100% of %zz, é%2");
 }
