@@ -5,6 +5,8 @@ import random
 import socket
 import threading
 
+from tcp_proxy import TcpProxy
+
 KINDS = ["500", "503", "reset before", "reset after", "half", "late"]
 XML = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>spoiled</Message></Error>"
 
@@ -39,34 +41,17 @@ def read_body(stream, headers):
             return bytes(body)
 
 
-class Faults:
+class Faults(TcpProxy):
     """Spoils a share of all requests, by a seed."""
 
     def __init__(self, target_port, seed, share=0.05, late_s=0.3):
-        self.target_port, self.share, self.late_s = target_port, share, late_s
-        self.pick, self.lock = random.Random(seed), threading.Lock()
+        super().__init__(target_port)
+        self.share, self.late_s, self.pick = share, late_s, random.Random(seed)
         self.counts = dict.fromkeys(KINDS, 0)
         self.requests = 0
         # While it is not set, only leases can be had.
         self.work = threading.Event()
         self.work.set()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-
-    def start(self):
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
-
-    def kill(self):
-        self.listener.close()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def roll(self):
         with self.lock:

@@ -9,6 +9,7 @@ import threading
 import requests
 from conftest import TARGET, Process, free_port, peer, wait_until
 from metric_protocols import Prometheus, number
+from tcp_proxy import TcpProxy
 from test_remote_write import STALE, V1, Request, histogram
 
 STEP_MS = 15_000
@@ -98,36 +99,19 @@ class Receive(Thanos):
         return f"http://127.0.0.1:{self.write_port}/api/v1/receive"
 
 
-class Cable:
-    """A TCP proxy in front of a store that can be cut in the middle of an answer."""
+class Cable(TcpProxy):
+    """A proxy in front of a store that can be cut in the middle of an answer."""
 
     def __init__(self, target_port):
-        self.target_port, self.lock = target_port, threading.Lock()
+        super().__init__(target_port)
         # Bytes of answers that still pass before the cut; None is no cut. What is done at it.
         self.left, self.at_cut = None, None
         self.cuts = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-
-    def start(self):
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
-
-    def kill(self):
-        self.listener.close()
 
     def cut_after(self, count, at_cut=lambda: None):
         """The connection breaks when so many bytes more have come from the store."""
         with self.lock:
             self.left, self.at_cut = count, at_cut
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def serve(self, client):
         try:
