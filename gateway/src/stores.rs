@@ -65,7 +65,7 @@ impl OpenStores {
             durability: durability(config.logs.durability),
             free_bytes_min: config.free_bytes_min,
             retention: config.logs.retention_rules().map_err(|reason| anyhow!(reason))?,
-            objects: log_objects(config, budget)?,
+            objects: log_objects(config, tasks, budget)?,
             tenants_max: config.logs.tenants_max,
             limits,
             tenant_limits,
@@ -166,10 +166,12 @@ impl OpenStores {
 /// Where the files of the log store are, if not on the local disk.
 fn log_objects(
     config: &StorageConfig,
+    tasks: &Tasks,
     budget: &Arc<MemoryBudget>,
 ) -> anyhow::Result<Option<Arc<dyn Objects>>> {
     let Some(bucket) = &config.logs.bucket else { return Ok(None) };
-    let bucket = bucket.open(Handle::current()).context("opening storage.logs.bucket")?;
+    // The tasks end after the stores closed, or did not in time: no request outlives the runtime that drives it.
+    let bucket = bucket.open(Handle::current()).context("opening storage.logs.bucket")?.until(tasks.clone());
     let requests = ::metrics::counter!("tidegate_log_store_page_requests_total");
     let hits = ::metrics::counter!("tidegate_log_store_page_hits_total");
     let cache_bytes = LOG_CACHE_BYTES.min(budget.ceiling_bytes() / 16);

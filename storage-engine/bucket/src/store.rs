@@ -143,9 +143,17 @@ impl Bucket {
         }
         let location = Path::from(name);
         let get = || self.store.get_range(&location, range.clone());
-        let bytes = self.read("get_range", name, get).await?;
+        let start = Instant::now();
+        let bytes = match self.read("get_range", name, get).await {
+            // Stores refuse a range that begins behind the end (416), as they do whatever they cannot answer.
+            Err(error) if error.kind() == ErrorKind::Unavailable && start.elapsed() < READ_AGAIN_WITHIN => {
+                let bytes = self.size(name).await.ok().filter(|bytes| *bytes <= range.start);
+                return Err(bytes.map_or(error, |bytes| ends_before(name, range.end, bytes)));
+            }
+            read => read?,
+        };
         if bytes.len() as u64 != wanted {
-            return Err(BucketError::corrupt(name, format!("it ends before byte {}", range.end)));
+            return Err(ends_before(name, range.end, range.start + bytes.len() as u64));
         }
         Ok(bytes)
     }
@@ -308,6 +316,10 @@ async fn within<T>(
 ) -> object_store::Result<T> {
     let Some(patience) = patience else { return run.await };
     tokio::time::timeout(patience, run).await.unwrap_or_else(|_| Err(no_answer(patience)))
+}
+
+fn ends_before(name: &str, end: u64, bytes: u64) -> BucketError {
+    BucketError::corrupt(name, format!("it ends before byte {end}: it has {bytes}"))
 }
 
 fn no_answer(patience: Duration) -> object_store::Error {

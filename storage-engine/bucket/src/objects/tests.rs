@@ -67,3 +67,19 @@ async fn parts_are_read_as_they_were_written_and_what_was_wanted_is_in_memory() 
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_object_that_ends_before_what_is_read_is_too_short_and_not_away() {
+    let objects = objects();
+    blocking(move || {
+        for bytes in [0, 1, 70_000] {
+            let name = format!("d/{bytes}.parquet");
+            objects.put(&name, vec![0; bytes]).expect("written");
+            let place = ObjectPlace { name, id: bytes as u128, bytes: 200_000 };
+            let read = objects.open_read(&place).read_exact_at(199_990, &mut [0; 10]);
+            let error = read.expect_err("it is not there");
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{bytes}: {error}");
+        }
+    })
+    .await;
+}

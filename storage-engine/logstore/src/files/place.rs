@@ -28,6 +28,14 @@ impl Place {
         matches!(self, Self::Shared(_))
     }
 
+    /// Refuses entries that could not be made files of this process any more.
+    pub(crate) fn refuse_taken(&self) -> LogStoreResult<()> {
+        match self {
+            Self::Local { .. } => Ok(()),
+            Self::Shared(shared) => shared.refuse_taken(),
+        }
+    }
+
     /// A data file that is about to be written.
     pub(crate) fn new_file(&self, about: LogManifestFile) -> Arc<DataFile> {
         match self {

@@ -5,17 +5,19 @@
 //! on top of that, or see that they cannot any more. Invariants:
 //! - SHARED-1: a state names the generation that each process has in files, so its write-ahead log and the files never
 //!   both have an entry, nor neither.
-//! - SHARED-2: a process knows its own states by an identifier. One that is not its own was written by another process
-//!   with its name, a copy of its folder: then it writes nothing more.
+//! - SHARED-2: a process knows its own states, also those of earlier starts, by a claim that its folder keeps. One that
+//!   is not its own was written by another process with its name, a copy of its folder: then it writes nothing more and
+//!   takes no entries, and what only its write-ahead log has comes back at its next start under a new name.
 //! - SHARED-3: a state or file is removed only when nobody can still need it: states that were followed, and files that
 //!   no state names, an hour later. A file waits at most half of that for the state that names it.
 
 mod garbage;
 mod manifests;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use format::{LogManifestFile, LogManifestShared, LogRemoved, LogWriter};
 use hashbrown::{HashMap, HashSet};
@@ -25,6 +27,7 @@ use parking_lot::Mutex;
 use runtime::{Clock, Disk, ObjectPlace, Objects, ReadFile};
 use ulid::Ulid;
 
+use self::writer::Writer;
 use super::place::Change;
 use super::{DataFile, FileSet};
 use crate::error::{LogStoreError, LogStoreResult};
@@ -40,8 +43,6 @@ const SEEN_MAX_MS: i64 = KEPT_MS / 2;
 const TRIES_MAX: usize = 20;
 /// Requests that may fail at a start before it is given up.
 const CLAIM_FAILURES_MAX: usize = 3;
-/// Own states of which it is not known whether they came in.
-const ATTEMPTS_MAX: usize = 256;
 /// Indexes that are fetched together, bytes: a part of what is kept of objects in memory.
 const WANTED_INDEX_BYTES_MAX: u64 = 16 << 20;
 
@@ -49,7 +50,9 @@ const WANTED_INDEX_BYTES_MAX: u64 = 16 << 20;
 pub(crate) struct SharedPlace {
     objects: Arc<dyn Objects>,
     clock: Arc<dyn Clock>,
-    writer: u128,
+    writer: Writer,
+    /// Whether another process writes in the name of this one.
+    is_taken: AtomicBool,
     known: Mutex<Known>,
     conflicts: Counter,
     garbage: Counter,
@@ -61,10 +64,8 @@ struct Known {
     /// When it was the newest for certain, ms.
     seen_ms: i64,
     shared: LogManifestShared,
-    /// The own state that is the last of those that came in.
-    commit: u128,
-    /// Own states that may have come in.
-    attempts: Vec<u128>,
+    /// States that this process tried to write since its start.
+    puts: u64,
 }
 
 /// What became of a state that was written.
@@ -84,30 +85,47 @@ impl SharedPlace {
         disk: &dyn Disk,
         dir: &Path,
     ) -> LogStoreResult<(Self, FileSet)> {
-        let place = Self {
+        let mut place = Self {
             objects,
             clock,
-            writer: writer_id(disk, dir)?,
+            writer: Writer::of_folder(disk, dir)?,
+            is_taken: AtomicBool::new(false),
             known: Mutex::new(Known {
                 version: 0,
                 seen_ms: 0,
                 shared: LogManifestShared::default(),
-                commit: 0,
-                attempts: Vec::new(),
+                puts: 0,
             }),
             conflicts: counter!("tidegate_log_store_manifest_conflicts_total"),
             garbage: counter!("tidegate_log_store_garbage_files_total"),
         };
-        let set = place.claim()?;
+        let set = place.claim(disk, dir)?;
         Ok((place, set))
     }
 
     /// The newest state with a mark of this process: a state that it wrote before its last start and that is still on
     /// its way comes too late then.
-    fn claim(&self) -> LogStoreResult<FileSet> {
+    fn claim(&mut self, disk: &dyn Disk, dir: &Path) -> LogStoreResult<FileSet> {
+        let seen_ms = self.clock.now_ms();
+        let newest = self.newest()?;
+        let entry = newest.as_ref().and_then(|(_, _, shared)| self.writer.entry(shared));
+        if self.writer.claim(entry) {
+            tracing::error!(
+                bucket = self.objects.shown(), folder = %dir.display(), name = %Ulid(self.writer.id),
+                "another process wrote under the name of this one: its data folder was copied, or an old copy was put \
+                 back. It goes on under this new name, with all that its write-ahead log has"
+            );
+        }
+        match self.writer.keep(disk, dir) {
+            // Then the next start takes a new name and all that the write-ahead log has.
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                tracing::warn!(%error, "the log store could not keep the claim of this start in its bucket");
+            }
+            kept => kept?,
+        }
         let known = &mut *self.known.lock();
-        known.seen_ms = self.clock.now_ms();
-        let mut set = match self.newest()? {
+        known.seen_ms = seen_ms;
+        let mut set = match newest {
             Some((version, manifest, shared)) => {
                 let set = self.file_set(&FileSet::default(), manifest.files, &shared);
                 known.accept(version, shared);
@@ -198,17 +216,13 @@ impl SharedPlace {
         after: &FileSet,
         is_claim: bool,
     ) -> LogStoreResult<Put> {
-        let commit = Ulid::generate().0;
+        known.puts += 1;
+        let commit = self.writer.commit(known.puts);
         let shared = self.next_shared(known, before, after, commit);
         let version = known.version + 1;
-        if known.attempts.len() == ATTEMPTS_MAX {
-            known.attempts.remove(0);
-        }
-        known.attempts.push(commit);
         let put = self.create_manifest(version, after, &shared);
         if matches!(put, Ok(true)) && self.is_newest(known, version)? {
             known.accept(version, shared);
-            known.commit = commit;
             known.seen_ms = self.clock.now_ms();
             return Ok(Put::Done);
         }
@@ -222,12 +236,12 @@ impl SharedPlace {
             // Whether it still comes in nobody knows; if it does, it is found to be ours.
             put?;
         }
-        let is_in = self.of_this(&shared).is_some_and(|writer| writer.commit == commit);
-        if !is_in && !is_claim {
-            self.refuse_other(known, &shared)?;
+        let entry = self.writer.entry(&shared);
+        let is_in = entry.is_some_and(|entry| entry.commit == commit);
+        if !is_claim || entry.is_some() {
+            self.refuse_other(&shared)?;
         }
         let set = self.file_set(before, manifest.files, &shared);
-        known.commit = self.of_this(&shared).map_or(known.commit, |writer| writer.commit);
         known.accept(newest, shared);
         known.seen_ms = now_ms;
         Ok(if is_in { Put::DoneBefore(set) } else { Put::Behind(set) })
@@ -248,31 +262,41 @@ impl SharedPlace {
         let gone = before.files.iter().filter(|file| !kept.contains(&file.number));
         let gone = gone.filter_map(|file| filenames::id_of(&file.about.path));
         shared.removed.extend(gone.map(|id| LogRemoved { id, at_ms: now_ms }));
-        let mine = LogWriter { id: self.writer, flushed_generation: after.flushed_generation, commit };
-        match shared.writers.iter_mut().find(|writer| writer.id == self.writer) {
+        let id = self.writer.id;
+        let mine = LogWriter { id, flushed_generation: after.flushed_generation, commit };
+        match shared.writers.iter_mut().find(|writer| writer.id == id) {
             Some(writer) => *writer = mine,
             None => shared.writers.push(mine),
         }
         shared
     }
 
-    fn of_this(&self, shared: &LogManifestShared) -> Option<LogWriter> {
-        shared.writers.iter().find(|writer| writer.id == self.writer).copied()
-    }
-
     /// Refuses a state that another process wrote in the name of this one.
-    fn refuse_other(&self, known: &Known, shared: &LogManifestShared) -> LogStoreResult<()> {
-        let commit = self.of_this(shared).map_or(0, |writer| writer.commit);
-        if commit == known.commit || known.attempts.contains(&commit) {
+    fn refuse_other(&self, shared: &LogManifestShared) -> LogStoreResult<()> {
+        if self.writer.entry(shared).is_some_and(|entry| self.writer.is_own(entry.commit)) {
             return Ok(());
         }
+        self.is_taken.store(true, Ordering::Release);
+        Err(self.taken(ErrorKind::Conflict))
+    }
+
+    fn taken(&self, kind: ErrorKind) -> LogStoreError {
         let text = format!(
             "{}: another process writes as {}, which is this one: its data folder was copied or is used twice. Nothing \
-             more is written by this process",
+             more is written or taken by this process until it is started again; then it goes on under a new name, with \
+             all that it acknowledged",
             self.objects.shown(),
-            Ulid(self.writer)
+            Ulid(self.writer.id)
         );
-        Err(LogStoreError::shared(ErrorKind::Conflict, text))
+        LogStoreError::shared(kind, text)
+    }
+
+    /// Refuses entries once another process is known to write in the name of this one: senders keep them then.
+    pub(super) fn refuse_taken(&self) -> LogStoreResult<()> {
+        match self.is_taken.load(Ordering::Acquire) {
+            true => Err(self.taken(ErrorKind::Unavailable)),
+            false => Ok(()),
+        }
     }
 
     /// The files that a state names; those that are known stay who they are.
@@ -286,7 +310,7 @@ impl SharedPlace {
                 None => DataFile::at(path.into(), about),
             }
         };
-        let flushed = self.of_this(shared).map_or(0, |writer| writer.flushed_generation);
+        let flushed = self.writer.entry(shared).map_or(0, |entry| entry.flushed_generation);
         FileSet::new(flushed, files.into_iter().map(file).collect())
     }
 
@@ -360,22 +384,4 @@ fn object_of(file: &DataFile) -> ObjectPlace {
         id: filenames::id_of(&file.about.path).unwrap_or(u128::from(file.number)),
         bytes: file.about.file_bytes,
     }
-}
-
-/// Who this process is in the object store: a name that its folder keeps.
-fn writer_id(disk: &dyn Disk, dir: &Path) -> LogStoreResult<u128> {
-    let path = filenames::writer(dir);
-    if disk.exists(&path) {
-        let bytes = disk.read(&path).map_err(|error| LogStoreError::io("reading", &path, error))?;
-        let text = String::from_utf8_lossy(&bytes);
-        let id = Ulid::from_string(text.trim());
-        return id
-            .map(|id| id.0)
-            .map_err(|_| LogStoreError::page(&path, 0, "it has no identifier of a writer"));
-    }
-    let id = Ulid::generate();
-    disk.create_dir_all(dir).map_err(|error| LogStoreError::io("making", dir, error))?;
-    let written = disk.write_atomically(&path, id.to_string().as_bytes());
-    written.map_err(|error| LogStoreError::io("writing", &path, error))?;
-    Ok(id.0)
 }

@@ -32,6 +32,7 @@ impl LogAppender for LogStore {
 
 impl Inner {
     async fn append(&self, tenant: &TenantId, batch: LogBatch) -> StorageResult<AppendReport> {
+        self.place.refuse_taken()?;
         let mut report = AppendReport::default();
         let (limits, retention) = (self.settings.limits_of(tenant), &self.settings.retention);
         let now_ns = self.clock.now_ns();

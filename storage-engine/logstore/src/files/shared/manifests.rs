@@ -90,9 +90,8 @@ impl SharedPlace {
             return Ok(None);
         }
         let Some((version, manifest, shared)) = self.newest()? else { return Ok(None) };
-        self.refuse_other(known, &shared)?;
+        self.refuse_other(&shared)?;
         let set = self.file_set(current, manifest.files, &shared);
-        known.commit = self.of_this(&shared).map_or(known.commit, |writer| writer.commit);
         known.accept(version, shared);
         known.seen_ms = now_ms;
         Ok(Some(set))

@@ -297,7 +297,7 @@ async fn who_slept_long_follows_the_newest_state_and_not_one_that_was_removed() 
 }
 
 #[tokio::test]
-async fn a_folder_that_is_used_twice_ends_the_first_of_its_processes() {
+async fn a_folder_that_is_used_twice_loses_nothing_that_any_of_its_processes_acknowledged() {
     let (objects, clock) = world();
     let mut machine = machine_in(&objects, &clock, 1);
     let first = machine.open();
@@ -308,13 +308,49 @@ async fn a_folder_that_is_used_twice_ends_the_first_of_its_processes() {
     copy.disk.create_dir_all(Path::new("/logs")).expect("made");
     copy.disk.write_atomically(Path::new("/logs/writer"), &id).expect("written");
     let second = copy.open();
-    append(&second, &part("second", 3)).await.expect("stored");
-    second.flush().await.expect("flushed");
-    append(&first, &part("third", 3)).await.expect("stored");
+    // The copy's generations pass those of the first.
+    let mut theirs = vec![part("first", 3)];
+    for n in 0..5 {
+        let part = part(&format!("second {n}"), 3);
+        append(&second, &part).await.expect("stored");
+        second.flush().await.expect("flushed");
+        theirs.push(part);
+    }
+    append(&first, &part("third", 3)).await.expect("the first cannot know yet");
     let refused = first.flush().await.expect_err("it is not the only one");
     assert_eq!(refused.kind(), ErrorKind::Conflict);
     assert!(refused.to_string().contains("another process writes as"), "{refused}");
-    assert_eq!(read_sorted(&second).await, all_of(&[&part("first", 3), &part("second", 3)]));
+    let refused = append(&first, &part("fourth", 3)).await.expect_err("it knows now");
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert!(refused.to_string().contains("its data folder was copied"), "{refused}");
+    assert_eq!(read_sorted(&second).await, all_of(&theirs.iter().collect::<Vec<_>>()));
+    // Under a new name, twice, because its first start had its answer lost.
+    machine.stop(first).await;
+    objects.fail_after(2, true);
+    assert!(machine.try_open().is_err());
+    objects.heal();
+    let first = machine.open();
+    append(&first, &part("fifth", 3)).await.expect("stored");
+    first.flush().await.expect("flushed");
+    refresh(&second).await;
+    append(&second, &part("sixth", 3)).await.expect("stored");
+    second.flush().await.expect("the other has another name now");
+    theirs.extend(["third", "fifth", "sixth"].map(|name| part(name, 3)));
+    let all = all_of(&theirs.iter().collect::<Vec<_>>());
+    refresh(&first).await;
+    for (machine, store) in [(&mut machine, first), (&mut copy, second)] {
+        assert_eq!(without_repeats(read_sorted(&store).await), all);
+        machine.stop(store).await;
+        let store = machine.open();
+        assert_eq!(without_repeats(read_sorted(&store).await), all);
+        machine.stop(store).await;
+    }
+}
+
+/// What readers make of a line that came twice.
+fn without_repeats(mut rows: Rows) -> Rows {
+    rows.values_mut().for_each(Vec::dedup);
+    rows
 }
 
 #[tokio::test]
