@@ -37,7 +37,9 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<(String, Load)>> {
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<(String, Load)>> {
-    let file: File = serde_saphyr::from_str(text)?;
+    // With its place, and without the text around it.
+    let file: File =
+        serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.without_snippet()))?;
     if file.loads.is_empty() {
         bail!("loads is empty; want at least one");
     }

@@ -74,5 +74,10 @@ fn mistakes_name_the_load_and_the_key() {
         for part in parts {
             assert!(error.contains(part), "{text}: {error}");
         }
+        assert_eq!(
+            error.matches("unknown field").count(),
+            usize::from(text == "{load: {}}"),
+            "said once: {error}"
+        );
     }
 }
