@@ -6,31 +6,32 @@
 //! carries it in the header `x-scope-orgid`. The client is librdkafka, with OpenSSL if the feature `kafka-tls` is on.
 
 mod client;
+mod config;
 mod messages;
 mod security;
+mod topics;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use model::{AppendReport, ErrorKind, Signal};
 use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineError, PipelineResult, QueueConfig, Stability, off_thread,
+    ExporterFactory, PipelineError, PipelineResult, Stability, off_thread,
 };
-use rdkafka::producer::FutureProducer;
+use rdkafka::config::FromClientConfigAndContext;
 use runtime::Tasks;
-use serde::Deserialize;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use self::client::{Context, failure, is_fatal, send};
 pub use self::client::{KafkaEncoding, client_config};
-use self::client::{Logging, failure, is_fatal, send};
-use self::messages::{Keys, Message, messages};
+use self::config::{Config, Route};
+use self::messages::{Message, Recipe, messages};
 pub use self::security::{Auth, Tls};
+use self::topics::Topics;
 use crate::Stores;
-use crate::client::{Attempts, Forwarder, SendingConfig, not_started, permanent, split, unsupported};
+use crate::client::{Attempts, Forwarder, SendingConfig, not_started, permanent, split};
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "kafka",
@@ -39,266 +40,6 @@ pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     stability: Stability::Beta,
     create,
 };
-
-/// The keys of its own; those of the queue are in [`SendingConfig`].
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Config {
-    /// `host:port` of brokers to start from. Default `localhost:9092`.
-    brokers: Vec<String>,
-    /// Read for compatibility, no effect: the client asks brokers what they speak.
-    protocol_version: String,
-    /// How the client names itself. Default `otel-collector`.
-    client_id: String,
-    /// Traces: topic (default `otlp_spans`) and encoding (`otlp_proto`, the default, or `otlp_json`).
-    traces: SignalConfig,
-    /// Metrics: topic (default `otlp_metrics`) and encoding.
-    metrics: SignalConfig,
-    /// Logs: topic (default `otlp_logs`) and encoding.
-    logs: SignalConfig,
-    /// One topic for all signals; the older key of the collector. Default none.
-    topic: String,
-    /// One encoding for all signals; the older key of the collector. Default none.
-    encoding: Option<KafkaEncoding>,
-    /// Read for compatibility, no effect: no pipeline carries profiles.
-    profiles: Value,
-    /// Headers of every message. Default none.
-    record_headers: Vec<RecordHeader>,
-    /// Client metadata that becomes headers of each message. Default none.
-    include_metadata_keys: Vec<String>,
-    /// A message for each trace, its id being the key. Default false.
-    partition_traces_by_id: bool,
-    /// A message for each resource, a hash of its attributes being the key. Default false.
-    partition_metrics_by_resource_attributes: bool,
-    /// A message for each resource, a hash of its attributes being the key. Default false.
-    partition_logs_by_resource_attributes: bool,
-    /// How the client shows who it is.
-    auth: Auth,
-    /// TLS to the brokers. Default none.
-    tls: Option<Tls>,
-    /// What the client asks about the cluster.
-    metadata: MetadataConfig,
-    /// How messages are made.
-    producer: ProducerConfig,
-    topic_from_attribute: Option<Value>,
-    partition_logs_by_trace_id: bool,
-    resolve_canonical_bootstrap_servers_only: bool,
-    record_partitioner: Option<Value>,
-    /// Read for compatibility, no effect: the client decides when an idle connection is closed.
-    conn_idle_timeout: ConfigDuration,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct SignalConfig {
-    topic: String,
-    encoding: Option<KafkaEncoding>,
-    topic_from_metadata_key: String,
-    message_key_from_metadata_key: String,
-}
-
-/// A header; names may come several times.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RecordHeader {
-    name: String,
-    value: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct MetadataConfig {
-    /// Read for compatibility, no effect: only topics in use are asked for.
-    full: bool,
-    /// How often brokers and partitions are asked for. Default 10m.
-    refresh_interval: ConfigDuration,
-    /// Read for compatibility, no effect: the client asks until the timeout.
-    retry: Value,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct ProducerConfig {
-    /// Largest message, bytes before compression; a larger batch is split. Default 1000000.
-    max_message_bytes: usize,
-    /// Replicas that must have a message: -1 = all in-sync ones, 1 = the leader, 0 = nobody is asked. Default -1
-    /// (the collector's is 1). Other values than -1 switch the idempotent producer off.
-    required_acks: i8,
-    /// none, gzip, snappy, lz4 or zstd. Default none.
-    compression: String,
-    /// How hard to compress.
-    compression_params: CompressionParams,
-    /// Longest wait for more messages to send at once. Default 10ms.
-    linger: ConfigDuration,
-    /// Most messages sent at once. Default 10000.
-    flush_max_messages: u32,
-    /// Whether brokers may make a topic that is missing, if they are configured to. Only true is possible.
-    allow_auto_topic_creation: bool,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct CompressionParams {
-    /// Level of gzip, lz4 or zstd; default the codec's own.
-    level: Option<i8>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            brokers: vec!["localhost:9092".to_owned()],
-            protocol_version: "2.1.0".to_owned(),
-            client_id: "otel-collector".to_owned(),
-            traces: SignalConfig::default(),
-            metrics: SignalConfig::default(),
-            logs: SignalConfig::default(),
-            topic: String::new(),
-            encoding: None,
-            profiles: Value::Null,
-            record_headers: Vec::new(),
-            include_metadata_keys: Vec::new(),
-            partition_traces_by_id: false,
-            partition_metrics_by_resource_attributes: false,
-            partition_logs_by_resource_attributes: false,
-            auth: Auth::default(),
-            tls: None,
-            metadata: MetadataConfig::default(),
-            producer: ProducerConfig::default(),
-            topic_from_attribute: None,
-            partition_logs_by_trace_id: false,
-            resolve_canonical_bootstrap_servers_only: false,
-            record_partitioner: None,
-            conn_idle_timeout: ConfigDuration::from_secs(540),
-        }
-    }
-}
-
-impl Default for MetadataConfig {
-    fn default() -> Self {
-        Self { full: true, refresh_interval: ConfigDuration::from_secs(600), retry: Value::Null }
-    }
-}
-
-impl Default for ProducerConfig {
-    fn default() -> Self {
-        Self {
-            max_message_bytes: 1_000_000,
-            required_acks: -1,
-            compression: "none".to_owned(),
-            compression_params: CompressionParams::default(),
-            linger: ConfigDuration::from_millis(10),
-            flush_max_messages: 10_000,
-            allow_auto_topic_creation: true,
-        }
-    }
-}
-
-/// Topic, encoding and keys of a signal's messages.
-#[derive(Clone, Debug)]
-struct Route {
-    topic: String,
-    encoding: KafkaEncoding,
-    keys: Keys,
-}
-
-impl Config {
-    fn validate(&self) -> Result<(), ConfigError> {
-        let at = |key: &str, message: String| Err(ConfigError::at(key, message));
-        let signals = [("traces", &self.traces), ("metrics", &self.metrics), ("logs", &self.logs)];
-        for (name, signal) in signals {
-            let [topic, key] = ["topic_from_metadata_key", "message_key_from_metadata_key"]
-                .map(|key| format!("{name}.{key}"));
-            unsupported(&[
-                (topic.as_str(), !signal.topic_from_metadata_key.is_empty()),
-                (key.as_str(), !signal.message_key_from_metadata_key.is_empty()),
-            ])?;
-        }
-        unsupported(&[
-            ("topic_from_attribute", self.topic_from_attribute.is_some()),
-            ("partition_logs_by_trace_id", self.partition_logs_by_trace_id),
-            ("resolve_canonical_bootstrap_servers_only", self.resolve_canonical_bootstrap_servers_only),
-            ("record_partitioner", self.record_partitioner.is_some()),
-        ])?;
-        let ProducerConfig { max_message_bytes, required_acks, compression, .. } = &self.producer;
-        if !(1000..=1_000_000_000).contains(max_message_bytes) {
-            return at("producer.max_message_bytes", "must be between 1000 and 1000000000".to_owned());
-        }
-        if !(-1..=1).contains(required_acks) {
-            return at("producer.required_acks", format!("{required_acks}: want -1 (all), 1 or 0"));
-        }
-        if !matches!(compression.as_str(), "none" | "gzip" | "snappy" | "lz4" | "zstd") {
-            let message = format!("{compression:?} is not supported, want none, gzip, snappy, lz4 or zstd");
-            return at("producer.compression", message);
-        }
-        if !self.producer.allow_auto_topic_creation {
-            return at(
-                "producer.allow_auto_topic_creation",
-                "false is not supported: brokers decide by auto.create.topics.enable".to_owned(),
-            );
-        }
-        Ok(())
-    }
-
-    /// Batching behind the queue joins batches of several senders, of which only what keeps them apart is left.
-    fn check_partition(&self, queue: &QueueConfig) -> Result<(), ConfigError> {
-        let Some(batch) = &queue.batch else { return Ok(()) };
-        let kept = &batch.partition.metadata_keys;
-        let lost = self.include_metadata_keys.iter().find(|key| !kept.contains(key));
-        let at =
-            |message: String| Err(ConfigError::at("sending_queue.batch.partition.metadata_keys", message));
-        match lost {
-            Some(_) if kept.is_empty() => {
-                at("must be configured when include_metadata_keys is set and batching is enabled".to_owned())
-            }
-            Some(key) => at(format!("must include all include_metadata_keys values: missing {key:?}")),
-            None => Ok(()),
-        }
-    }
-
-    fn route(&self, signal: Signal) -> Route {
-        let (own, default, keys) = match signal {
-            Signal::Metrics => (
-                &self.metrics,
-                "otlp_metrics",
-                if self.partition_metrics_by_resource_attributes { Keys::Resource } else { Keys::None },
-            ),
-            Signal::Logs => (
-                &self.logs,
-                "otlp_logs",
-                if self.partition_logs_by_resource_attributes { Keys::Resource } else { Keys::None },
-            ),
-            Signal::Traces => (
-                &self.traces,
-                "otlp_spans",
-                if self.partition_traces_by_id { Keys::Trace } else { Keys::None },
-            ),
-        };
-        let named = [own.topic.as_str(), self.topic.as_str(), default];
-        let topic = named.into_iter().find(|topic| !topic.is_empty()).unwrap_or(default).to_owned();
-        Route { topic, encoding: own.encoding.or(self.encoding).unwrap_or_default(), keys }
-    }
-
-    /// The client's settings; `timeout` is for a message from its making to its acknowledgement.
-    fn client(&self, timeout: Duration) -> Result<rdkafka::ClientConfig, ConfigError> {
-        let mut client = client_config(&self.brokers, &self.client_id, &self.auth, self.tls.as_ref())?;
-        let producer = &self.producer;
-        let refresh_ms = self.metadata.refresh_interval.0.as_millis().clamp(10, 3_600_000);
-        client
-            .set("message.timeout.ms", timeout.as_millis().min(i32::MAX as u128).to_string())
-            .set("topic.metadata.refresh.interval.ms", refresh_ms.to_string())
-            // The limit is on messages as they were made; what surrounds them needs some room.
-            .set("message.max.bytes", (producer.max_message_bytes + 1000).min(1_000_000_000).to_string())
-            .set("acks", producer.required_acks.to_string())
-            .set("enable.idempotence", (producer.required_acks == -1).to_string())
-            .set("compression.codec", &producer.compression)
-            .set("linger.ms", producer.linger.0.as_millis().min(900_000).to_string())
-            .set("batch.num.messages", producer.flush_max_messages.clamp(1, 1_000_000).to_string());
-        if let Some(level) = producer.compression_params.level {
-            client.set("compression.level", level.to_string());
-        }
-        Ok(client)
-    }
-}
 
 fn create(
     config: &ComponentConfig<'_>,
@@ -321,6 +62,8 @@ fn create(
         fixed_headers: config.record_headers.iter().map(|h| (h.name.clone(), h.value.clone())).collect(),
         message_bytes_max: config.producer.max_message_bytes,
         client_config: config.client(timeout)?,
+        goes_round: config.goes_round(),
+        topics: Topics::default(),
         producer: Mutex::default(),
         tasks: context.tasks.clone(),
     };
@@ -329,14 +72,14 @@ fn create(
 
 /// A client whose threads are joined away from the async ones, whoever has it last.
 struct Client {
-    producer: Option<FutureProducer<Logging>>,
+    producer: Option<client::Producer>,
     tasks: Tasks,
 }
 
 type Producer = Arc<Client>;
 
 impl Client {
-    fn producer(&self) -> &FutureProducer<Logging> {
+    fn producer(&self) -> &client::Producer {
         self.producer.as_ref().expect("only the drop takes it")
     }
 }
@@ -363,6 +106,9 @@ struct KafkaAttempts {
     fixed_headers: Vec<(String, String)>,
     message_bytes_max: usize,
     client_config: rdkafka::ClientConfig,
+    goes_round: bool,
+    /// Those that senders chose.
+    topics: Topics,
     /// Made at the start, and again after an error that the idempotent producer cannot go on from.
     producer: Mutex<Option<Producer>>,
     tasks: Tasks,
@@ -378,27 +124,21 @@ impl KafkaAttempts {
         let route = &self.routes[batch.signal as usize];
         let made = self.messages(&batch, route).await?;
         let headers = self.headers_of(&batch);
-        let sent = made.into_iter().map(|message| {
-            let (producer, headers) = (Arc::clone(&producer), headers.clone());
-            async move {
-                let Message { key, payload, items } = message;
-                let sent = send(producer.producer(), &route.topic, key.as_deref(), &payload, headers).await;
-                sent.map_err(|error| (error, items))
-            }
+        let named = route.topic_metadata.as_deref().and_then(|key| first_value(&batch, key));
+        let sent = made.iter().map(|message| {
+            // What the request names goes before what its data name.
+            let chosen = named.or(message.topic.as_deref());
+            self.send_message(&producer, chosen, &route.topic, message, &headers)
         });
         let mut report = AppendReport { stored: items, rejected: Vec::new() };
-        for outcome in join_all(sent).await {
-            let Err((error, lost)) = outcome else { continue };
-            if is_fatal(&error) {
-                self.replace(&producer);
-            }
-            let failure = failure(&self.id, &route.topic, &error);
+        for (outcome, message) in join_all(sent).await.into_iter().zip(&made) {
+            let Err(failure) = outcome else { continue };
             if failure.kind().is_retryable() {
                 return Err(failure);
             }
             // The rest of the batch is stored; sending it again would double it.
-            report.stored -= lost.min(report.stored);
-            report.reject("refused_by_broker", lost, || failure.to_string());
+            report.stored -= message.items.min(report.stored);
+            report.reject("refused_by_broker", message.items, || failure.to_string());
         }
         match report.stored {
             0 if items > 0 => Err(permanent(report.rejected.swap_remove(0).message)),
@@ -406,20 +146,51 @@ impl KafkaAttempts {
         }
     }
 
+    /// Sends a message to the topic that was chosen for it, or to the signal's.
+    async fn send_message(
+        &self,
+        producer: &Producer,
+        chosen: Option<&str>,
+        default: &str,
+        message: &Message,
+        headers: &[(String, String)],
+    ) -> PipelineResult<()> {
+        if let Some(topic) = chosen {
+            let checked = self.topics.check(topic);
+            checked.map_err(|fault| permanent(format!("exporter {}: topic {fault}", self.id)))?;
+        }
+        let topic = chosen.unwrap_or(default);
+        let Message { key, payload, .. } = message;
+        let sent = send(producer.producer(), topic, key.as_deref(), payload, headers).await;
+        sent.map_err(|error| {
+            if is_fatal(&error) {
+                self.replace(producer);
+            }
+            failure(&self.id, topic, &error)
+        })
+    }
+
     /// The messages of a batch.
     async fn messages(&self, batch: &Batch, route: &Route) -> PipelineResult<Vec<Message>> {
-        let (signal, payload, items) = (batch.signal, batch.payload.clone(), batch.items);
-        let (encoding, keys, bytes_max) = (route.encoding, route.keys, self.message_bytes_max);
+        let (payload, items) = (batch.payload.clone(), batch.items);
+        let key = route.key_metadata.as_deref().and_then(|key| first_value(batch, key));
+        let recipe = Recipe {
+            signal: batch.signal,
+            encoding: route.encoding,
+            keys: route.keys,
+            key: key.map(|key| key.as_bytes().to_vec()),
+            topic_attribute: route.topic_attribute.clone(),
+            bytes_max: self.message_bytes_max,
+        };
+        let is_quick = recipe.is_plain(&payload) || payload.len() <= INLINE_BYTES_MAX;
         let make = move || {
-            let made = messages(signal, &payload, items, encoding, keys, bytes_max);
+            let made = messages(&recipe, &payload, items);
             made.map_err(|error| permanent(format!("cannot encode the batch: {error}")))
         };
-        // One message that is the payload.
-        let is_plain = encoding == KafkaEncoding::OtlpProto && keys == Keys::None;
-        if is_plain && batch.payload.len() <= bytes_max || batch.payload.len() <= INLINE_BYTES_MAX {
-            return make();
+        match is_quick {
+            true => make(),
+            false => off_thread(&self.tasks, &self.id, "making messages", make).await,
         }
-        off_thread(&self.tasks, &self.id, "making messages", make).await
     }
 
     /// What is known about the sender and asked for, and the tenant.
@@ -437,7 +208,8 @@ impl KafkaAttempts {
     }
 
     fn make_producer(&self) -> PipelineResult<Producer> {
-        let made = self.client_config.create_with_context(Logging::new(&self.id));
+        let context = Context::new(&self.id, self.goes_round);
+        let made = client::Producer::from_config_and_context(&self.client_config, context);
         let client = |producer| Arc::new(Client { producer: Some(producer), tasks: self.tasks.clone() });
         made.map(client)
             .map_err(|error| PipelineError::new(ErrorKind::Invalid, format!("exporter {}: {error}", self.id)))
@@ -453,6 +225,12 @@ impl KafkaAttempts {
             }
         }
     }
+}
+
+/// The first value of this name that the sender gave, unless it is empty.
+fn first_value<'a>(batch: &'a Batch, key: &str) -> Option<&'a str> {
+    let named = batch.client.metadata.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+    named.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
 }
 
 /// Header that carries a tenant through a topic.

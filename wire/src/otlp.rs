@@ -32,7 +32,7 @@ pub use metrics::{
 };
 /// Which kind of data a payload holds.
 pub use model::Signal;
-pub use partition::{Part, split_by_resource, split_by_trace};
+pub use partition::{Part, split_by_resource, split_by_trace, split_logs_by_trace};
 pub use response::{
     PartialSuccess, response_from_json, response_from_protobuf, response_to_json, response_to_protobuf,
 };

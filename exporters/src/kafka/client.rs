@@ -1,5 +1,6 @@
 //! The Kafka client that the exporter and the receiver share: its settings, its log, and what its errors mean.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use model::ErrorKind;
@@ -9,8 +10,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Partitioner, ProducerContext, ThreadedProducer};
 use serde::Deserialize;
+use tokio::sync::oneshot;
 
 use super::security::{Auth, Tls, secure};
 
@@ -59,36 +61,76 @@ pub fn client_config(
     Ok(config)
 }
 
-/// Passes the client's log on.
-#[derive(Clone)]
-pub(super) struct Logging(ComponentId);
+/// What the client calls back: for its log, for what became of a message, and for the partition of one.
+pub(super) struct Context {
+    id: ComponentId,
+    round: Option<Round>,
+}
 
-impl Logging {
-    pub(super) fn new(id: &ComponentId) -> Self {
-        Self(id.clone())
+impl Context {
+    /// With `goes_round`, messages go to one partition after the other.
+    pub(super) fn new(id: &ComponentId, goes_round: bool) -> Self {
+        Self { id: id.clone(), round: goes_round.then(Round::default) }
     }
 }
 
-impl ClientContext for Logging {
+/// The next partition's number. One for all topics: each gets them in turn as far as messages are alike.
+#[derive(Default)]
+pub(super) struct Round(AtomicU32);
+
+impl Partitioner for Round {
+    fn partition(
+        &self,
+        _topic: &str,
+        _key: Option<&[u8]>,
+        partitions: i32,
+        is_available: impl Fn(i32) -> bool,
+    ) -> i32 {
+        let count = partitions.max(1).cast_unsigned();
+        let first = self.0.fetch_add(1, Ordering::Relaxed) % count;
+        let mut all = (0..count).map(|step| ((first + step) % count).cast_signed());
+        // One without a leader would hold its messages up.
+        all.find(|partition| is_available(*partition)).unwrap_or(first.cast_signed())
+    }
+}
+
+impl ProducerContext<Round> for Context {
+    type DeliveryOpaque = Box<oneshot::Sender<KafkaResult<()>>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, told: Self::DeliveryOpaque) {
+        let result = result.as_ref().map(|_message| ()).map_err(|(error, _message)| error.clone());
+        // Nobody waits when the attempt was given up.
+        let _ = told.send(result);
+    }
+
+    fn get_custom_partitioner(&self) -> Option<&Round> {
+        self.round.as_ref()
+    }
+}
+
+/// A producer with a thread of its own.
+pub(super) type Producer = ThreadedProducer<Context, Round>;
+
+impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error => {
-                tracing::error!(exporter = %self.0, facility, message, "kafka client");
+                tracing::error!(exporter = %self.id, facility, message, "kafka client");
             }
             RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
-                tracing::warn!(exporter = %self.0, facility, message, "kafka client");
+                tracing::warn!(exporter = %self.id, facility, message, "kafka client");
             }
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(exporter = %self.0, facility, message, "kafka client");
+                tracing::debug!(exporter = %self.id, facility, message, "kafka client");
             }
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(exporter = %self.0, %error, reason, "kafka client");
+        tracing::warn!(exporter = %self.id, %error, reason, "kafka client");
     }
 }
 
@@ -97,37 +139,35 @@ const QUEUE_FULL_WAIT: Duration = Duration::from_millis(10);
 
 /// Sends a message and waits for the brokers' acknowledgement, at most for the client's `message.timeout.ms`.
 pub(super) async fn send(
-    producer: &FutureProducer<Logging>,
+    producer: &Producer,
     topic: &str,
     key: Option<&[u8]>,
     payload: &[u8],
-    headers: Vec<(String, String)>,
+    headers: &[(String, String)],
 ) -> KafkaResult<()> {
-    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
-    for (key, value) in &headers {
-        owned = owned.insert(Header { key, value: Some(value) });
-    }
-    let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).payload(payload);
+    let (told, answer) = oneshot::channel();
+    let mut record: BaseRecord<'_, [u8], [u8], _> =
+        BaseRecord::with_opaque_to(topic, Box::new(told)).payload(payload);
     record.key = key;
     if !headers.is_empty() {
+        let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+        for (key, value) in headers {
+            owned = owned.insert(Header { key, value: Some(value) });
+        }
         record = record.headers(owned);
     }
-    let delivery = loop {
-        match producer.send_result(record) {
-            Ok(delivery) => break delivery,
+    loop {
+        match producer.send(record) {
+            Ok(()) => break,
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
                 record = again;
                 tokio::time::sleep(QUEUE_FULL_WAIT).await;
             }
             Err((error, _)) => return Err(error),
         }
-    };
-    match delivery.await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err((error, _))) => Err(error),
-        // The producer went away with the message.
-        Err(_) => Err(KafkaError::Canceled),
     }
+    // An error here: the producer went away with the message.
+    answer.await.unwrap_or(Err(KafkaError::Canceled))
 }
 
 /// Whether the producer cannot go on.

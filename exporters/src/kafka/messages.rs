@@ -1,9 +1,14 @@
-//! The messages of a batch: parted by key, each at most as large as allowed, encoded.
+//! The messages of a batch: parted by topic and by key, each at most as large as allowed, encoded.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::Signal;
 use wire::DecodeError;
-use wire::otlp::{Part, PartsRoom, json, split_by_resource, split_by_trace, split_within};
+use wire::otlp::{
+    AnyValue, Part, PartsRoom, Resource, View, json, split_by_resource, split_by_trace, split_logs_by_trace,
+    split_within,
+};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::KafkaEncoding;
@@ -19,72 +24,127 @@ pub(super) enum Keys {
     Resource,
 }
 
+/// How a batch becomes messages.
+#[derive(Clone, Debug)]
+pub(super) struct Recipe {
+    pub(super) signal: Signal,
+    pub(super) encoding: KafkaEncoding,
+    pub(super) keys: Keys,
+    /// The key of all messages if `keys` is none.
+    pub(super) key: Option<Vec<u8>>,
+    /// Resource attribute with the topic; asked for at each resource.
+    pub(super) topic_attribute: Option<String>,
+    /// Largest message.
+    pub(super) bytes_max: usize,
+}
+
+impl Recipe {
+    /// Whether there is one message, which is the payload.
+    pub(super) fn is_plain(&self, payload: &Bytes) -> bool {
+        self.encoding == KafkaEncoding::OtlpProto
+            && self.keys == Keys::None
+            && self.topic_attribute.is_none()
+            && payload.len() + self.key.as_ref().map_or(0, Vec::len) <= self.bytes_max
+    }
+}
+
 /// A message to be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Message {
+    /// From the data; without one the batch's topic is meant.
+    pub(super) topic: Option<Arc<str>>,
     pub(super) key: Option<Vec<u8>>,
     pub(super) payload: Bytes,
     pub(super) items: u64,
 }
 
 /// The messages of a payload. One that is larger than `bytes_max` is split, down to single items.
-pub(super) fn messages(
-    signal: Signal,
-    payload: &Bytes,
-    items: u64,
-    encoding: KafkaEncoding,
-    keys: Keys,
-    bytes_max: usize,
-) -> Result<Vec<Message>, DecodeError> {
-    let room = PartsRoom::of(payload.len());
-    let mut writer = Writer { signal, encoding, bytes_max, room, out: Vec::new() };
-    match keys {
-        Keys::None => writer.put(None, payload, items)?,
-        Keys::Trace => {
-            for Part { key, payload, items } in split_by_trace(payload, &mut writer.room)? {
-                writer.put(Some(&hex(&key)), &payload, items)?;
-            }
-        }
-        Keys::Resource => {
-            for Part { key, payload, items } in split_by_resource(signal, payload)? {
-                writer.put(Some(&resource_key(&key)?), &payload, items)?;
+pub(super) fn messages(recipe: &Recipe, payload: &Bytes, items: u64) -> Result<Vec<Message>, DecodeError> {
+    let mut writer = Writer { recipe, topic: None, room: PartsRoom::of(payload.len()), out: Vec::new() };
+    match &recipe.topic_attribute {
+        None => writer.put_keyed(payload, items)?,
+        Some(attribute) => {
+            for Part { key: resource, payload, items } in split_by_resource(recipe.signal, payload)? {
+                writer.topic = topic_of(&resource, attribute)?;
+                writer.put_keyed(&payload, items)?;
             }
         }
     }
     Ok(writer.out)
 }
 
-struct Writer {
-    signal: Signal,
-    encoding: KafkaEncoding,
-    bytes_max: usize,
+/// The text of a resource's attribute, if it has one.
+fn topic_of(resource: &[u8], attribute: &str) -> Result<Option<Arc<str>>, DecodeError> {
+    Ok(match Resource::parse(resource)?.attributes.get(attribute)? {
+        Some(AnyValue::String(topic)) if !topic.is_empty() => Some(topic.into()),
+        _ => None,
+    })
+}
+
+struct Writer<'a> {
+    recipe: &'a Recipe,
+    /// Of what is being written.
+    topic: Option<Arc<str>>,
     /// For all parts of the payload.
     room: PartsRoom,
     out: Vec<Message>,
 }
 
-impl Writer {
+impl Writer<'_> {
+    /// Parts a payload by key.
+    fn put_keyed(&mut self, payload: &Bytes, items: u64) -> Result<(), DecodeError> {
+        let signal = self.recipe.signal;
+        match self.recipe.keys {
+            Keys::None => self.put(self.recipe.key.as_deref(), payload, items)?,
+            Keys::Trace if signal == Signal::Logs => {
+                for Part { key, payload, items } in split_logs_by_trace(payload, &mut self.room)? {
+                    // Records of no trace have nothing in common.
+                    let key = (!is_empty_id(&key)).then(|| hex(&key));
+                    self.put(key.as_deref(), &payload, items)?;
+                }
+            }
+            Keys::Trace => {
+                for Part { key, payload, items } in split_by_trace(payload, &mut self.room)? {
+                    self.put(Some(&hex(&key)), &payload, items)?;
+                }
+            }
+            Keys::Resource => {
+                for Part { key, payload, items } in split_by_resource(signal, payload)? {
+                    self.put(Some(&resource_key(&key)?), &payload, items)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn put(&mut self, key: Option<&[u8]>, payload: &Bytes, items: u64) -> Result<(), DecodeError> {
-        let encoded = match self.encoding {
+        let Recipe { signal, encoding, bytes_max, .. } = *self.recipe;
+        let encoded = match encoding {
             KafkaEncoding::OtlpProto => payload.clone(),
             KafkaEncoding::OtlpJson => {
                 let mut text = Vec::with_capacity(2 * payload.len());
-                json::from_protobuf(self.signal, payload, &mut text)?;
+                json::from_protobuf(signal, payload, &mut text)?;
                 Bytes::from(text)
             }
         };
         let overhead = key.map_or(0, <[u8]>::len);
-        if encoded.len() + overhead <= self.bytes_max || items <= 1 {
-            self.out.push(Message { key: key.map(<[u8]>::to_vec), payload: encoded, items });
+        if encoded.len() + overhead <= bytes_max || items <= 1 {
+            let (topic, key) = (self.topic.clone(), key.map(<[u8]>::to_vec));
+            self.out.push(Message { topic, key, payload: encoded, items });
             return Ok(());
         }
-        let share = items.saturating_mul(self.bytes_max as u64) / encoded.len() as u64;
+        let share = items.saturating_mul(bytes_max as u64) / encoded.len() as u64;
         let share = share.clamp(1, items - 1);
-        for (part, part_items) in split_within(self.signal, payload, share, &mut self.room)? {
+        for (part, part_items) in split_within(signal, payload, share, &mut self.room)? {
             self.put(key, &part, part_items)?;
         }
         Ok(())
     }
+}
+
+/// An id of zeros means that there is none.
+fn is_empty_id(id: &[u8]) -> bool {
+    id.iter().all(|byte| *byte == 0)
 }
 
 fn hex(bytes: &[u8]) -> Vec<u8> {

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 
 use super::edit::copy_fields;
 use super::split::{PART_BYTES, PartsRoom, item_count};
-use super::{Span, View, resources};
+use super::{LogRecord, Span, View, resources};
 use crate::DecodeError;
 use crate::protobuf::{Fields, begin_message, put_bytes_field};
 
@@ -49,7 +49,19 @@ pub fn split_by_resource(signal: Signal, payload: &Bytes) -> Result<Vec<Part>, D
 
 /// A part for each trace id of a traces payload, in the order in which the ids come first.
 pub fn split_by_trace(payload: &Bytes, room: &mut PartsRoom) -> Result<Vec<Part>, DecodeError> {
-    let mut traces = Traces { list: Vec::new(), places: HashMap::new(), room };
+    by_trace(payload, |span| Ok(Span::parse(span)?.trace_id), room)
+}
+
+/// A part for each trace id of a logs payload, in the order in which the ids come first. Records of no trace are one.
+pub fn split_logs_by_trace(payload: &Bytes, room: &mut PartsRoom) -> Result<Vec<Part>, DecodeError> {
+    by_trace(payload, |record| Ok(LogRecord::parse(record)?.trace_id), room)
+}
+
+/// The trace id of an encoded span or log record.
+type TraceOf = for<'a> fn(&'a [u8]) -> Result<&'a [u8], DecodeError>;
+
+fn by_trace(payload: &Bytes, trace_of: TraceOf, room: &mut PartsRoom) -> Result<Vec<Part>, DecodeError> {
+    let mut traces = Traces { list: Vec::new(), places: HashMap::new(), trace_of, room };
     let mut groups = Fields::new(payload);
     while let Some(group) = groups.next_field()? {
         if group.number != 1 {
@@ -70,42 +82,43 @@ pub fn split_by_trace(payload: &Bytes, room: &mut PartsRoom) -> Result<Vec<Part>
 }
 
 struct Traces<'a> {
-    /// Id, payload and spans of each trace.
+    /// Id, payload and items of each trace.
     list: Vec<(&'a [u8], Vec<u8>, u64)>,
     places: HashMap<&'a [u8], usize>,
+    trace_of: TraceOf,
     room: &'a mut PartsRoom,
 }
 
 impl<'a> Traces<'a> {
-    /// Adds the spans of one scope to their traces, under what their group is but for its scopes.
+    /// Adds the items of one scope to their traces, under what their group is but for its scopes.
     fn take_scope(&mut self, group_header: &[u8], scope: &'a [u8]) -> Result<(), DecodeError> {
         let mut scope_header = Vec::new();
         copy_fields(scope, &mut scope_header, |number| number != 2)?;
-        // Spans of this scope by trace, in the order of the traces.
-        let mut spans: Vec<(usize, &'a [u8])> = Vec::new();
+        // Items of this scope by trace, in the order of the traces.
+        let mut found: Vec<(usize, &'a [u8])> = Vec::new();
         let mut fields = Fields::new(scope);
         while let Some(field) = fields.next_field()? {
             if field.number != 2 {
                 continue;
             }
-            let span = field.bytes()?;
-            let id = Span::parse(span)?.trace_id;
+            let item = field.bytes()?;
+            let id = (self.trace_of)(item)?;
             let place = *self.places.entry(id).or_insert_with(|| {
                 self.list.push((id, Vec::new(), 0));
                 self.list.len() - 1
             });
-            spans.push((place, span));
+            found.push((place, item));
         }
-        spans.sort_by_key(|(place, _)| *place);
-        for run in spans.chunk_by(|(a, _), (b, _)| a == b) {
+        found.sort_by_key(|(place, _)| *place);
+        for run in found.chunk_by(|(a, _), (b, _)| a == b) {
             self.room.take(PART_BYTES + group_header.len() + scope_header.len())?;
             let (_, out, items) = &mut self.list[run[0].0];
             let open_group = begin_message(out, 1);
             out.extend_from_slice(group_header);
             let open_scope = begin_message(out, 2);
             out.extend_from_slice(&scope_header);
-            for (_, span) in run {
-                put_bytes_field(out, 2, span);
+            for (_, item) in run {
+                put_bytes_field(out, 2, item);
             }
             open_scope.end(out);
             open_group.end(out);

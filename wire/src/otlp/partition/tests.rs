@@ -1,12 +1,14 @@
 use bytes::Bytes;
 use model::Signal;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
-use super::{PartsRoom, split_by_resource, split_by_trace};
+use super::{PartsRoom, split_by_resource, split_by_trace, split_logs_by_trace};
 
 fn group(resource: u32, scope: &str, spans: &[(u8, &str)]) -> ResourceSpans {
     let span = |&(trace, name): &(u8, &str)| Span {
@@ -48,6 +50,29 @@ fn each_trace_gets_its_spans_with_their_resources_and_scopes() {
         let read = |bytes: &Bytes| ExportTraceServiceRequest::decode(bytes.clone()).expect("well-formed");
         assert_eq!(read(&part.payload), read(&want));
     }
+}
+
+#[test]
+fn each_trace_of_log_records_gets_them_and_those_of_none_are_one_part() {
+    let request = |records: &[(u8, &str)]| {
+        let record = |&(trace, name): &(u8, &str)| LogRecord {
+            trace_id: if trace == 0 { Vec::new() } else { vec![trace; 16] },
+            event_name: name.to_owned(),
+            ..LogRecord::default()
+        };
+        let scope = ScopeLogs { log_records: records.iter().map(record).collect(), ..ScopeLogs::default() };
+        let group = ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() };
+        Bytes::from(ExportLogsServiceRequest { resource_logs: vec![group] }.encode_to_vec())
+    };
+    let whole = request(&[(7, "1"), (0, "2"), (8, "3"), (0, "4"), (7, "5")]);
+    let parts = split_logs_by_trace(&whole, &mut PartsRoom::of(whole.len())).expect("well-formed");
+    let seen: Vec<_> = parts.iter().map(|part| (&part.key[..], part.payload.clone(), part.items)).collect();
+    let want = [
+        (&[7; 16][..], request(&[(7, "1"), (7, "5")]), 2),
+        (&[][..], request(&[(0, "2"), (0, "4")]), 2),
+        (&[8; 16][..], request(&[(8, "3")]), 1),
+    ];
+    assert_eq!(seen, want);
 }
 
 #[test]
