@@ -81,9 +81,10 @@ fn leaf(
     let grouping = outer.or(aggregation.grouping.as_ref());
     let no_labels =
         aggregation.op == RangeOp::AbsentOverTime || grouping.is_some_and(Grouping::is_single_group);
+    let stages = stages_that_count(aggregation);
     let spec = SampleSpec {
-        pipeline: Pipeline::compile(&stages_that_count(aggregation), now_ns)?,
-        wanted: Arc::new(wanted(range, grouping, no_labels)),
+        pipeline: Pipeline::compile(&stages, now_ns)?,
+        wanted: Arc::new(wanted(range, &stages, grouping, no_labels)),
         keep: keep(range, grouping, no_labels),
         value: value_of(aggregation)?,
         windows: grid.windows(range.interval_ns, range.offset_ns)?,
@@ -151,13 +152,13 @@ fn keep(range: &LogRange, grouping: Option<&Grouping>, no_labels: bool) -> Keep 
 }
 
 /// Which labels parsers must make. Without a closed list everything is needed.
-fn wanted(range: &LogRange, grouping: Option<&Grouping>, no_labels: bool) -> Wanted {
+fn wanted(range: &LogRange, stages: &[Stage], grouping: Option<&Grouping>, no_labels: bool) -> Wanted {
     let closed =
         no_labels || grouping.is_some_and(|grouping| !grouping.without && !grouping.labels.is_empty());
     if !closed {
         return Wanted::everything();
     }
-    let mut names: Vec<String> = range.log.stages.iter().flat_map(labels_of_stage).collect();
+    let mut names: Vec<String> = stages.iter().flat_map(labels_of_stage).collect();
     if let Some(unwrap) = &range.unwrap {
         names.extend(unwrap.filters.iter().flat_map(labels_read).map(str::to_owned));
         names.push(unwrap.label.clone());

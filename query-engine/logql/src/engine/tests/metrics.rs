@@ -235,6 +235,10 @@ async fn a_line_format_that_nothing_reads_fails_no_metric_query() {
     }
     let bytes = format!(r#"bytes_over_time({{app="x"}} | {failing} [1m])"#);
     assert!(instant(&store, &bytes, 40).await.is_err(), "the line is what is counted");
+    // Nor does it make a parser run that nothing else needs: `plain` is no JSON.
+    let store = Store::new().stream("app=x", &[(1, "plain")]).done();
+    let absent = r#"absent_over_time({app="x"} | json | line_format `{{.gone}}` [1m])"#;
+    check_instant(&store, absent, 10, &[]).await;
 }
 
 #[tokio::test]
