@@ -24,7 +24,7 @@ const PURGE_DELAY_MS: c_long = 10;
 pub(crate) fn set_up() {
     set(PURGE_DELAY, PURGE_DELAY_MS);
     set(ALLOW_TRANSPARENT_HUGE_PAGES, 0);
-    runtime::set_give_back(collect);
+    runtime::set_give_back(give_back);
     // For what mimalloc reserved before `main`. A kernel that does not know the call goes on as before.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
@@ -36,7 +36,13 @@ fn set(option: c_int, value: c_long) {
     unsafe { libmimalloc_sys::mi_option_set(option, value) }
 }
 
-/// Gives the pages back that this thread has freed and holds for later, and those that no thread owns any more.
+/// Gives the pages back that this thread has freed and holds for later, and those that no thread owns any more; with
+/// them the buffers that wait for request bodies.
+fn give_back() {
+    wire::compression::forget_buffers();
+    collect();
+}
+
 #[expect(unsafe_code, reason = "mimalloc's collection is a C function without a safe binding")]
 fn collect() {
     // SAFETY: mi_collect concerns memory that is free, takes any bool, and may be called at any time on any thread.

@@ -10,6 +10,8 @@
 //! The names are those that confighttp of the OpenTelemetry collector takes (config/confighttp/compression.go);
 //! it decodes `deflate` as zlib, while Loki's push endpoint takes `deflate` for the raw form.
 
+mod buffers;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{Read, Write};
@@ -19,6 +21,8 @@ use libdeflater::{CompressionLvl, DecompressionError, Decompressor};
 use memchr::memmem;
 use model::ErrorKind;
 use zstd::zstd_safe;
+
+use self::buffers::BUFFERS;
 
 /// Content-Encoding names that [`Encoding::from_name`] takes, besides the empty one.
 pub const SUPPORTED: &str = "identity, gzip, zstd, zlib, deflate, snappy, x-snappy-framed, lz4";
@@ -170,24 +174,23 @@ impl Encoding {
 
     /// Decodes `body` to at most `cap_bytes`; the identity shares the bytes.
     pub fn decode(self, body: &Bytes, cap_bytes: usize) -> Result<Bytes, CompressionError> {
-        let decoded = match self {
-            Self::Identity if body.len() <= cap_bytes => return Ok(body.clone()),
-            Self::Identity => return Err(CompressionError::TooLarge { cap_bytes }),
-            Self::Gzip => gunzip(body, cap_bytes)?,
-            Self::Zlib => inflate(self, body, cap_bytes, |codec, from, to| codec.zlib_decompress(from, to))?,
+        match self {
+            Self::Identity if body.len() <= cap_bytes => Ok(body.clone()),
+            Self::Identity => Err(CompressionError::TooLarge { cap_bytes }),
+            Self::Gzip => gunzip(body, cap_bytes),
+            Self::Zlib => inflate(self, body, cap_bytes, |codec, from, to| codec.zlib_decompress(from, to)),
             Self::RawDeflate => {
-                inflate(self, body, cap_bytes, |codec, from, to| codec.deflate_decompress(from, to))?
+                inflate(self, body, cap_bytes, |codec, from, to| codec.deflate_decompress(from, to))
             }
-            Self::Zstd => unzstd(body, cap_bytes)?,
-            Self::Snappy if !body.starts_with(SNAPPY_STREAM_IDENTIFIER) => unsnap(body, cap_bytes)?,
+            Self::Zstd => unzstd(body, cap_bytes),
+            Self::Snappy if !body.starts_with(SNAPPY_STREAM_IDENTIFIER) => unsnap(body, cap_bytes),
             Self::Snappy | Self::SnappyFramed => {
-                read_capped(self, snap::read::FrameDecoder::new(&body[..]), cap_bytes)?
+                read_capped(self, snap::read::FrameDecoder::new(&body[..]), cap_bytes)
             }
             Self::Lz4 => {
-                read_capped(self, Lz4Frames(lz4_flex::frame::FrameDecoder::new(&body[..])), cap_bytes)?
+                read_capped(self, Lz4Frames(lz4_flex::frame::FrameDecoder::new(&body[..])), cap_bytes)
             }
-        };
-        Ok(Bytes::from(decoded))
+        }
     }
 
     /// Encodes `body`. `level` is the codec's own (gzip, zlib and deflate 1 to 12, zstd 1 to 22; clamped) and
@@ -231,6 +234,11 @@ impl Encoding {
         out.truncate(len.expect("the output buffer has libdeflate's own upper bound"));
         out
     }
+}
+
+/// Gives up the memory that is kept for bodies to come.
+pub fn forget_buffers() {
+    BUFFERS.forget();
 }
 
 thread_local! {
@@ -279,18 +287,13 @@ fn decode_growing(
     first: usize,
     cap_bytes: usize,
     mut attempt: impl FnMut(&mut [u8]) -> Attempt,
-) -> Result<Vec<u8>, CompressionError> {
+) -> Result<Bytes, CompressionError> {
     let mut size = first.min(cap_bytes);
     loop {
-        let mut out = vec![0; size];
-        match attempt(&mut out) {
-            Attempt::Done(len) => {
-                out.truncate(len);
-                if out.capacity() / 2 > len {
-                    out.shrink_to_fit();
-                }
-                return Ok(out);
-            }
+        let mut out = BUFFERS.take(size);
+        match attempt(out.as_mut()) {
+            Attempt::Done(len) if size / 2 > len => return Ok(Bytes::copy_from_slice(&out.as_ref()[..len])),
+            Attempt::Done(len) => return Ok(out.into_bytes(len)),
             Attempt::TooSmall if size == cap_bytes => return Err(CompressionError::TooLarge { cap_bytes }),
             Attempt::TooSmall => size = size.saturating_mul(4).min(cap_bytes),
             Attempt::Corrupt(error) => return Err(error),
@@ -307,7 +310,7 @@ fn inflate(
     body: &[u8],
     cap_bytes: usize,
     run: impl Fn(&mut Decompressor, &[u8], &mut [u8]) -> Result<usize, DecompressionError>,
-) -> Result<Vec<u8>, CompressionError> {
+) -> Result<Bytes, CompressionError> {
     INFLATE.with_borrow_mut(|codec| {
         decode_growing(first_guess(body), cap_bytes, |out| {
             Attempt::of_inflate(encoding, run(codec, body, out))
@@ -318,7 +321,7 @@ fn inflate(
 /// Decodes gzip. The trailer of a body with one member says its size, so one attempt is enough. libdeflate stops
 /// after the first member without a word, so anything that may be more than one, and whatever else does not fit
 /// (a size past 4 GiB, bytes behind the end), goes through a streaming decoder.
-fn gunzip(body: &[u8], cap_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+fn gunzip(body: &[u8], cap_bytes: usize) -> Result<Bytes, CompressionError> {
     let encoding = Encoding::Gzip;
     if body.len() < GZIP_FRAME_BYTES {
         return Err(CompressionError::corrupt(encoding, format_args!("{} bytes are too few", body.len())));
@@ -327,15 +330,15 @@ fn gunzip(body: &[u8], cap_bytes: usize) -> Result<Vec<u8>, CompressionError> {
     let size = u32::from_le_bytes(*size) as usize;
     let may_be_one_member = memmem::find(&body[1..], GZIP_MEMBER_START).is_none();
     if may_be_one_member && size <= cap_bytes && size <= body.len().saturating_mul(DEFLATE_RATIO_MAX) {
-        let mut out = vec![0; size];
-        if INFLATE.with_borrow_mut(|codec| codec.gzip_decompress(body, &mut out)) == Ok(size) {
-            return Ok(out);
+        let mut out = BUFFERS.take(size);
+        if INFLATE.with_borrow_mut(|codec| codec.gzip_decompress(body, out.as_mut())) == Ok(size) {
+            return Ok(out.into_bytes(size));
         }
     }
     read_capped(encoding, flate2::read::MultiGzDecoder::new(body), cap_bytes)
 }
 
-fn unzstd(body: &[u8], cap_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+fn unzstd(body: &[u8], cap_bytes: usize) -> Result<Bytes, CompressionError> {
     let claimed = zstd_safe::get_frame_content_size(body).ok().flatten();
     // A frame after the first adds to the size, so the claim is a hint also when it is true.
     let first = match claimed.and_then(|size| usize::try_from(size).ok()) {
@@ -354,7 +357,7 @@ fn unzstd(body: &[u8], cap_bytes: usize) -> Result<Vec<u8>, CompressionError> {
     })
 }
 
-fn unsnap(body: &[u8], cap_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+fn unsnap(body: &[u8], cap_bytes: usize) -> Result<Bytes, CompressionError> {
     let corrupt = |detail: &dyn fmt::Display| CompressionError::corrupt(Encoding::Snappy, detail);
     let len = snap::raw::decompress_len(body).map_err(|error| corrupt(&error))?;
     if len > body.len().saturating_mul(SNAPPY_RATIO_MAX) {
@@ -363,7 +366,9 @@ fn unsnap(body: &[u8], cap_bytes: usize) -> Result<Vec<u8>, CompressionError> {
     if len > cap_bytes {
         return Err(CompressionError::TooLarge { cap_bytes });
     }
-    snap::raw::Decoder::new().decompress_vec(body).map_err(|error| corrupt(&error))
+    let mut out = BUFFERS.take(len);
+    let len = snap::raw::Decoder::new().decompress(body, out.as_mut()).map_err(|error| corrupt(&error))?;
+    Ok(out.into_bytes(len))
 }
 
 /// Reads a streaming decoder to its end, or to one byte past the cap.
@@ -371,7 +376,7 @@ fn read_capped(
     encoding: Encoding,
     mut reader: impl Read,
     cap_bytes: usize,
-) -> Result<Vec<u8>, CompressionError> {
+) -> Result<Bytes, CompressionError> {
     let limit = cap_bytes.saturating_add(1);
     let mut out = Vec::new();
     let mut len = 0;
@@ -390,7 +395,7 @@ fn read_capped(
         }
     }
     out.truncate(len);
-    Ok(out)
+    Ok(out.into())
 }
 
 /// Reads one lz4 frame after the other, where the decoder calls the end of each the end.
