@@ -9,6 +9,7 @@
 //! - BLOCK-2: everything that is read from a block is checked against its checksum; damage is an error, never a value.
 //! - BLOCK-3: a block that a reader holds stays readable after it was compacted away or deleted.
 
+mod analyze;
 mod chunks;
 mod index;
 mod lookup;
@@ -28,6 +29,7 @@ use format::FormatError;
 use model::ErrorKind;
 use storage_api::StorageError;
 
+pub use analyze::{BlockAnalysis, ChunkAnalysis, analyze};
 pub(crate) use names::{CHUNKS, INDEX, META, QUARANTINE, TOMBSTONES, deletion};
 pub use names::{block_folders, is_leftover};
 pub use reader::{BlockReader, BlockSeries};

@@ -49,7 +49,7 @@ pub(crate) enum TsdbError {
     #[error("series {labels}: {error}")]
     Chunk { labels: String, error: FormatError },
     #[error(
-        "a closed chunk of the head cannot be read back from its scratch file: {error}; a start makes it again from the log"
+        "a closed chunk of the head cannot be read back from its scratch file: {error}; it is made again from the log soon"
     )]
     Scratch { error: String },
     #[error("a task of the metrics store ended early: {0}")]
@@ -70,7 +70,7 @@ impl TsdbError {
             Self::Wal(error) => error.kind(),
             Self::Blocks(error) => error.kind(),
             // Not `Throttled`, by which the seam means a tenant's own limit: the whole request may come again.
-            Self::Disk { .. } | Self::TenantLimit { .. } => ErrorKind::Unavailable,
+            Self::Disk { .. } | Self::TenantLimit { .. } | Self::Scratch { .. } => ErrorKind::Unavailable,
             Self::SeriesLimit { .. } => ErrorKind::Throttled,
             Self::NoLabels
             | Self::BlockDuration { .. }
@@ -79,7 +79,7 @@ impl TsdbError {
             | Self::UnequalColumns { .. }
             | Self::HistogramPositions => ErrorKind::Invalid,
             Self::Chunk { error, .. } => error.kind(),
-            Self::Version { .. } | Self::Record { .. } | Self::Scratch { .. } => ErrorKind::Corrupt,
+            Self::Version { .. } | Self::Record { .. } => ErrorKind::Corrupt,
             Self::Task(_) => ErrorKind::Internal,
         }
     }

@@ -35,6 +35,11 @@ pub(crate) fn scratch(tenant_dir: &Path) -> PathBuf {
     tenant_dir.join("scratch")
 }
 
+/// Where closed chunks are made again; a start removes it with the folder that it is in.
+pub(crate) fn mending(tenant_dir: &Path) -> PathBuf {
+    scratch(tenant_dir).join("mending")
+}
+
 /// A file of closed chunks.
 pub(crate) fn scratch_file(number: u64) -> String {
     format!("{number:06}")

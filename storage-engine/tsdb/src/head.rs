@@ -27,6 +27,7 @@ mod delete;
 mod exemplars;
 pub(crate) mod flush;
 mod forget;
+pub(crate) mod mend;
 mod paged;
 mod pieces;
 mod postings;

@@ -24,6 +24,8 @@ pub(crate) struct HeadMetrics {
     pub(crate) checkpoint_damage: Counter,
     pub(crate) scratch_failed: Counter,
     pub(crate) scratch_damage: Counter,
+    pub(crate) scratch_mended: Counter,
+    pub(crate) scratch_lost: Counter,
     rejected: [(&'static str, Counter); 7],
 }
 
@@ -51,6 +53,8 @@ impl HeadMetrics {
             checkpoint_damage: metrics::counter!("tidegate_tsdb_checkpoint_corruptions_total"),
             scratch_failed: metrics::counter!("tidegate_tsdb_head_chunk_writes_failed_total"),
             scratch_damage: metrics::counter!("tidegate_tsdb_head_chunks_unreadable_total"),
+            scratch_mended: metrics::counter!("tidegate_tsdb_head_chunks_mended_total"),
+            scratch_lost: metrics::counter!("tidegate_tsdb_head_chunks_lost_total"),
             rejected: [
                 reject_reason::DUPLICATE_TIMESTAMP,
                 reject_reason::OUT_OF_ORDER,
@@ -63,6 +67,35 @@ impl HeadMetrics {
             .map(|reason| {
                 (reason, metrics::counter!("tidegate_tsdb_samples_rejected_total", "reason" => reason))
             }),
+        }
+    }
+
+    /// What nobody reads, for a head that no tenant has.
+    pub(crate) fn unseen() -> Self {
+        let (counter, gauge) = (Counter::noop, Gauge::noop);
+        Self {
+            series: gauge(),
+            series_created: counter(),
+            series_removed: counter(),
+            samples_appended: counter(),
+            histograms_appended: counter(),
+            late_appended: counter(),
+            exemplars_appended: counter(),
+            exemplars_rejected: counter(),
+            chunks: gauge(),
+            chunks_created: counter(),
+            memory_bytes: gauge(),
+            replay_unknown_samples: counter(),
+            flush_seconds: Histogram::noop(),
+            flushes_failed: counter(),
+            checkpoints: counter(),
+            checkpoints_failed: counter(),
+            checkpoint_damage: counter(),
+            scratch_failed: counter(),
+            scratch_damage: counter(),
+            scratch_mended: counter(),
+            scratch_lost: counter(),
+            rejected: std::array::from_fn(|_| ("", counter())),
         }
     }
 

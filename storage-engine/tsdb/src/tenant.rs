@@ -27,6 +27,7 @@ use crate::head::append::Applied;
 use crate::metrics::HeadMetrics;
 
 mod maintain;
+mod mend;
 mod metadata;
 mod read;
 mod replay;

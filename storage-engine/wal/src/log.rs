@@ -184,6 +184,23 @@ impl Wal {
         self.shared.wait_in(queue)
     }
 
+    /// Waits until all records that were appended before are durable. Blocks the thread: not for async ones.
+    pub fn wait(&self) -> Result<(), WalError> {
+        let Ticket(waiting) = {
+            let queue = &mut *self.shared.queue.lock();
+            if queue.acknowledged_sequence >= queue.next_sequence {
+                return Ok(());
+            }
+            self.shared.wait_in(queue)
+        };
+        match waiting {
+            Waiting::Failed(error) => Err(error),
+            Waiting::Group { answer, dir, .. } => {
+                answer.blocking_recv().unwrap_or_else(|_| Err(WalError::closed(&dir)))
+            }
+        }
+    }
+
     /// All records below this number are as durable as the settings ask for, and can be read with a [`crate::Reader`].
     pub fn acknowledged_sequence(&self) -> u64 {
         self.shared.queue.lock().acknowledged_sequence

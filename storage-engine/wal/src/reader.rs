@@ -9,7 +9,7 @@ use std::sync::Arc;
 use runtime::ReadFile;
 
 use crate::frame::{FRAME_HEADER_BYTES, Frame, SEGMENT_HEADER_BYTES};
-use crate::log::Shared;
+use crate::log::{SegmentStart, Shared};
 use crate::replay::find_frame;
 use crate::settings::RECORD_BYTES_MAX;
 use crate::{Wal, WalError, filenames};
@@ -38,6 +38,50 @@ impl Wal {
     pub fn reader(&self) -> Reader {
         Reader { shared: Arc::clone(self.shared()), open: None, frame: Vec::new(), scratch: Vec::new() }
     }
+
+    /// Hands the records from number `from` on that are durable now to `deliver`, in order and each once; what cannot be
+    /// read is left out. Nobody may truncate the log meanwhile. Holds a segment in memory. Blocks on the disk.
+    pub fn read_from(&self, from: u64, mut deliver: impl FnMut(&[u8])) -> Result<(), WalError> {
+        let Shared { disk, dir, queue, .. } = &**self.shared();
+        let (segments, end): (Vec<SegmentStart>, u64) = {
+            let queue = queue.lock();
+            (queue.segments.iter().copied().collect(), queue.acknowledged_sequence)
+        };
+        let mut next = from;
+        for (index, segment) in segments.iter().enumerate() {
+            // What a later segment has as well is read there.
+            let limit = segments.get(index + 1).map_or(end, |later| later.first_sequence.min(end));
+            if limit <= next {
+                continue;
+            }
+            let bytes = disk.read(&dir.join(filenames::segment(segment.number)));
+            let bytes = bytes.map_err(|error| WalError::disk(dir, "read a segment", &error))?;
+            next = deliver_segment(&bytes, next, limit, &mut deliver);
+        }
+        Ok(())
+    }
+}
+
+/// Delivers the records of a segment from `next` on and below `limit`; returns the number behind the last one.
+fn deliver_segment(bytes: &[u8], mut next: u64, limit: u64, deliver: &mut impl FnMut(&[u8])) -> u64 {
+    let (mut at, mut scratch) = (SEGMENT_HEADER_BYTES, Vec::new());
+    while at < bytes.len() {
+        let Some((frame, after)) = Frame::read(&bytes[at..]) else {
+            match find_frame(bytes, at, Some(next)) {
+                Some((found, _)) if found > at => at = found,
+                _ => break,
+            }
+            continue;
+        };
+        if (next..limit).contains(&frame.sequence) {
+            next = frame.sequence + 1;
+            if let Some(record) = frame.record(&mut scratch) {
+                deliver(record);
+            }
+        }
+        at = bytes.len() - after.len();
+    }
+    next
 }
 
 impl Reader {

@@ -107,7 +107,7 @@ impl Head {
                 // Blocks go only after a flush, which does not run meanwhile.
                 let view = self.spill.view();
                 for (local, chunk) in piece.drain(..) {
-                    let data = chunk.data.read(&view, &mut buffer).inspect_err(|_| self.spill.note())?;
+                    let data = chunk.data.read(&view, &mut buffer)?;
                     let (encoding, min_ms, max_ms) = (chunk.encoding, chunk.range.min, chunk.range.max);
                     let item = ChunkItem { shard: number, local, encoding, min_ms, max_ms, data };
                     put_chunk(records.last(), &item);

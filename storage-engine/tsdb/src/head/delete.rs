@@ -7,26 +7,27 @@ use super::selection::Selection;
 use super::{Head, Place, append};
 use crate::error::TsdbError;
 
+/// Series that are rewritten while no append may begin: some milliseconds.
+const PIECE_SERIES: usize = 128;
+
 impl Head {
-    /// Takes the samples inside `range` of the matching series away; `record` gets what the log has to know, at a
-    /// moment at which the log has every append that this finds something of. Series of which something cannot be read
-    /// stay as they are, and the first of these errors is returned.
+    /// Takes the samples inside `range` of the matching series away; `record` gets what the log has to know, some series at
+    /// a time, at moments at which the log has every append that this finds something of. Series of which something
+    /// cannot be read stay as they are, and the first of these errors is returned.
     pub(crate) fn delete(
         &self,
         matchers: &[Matcher],
         range: TimeRange,
         record: &mut dyn FnMut(&[u8]),
     ) -> Result<(), TsdbError> {
-        let mut log = vec![DELETIONS];
         let _names = self.names.read();
-        let epoch = self.visible.write();
-        let mut failed = Ok(());
-        {
-            let mut selection = Selection::new(matchers);
-            for (number, shard) in (0..).zip(&self.shards) {
-                for local in self.matching_locals(shard, &mut selection) {
-                    let place = Place { shard: number, local };
-                    match self.delete_in(place, range, *epoch) {
+        let (mut selection, mut failed) = (Selection::new(matchers), Ok(()));
+        for (number, shard) in (0..).zip(&self.shards) {
+            for some in self.matching_locals(shard, &mut selection).chunks(PIECE_SERIES) {
+                let mut log = vec![DELETIONS];
+                let epoch = self.visible.write();
+                for &local in some {
+                    match self.delete_in(Place { shard: number, local }, range, *epoch) {
                         Ok(0) => {}
                         Ok(_) => {
                             let place = ItemPlace { shard: number, local, timestamp_ms: range.min };
@@ -35,10 +36,10 @@ impl Head {
                         Err(error) => failed = failed.and(Err(error)),
                     }
                 }
+                if log.len() > 1 {
+                    record(&log);
+                }
             }
-        }
-        if log.len() > 1 {
-            record(&log);
         }
         failed
     }

@@ -230,7 +230,7 @@ impl<'a> ChunkReader<'a> {
         for (_, _, data) in &self.chunks {
             let start = self.bytes.len();
             if let ChunkData::Spilled(place) = data {
-                let read = view.read(*place, &mut self.buffer).inspect_err(|_| self.spill.note())?;
+                let read = view.read(*place, &mut self.buffer)?;
                 self.bytes.extend_from_slice(read);
             }
             self.places.push(start..self.bytes.len());

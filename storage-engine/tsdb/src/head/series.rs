@@ -408,12 +408,35 @@ impl Series {
         if self.closed.capacity() > 2 * self.closed.len() + 4 {
             self.closed.shrink_to_fit();
         }
-        // Positions that were remembered for queries of this epoch: there are none.
+        self.forget_queries();
+    }
+
+    /// Puts others into the place of a closed chunk of the spill; tells whether it is still there. No query may read
+    /// meanwhile.
+    pub(crate) fn replace_chunk(&mut self, place: SpillPlace, made: Vec<ClosedChunk>) -> bool {
+        let is_it = |chunk: &ClosedChunk| chunk.data.is(&ChunkData::Spilled(place));
+        let Some(at) = self.closed.iter().position(is_it) else { return false };
+        self.closed.splice(at..=at, made);
+        self.forget_queries();
+        true
+    }
+
+    /// Forgets the positions that were remembered for queries of this epoch: there are none.
+    fn forget_queries(&mut self) {
         self.mark = Mark::default();
         if let Some(rare) = &mut self.rare {
             rare.before = None;
             if rare.histogram.is_none() {
                 self.rare = None;
+            }
+        }
+    }
+
+    /// Calls `visit` with each closed chunk and its place in the spill, if it is there.
+    pub(crate) fn for_each_closed(&self, mut visit: impl FnMut(&ClosedChunk, SpillPlace)) {
+        for chunk in &self.closed {
+            if let ChunkData::Spilled(place) = chunk.data {
+                visit(chunk, place);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Closed chunks outside of the process' memory: gathered in blocks, which go to scratch files once there are enough.
 //!
-//! The log and the checkpoint are the truth; the files only hold what a start makes again, so that they are never synced,
-//! are removed on a start, and may fail: what cannot be written stays in memory and is counted. A chunk is
+//! The log and the checkpoint are the truth; the files only hold what can be made again, so that they are never synced,
+//! are removed on a start, and may fail: what cannot be written stays in memory and is counted, and what cannot be read
+//! is counted and made again (`mend.rs`). A chunk is
 //! named by its [`SpillPlace`] for ever and has a checksum, as in a block's files. Blocks that no chunk of the head needs
 //! any more are taken away after a flush ([`Spill::retain`]); readers hold a [`SpillView`], with which what they found
 //! stays readable. Sketch: a chunk in a file costs its place in the list of its series, 32 bytes; one read each.
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use format::{put_chunk, take_chunk};
 use hashbrown::HashSet;
+use metrics::Counter;
 use parking_lot::{Mutex, RwLock};
 use runtime::{AppendFile, Disk, ReadFile};
 
@@ -67,18 +69,24 @@ pub(crate) struct Spill {
     open: Mutex<Vec<u8>>,
     /// Number of the block that is open.
     open_number: AtomicU32,
-    table: RwLock<SpillView>,
+    table: RwLock<Arc<Table>>,
     /// Bytes of full blocks that are in memory.
     waiting_bytes: AtomicUsize,
     /// Whether somebody writes, or is about to.
     is_claimed: AtomicBool,
     files: Mutex<Files>,
+    /// Whether a chunk could not be read since somebody looked for such ones.
+    is_damaged: Arc<AtomicBool>,
     metrics: HeadMetrics,
 }
 
 /// Full blocks as they were at a moment.
-#[derive(Clone, Default)]
-pub(crate) struct SpillView(Arc<Table>);
+#[derive(Clone)]
+pub(crate) struct SpillView {
+    table: Arc<Table>,
+    is_damaged: Arc<AtomicBool>,
+    unreadable: Counter,
+}
 
 #[derive(Clone, Default)]
 struct Table {
@@ -129,6 +137,7 @@ impl Spill {
             waiting_bytes: AtomicUsize::new(0),
             is_claimed: AtomicBool::new(false),
             files: Mutex::default(),
+            is_damaged: Arc::default(),
             metrics,
         }
     }
@@ -180,7 +189,7 @@ impl Spill {
         self.waiting_bytes.fetch_add(len, Ordering::Relaxed);
         let block = Block { len, held: RwLock::new(Held::Memory(Arc::new(bytes))) };
         let table = &mut *self.table.write();
-        Arc::make_mut(&mut table.0).blocks.push(Some(Arc::new(block)));
+        Arc::make_mut(table).blocks.push(Some(Arc::new(block)));
         self.open_number.fetch_add(1, Ordering::Release);
     }
 
@@ -203,18 +212,28 @@ impl Spill {
             return Ok(data);
         }
         let mut buffer = Vec::new();
-        let data = self.view().read(place, &mut buffer).inspect_err(|_| self.note())?;
+        let data = self.view().read(place, &mut buffer)?;
         Ok(data.to_vec())
     }
 
-    /// Counts a chunk that could not be read.
-    pub(crate) fn note(&self) {
-        self.metrics.scratch_damage.increment(1);
+    /// Whether a chunk could not be read since the last call of [`Spill::begin_mending`].
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed)
+    }
+
+    /// Before a look for chunks that cannot be read: what is written from now on goes to another file.
+    pub(crate) fn begin_mending(&self) {
+        self.is_damaged.store(false, Ordering::Relaxed);
+        self.files.lock().open = None;
     }
 
     /// What can be read now, beside the open block.
     pub(crate) fn view(&self) -> SpillView {
-        self.table.read().clone()
+        SpillView {
+            table: Arc::clone(&self.table.read()),
+            is_damaged: Arc::clone(&self.is_damaged),
+            unreadable: self.metrics.scratch_damage.clone(),
+        }
     }
 
     /// Bytes in memory.
@@ -260,9 +279,9 @@ impl Spill {
         files: &mut Files,
     ) -> std::io::Result<()> {
         let view = self.view();
-        let end = view.0.first + u32::try_from(view.0.blocks.len()).expect("numbers have 28 bits");
+        let end = view.table.first + u32::try_from(view.table.blocks.len()).expect("numbers have 28 bits");
         for number in files.written_to..end {
-            let Some(block) = view.0.get(number) else { continue };
+            let Some(block) = view.table.get(number) else { continue };
             let Held::Memory(bytes) = block.held.read().clone() else { continue };
             if files.open.as_ref().is_none_or(|(_, len)| *len >= FILE_BYTES_MAX) {
                 disk.create_dir_all(folder)?;
@@ -300,7 +319,7 @@ impl Spill {
         let files = &mut *self.files.lock();
         {
             let table = &mut *self.table.write();
-            let Table { first, blocks } = Arc::make_mut(&mut table.0);
+            let Table { first, blocks } = Arc::make_mut(table);
             for (number, block) in (*first..end).zip(blocks.iter_mut()) {
                 if needed.contains(&number) {
                     continue;
@@ -317,7 +336,7 @@ impl Spill {
         let Some((disk, ..)) = &self.folder else { return };
         let view = self.view();
         let is_used = |file: &Arc<File>| {
-            view.0.blocks.iter().flatten().any(|block| match &*block.held.read() {
+            view.table.blocks.iter().flatten().any(|block| match &*block.held.read() {
                 Held::File { file: of_block, .. } => Arc::ptr_eq(file, of_block),
                 Held::Memory(_) => false,
             })
@@ -346,10 +365,23 @@ impl Table {
 }
 
 impl SpillView {
-    /// The data of a chunk, which may be read into `buffer`.
+    /// The data of a chunk, which may be read into `buffer`. One that cannot be read is counted and mended soon.
     pub(crate) fn read<'b>(&self, place: SpillPlace, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], TsdbError> {
+        self.get(place, buffer).inspect_err(|_| {
+            self.unreadable.increment(1);
+            self.is_damaged.store(true, Ordering::Relaxed);
+        })
+    }
+
+    /// Whether a chunk is in a block that was full when this was taken, and cannot be read.
+    pub(crate) fn is_unreadable(&self, place: SpillPlace, buffer: &mut Vec<u8>) -> bool {
+        let full = u64::from(self.table.first) + self.table.blocks.len() as u64;
+        u64::from(place.block()) < full && self.get(place, buffer).is_err()
+    }
+
+    fn get<'b>(&self, place: SpillPlace, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], TsdbError> {
         let fail = |error: String| TsdbError::Scratch { error };
-        let block = self.0.get(place.block()).ok_or_else(|| fail("its block is gone".to_owned()))?;
+        let block = self.table.get(place.block()).ok_or_else(|| fail("its block is gone".to_owned()))?;
         let len = place.len().unwrap_or(block.len);
         let held = block.held.read().clone();
         buffer.clear();

@@ -33,11 +33,13 @@ pub(super) struct Maintenance {
     pub(super) checkpoint_bytes: u64,
     /// When late samples were written to a block last.
     late_flushed: Option<Instant>,
+    /// When chunks could not be made again.
+    pub(super) mend_failed: Option<Instant>,
 }
 
 impl Maintenance {
     pub(super) fn new(checkpoint_bytes: u64) -> Self {
-        Self { checkpoint_bytes, late_flushed: None }
+        Self { checkpoint_bytes, late_flushed: None, mend_failed: None }
     }
 }
 
@@ -47,6 +49,7 @@ impl Tenant {
     pub(crate) fn maintain(&self) -> StorageResult<bool> {
         let state = &mut *self.maintenance.lock();
         self.head.write_closed();
+        self.mend(state);
         let mut flushed = None;
         for _ in 0..FLUSHES_MAX {
             // A range that got samples while it was written is due again, but not at once.
@@ -86,6 +89,7 @@ impl Tenant {
     /// Writes everything that is in the head now to blocks. Blocks on the disk.
     pub(crate) fn flush(&self) -> StorageResult<()> {
         let state = &mut *self.maintenance.lock();
+        self.mend(state);
         let newest_ms = self.head.newest_ms();
         let mut last = None;
         // A range that gets samples while it is written is left for the next time.
@@ -136,7 +140,8 @@ impl Tenant {
         range: TimeRange,
     ) -> StorageResult<Option<Ticket>> {
         // Nothing moves from the head to a block meanwhile.
-        let _one = self.maintenance.lock();
+        let state = &mut *self.maintenance.lock();
+        self.mend(state);
         let mut ticket = None;
         self.head.delete(matchers, range, &mut |record| ticket = Some(self.log(permit, record)))?;
         self.blocks.delete(matchers, range)?;
@@ -151,7 +156,8 @@ impl Tenant {
 
     /// Makes a folder with everything that there is, in blocks; returns its name. Blocks on the disk.
     pub(crate) fn snapshot(&self, skip_head: bool, now_ms: i64) -> StorageResult<String> {
-        let _one = self.maintenance.lock();
+        let state = &mut *self.maintenance.lock();
+        self.mend(state);
         let name = snapshot_name(now_ms, rand::random());
         let folder = filenames::snapshot(&self.dir, &name);
         self.blocks.snapshot(&folder)?;

@@ -1,5 +1,5 @@
 //! Closed chunks that lie in scratch files are as good as those in memory: for queries, late samples, deletions, blocks,
-//! checkpoints and starts; a damaged file is an error, never a value, and a start makes it again.
+//! checkpoints and starts; a damaged file is an error, never a value, and is made again from the log.
 
 use std::path::{Path, PathBuf};
 
@@ -109,29 +109,92 @@ fn restart(disk: &SimulatedDisk, store: Tsdb, settings: &TsdbSettings) -> Tsdb {
     open_with(disk, settings.clone())
 }
 
+fn spoil(disk: &SimulatedDisk) {
+    assert!(!files(disk).is_empty(), "closed chunks are in files");
+    for file in files(disk) {
+        let bytes = disk.read(&file).expect("it is there").len();
+        (0..bytes).step_by(200).for_each(|offset| disk.damage(&file, offset, 0xff));
+    }
+}
+
 #[tokio::test]
-async fn a_damaged_file_is_an_error_where_it_is_needed_and_a_start_mends_it() {
+async fn a_damaged_file_is_an_error_where_it_is_needed_until_it_is_made_again_from_the_log() {
     let disk = SimulatedDisk::new(0);
     let store = open_with(&disk, small());
     let mut expected = Samples::new();
     append(&store, &mut expected, (0..1500).map(|i| i * 1000)).await;
-    for file in files(&disk) {
-        (0..4000).step_by(200).for_each(|offset| disk.damage(&file, offset, 0xff));
-    }
+    spoil(&disk);
     let newest = TimeRange::new(1_499_000, i64::MAX);
     assert_eq!(read(&store, "a", newest).await, Ok(vec![1_499_000]), "the open chunk is in memory");
     let error = read(&store, "a", TimeRange::ALL).await.expect_err("it is damaged");
     assert!(error.contains("cannot be read back from its scratch file"), "{error}");
-    // What cannot be compared with what is stored is refused; nothing is deleted, flushed or forgotten of it.
+    // What cannot be compared with what is stored is refused; nothing is forgotten of it.
     let late = batch(&[(series(&store, "a"), 1500, 1.0)]);
     let outcome = store.append(&tenant(), late).await.expect("durable");
     assert_eq!(outcome.report.rejected[0].reason, "unreadable");
-    store.delete(&tenant(), &[], TimeRange::new(0, 5000)).await.expect_err("it cannot be read");
-    store.flush(&tenant()).await.expect_err("it cannot be read");
+    let reader = store.select(&select_all()).await.expect("finds");
+    store.maintain();
+    assert_eq!(read_all(&store).await, expected, "made again");
+    let mut columns = SampleColumns::default();
+    reader[0].chunks.decode(TimeRange::ALL, &mut columns).expect_err("what it found is damaged");
+    // A deletion and a flush mend what was met before.
     let store = restart(&disk, store, &small());
+    spoil(&disk);
+    read(&store, "a", TimeRange::ALL).await.expect_err("it is damaged");
+    store.delete(&tenant(), &[], TimeRange::new(0, 5000)).await.expect("durable");
+    expected.values_mut().for_each(|samples| samples.retain(|sample| sample.0 > 5000));
+    let store = restart(&disk, store, &small());
+    append(&store, &mut expected, (1500..1600).map(|i| i * 1000)).await;
+    spoil(&disk);
+    read(&store, "a", TimeRange::ALL).await.expect_err("it is damaged");
+    store.flush(&tenant()).await.expect("flushed");
+    assert_eq!(read_all(&store).await, expected, "from a block");
+    assert_eq!(read_all(&restart(&disk, store, &small())).await, expected);
+}
+
+#[tokio::test]
+async fn chunks_are_made_again_from_a_checkpoint_and_the_log_behind_it() {
+    let disk = SimulatedDisk::new(0);
+    let settings = TsdbSettings { checkpoint_log_bytes: 0, ..small() };
+    let store = open_with(&disk, settings.clone());
+    let mut expected = Samples::new();
+    append(&store, &mut expected, (0..700).map(|i| i * 1000)).await;
+    let store = restart(&disk, store, &small());
+    append(&store, &mut expected, (700..1500).map(|i| i * 1000)).await;
+    spoil(&disk);
+    read(&store, "c", TimeRange::ALL).await.expect_err("it is damaged");
+    store.maintain();
     assert_eq!(read_all(&store).await, expected);
     store.flush(&tenant()).await.expect("flushed");
     assert_eq!(read_all(&store).await, expected);
+}
+
+#[tokio::test]
+async fn what_the_log_lost_as_well_is_left_out_and_blocks_are_written() {
+    let disk = SimulatedDisk::new(0);
+    let store = open_with(&disk, small());
+    let mut expected = Samples::new();
+    append(&store, &mut expected, (0..1500).map(|i| i * 1000)).await;
+    spoil(&disk);
+    let wal = Path::new("/data/metrics/default/wal");
+    let mut segments: Vec<_> =
+        disk.list(wal).expect("there is a log").into_iter().map(|it| it.name).collect();
+    segments.sort_unstable();
+    // All but the first one, which has the records of the series, and the last one.
+    for segment in &segments[1..segments.len() - 1] {
+        (100..1900).step_by(100).for_each(|offset| disk.damage(&wal.join(segment), offset, 0xff));
+    }
+    read(&store, "a", TimeRange::ALL).await.expect_err("it is damaged");
+    store.maintain();
+    let left = read_all(&store).await;
+    for (name, samples) in &left {
+        assert!(samples.iter().all(|sample| expected[name].contains(sample)), "no wrong value");
+        assert!(samples.len() < 1500, "{name}: {}", samples.len());
+        assert_eq!(samples.last(), expected[name].last(), "{name}");
+    }
+    assert_eq!(left.len(), 3);
+    store.flush(&tenant()).await.expect("flushed");
+    assert_eq!(read_all(&store).await, left);
 }
 
 #[tokio::test]
