@@ -141,3 +141,34 @@ def test_a_snapshot_of_a_running_prometheus_with_native_histograms(tmp_path, sta
     assert "latency" in dumped and "{count:" in dumped
     # Samples that came late are not in a snapshot of the head.
     assert sum(report["samples"] for report in reports) >= 150 * 15
+
+
+def sections(text):
+    """Heads by their names, and each list as a set of (count, name) by its title."""
+    heads, lists, title = {}, {}, None
+    for line in text.splitlines():
+        if title is None and ": " in line:
+            name, value = line.split(": ", 1)
+            heads[name] = value
+        elif line.endswith(":"):
+            title = line
+            lists[title] = []
+        elif line and title:
+            lists[title].append(line)
+    return heads, lists
+
+
+def test_analyze_has_promtools_figures(openmetrics):
+    (openmetrics / "wal").mkdir(exist_ok=True)
+    for options in ([], ["--match", 'requests_total{instance=~"host-[12]"}']):
+        # All entries, so that the order of equal ones, which is that of promtool's hash, does not matter.
+        theirs = sections(promtool("analyze", "--limit", "1000", "--extended", *options, openmetrics))
+        ours = sections(blocks("analyze", "--limit", "1000", "--extended", *options, openmetrics))
+        assert ours[0] == theirs[0] and len(theirs[0]) >= 6
+        assert list(ours[1]) == list(theirs[1]) and len(theirs[1]) == 7
+        for title, lines in theirs[1].items():
+            counts = lambda lines: [line.split()[0] for line in lines]
+            assert sorted(ours[1][title]) == sorted(lines), title
+            assert title.startswith("Compaction") or counts(ours[1][title]) == counts(lines), title
+    report = json.loads(blocks("analyze", "--limit", "3", "--output", "json", openmetrics))
+    assert report["series"] == 30 and len(report["series_by_pair"]) == 3 and "chunks" not in report

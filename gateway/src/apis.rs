@@ -42,6 +42,7 @@ pub(crate) fn prometheus(
         querier: stores.map_or_else(OpenStores::no_metrics, OpenStores::metrics_querier),
         fanout: fanout(config, stores, bucket.clone(), tasks, clock)?.map(Arc::new),
         frontend: frontend(config, clock),
+        external_labels: config.storage.external_labels.clone(),
         clock: Arc::clone(clock),
         slots: Arc::new(Semaphore::new(query.max_concurrency)),
         tasks: tasks.clone(),

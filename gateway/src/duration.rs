@@ -119,6 +119,25 @@ fn refusal(text: &str) -> String {
     format!("invalid duration {text:?}, want numbers with units of ns, us, ms, s, m, h, d, w, y, e.g. 1h30m")
 }
 
+/// Milliseconds as Go's `time.Duration` prints them: `1h2m3.5s`.
+pub fn go_text(ms: i64) -> String {
+    let ms = ms.max(0);
+    if ms == 0 {
+        return "0s".to_owned();
+    }
+    if ms < 1000 {
+        return format!("{ms}ms");
+    }
+    let (hours, minutes, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
+    let mut seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
+    seconds.truncate(seconds.trim_end_matches('0').trim_end_matches('.').len());
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -139,6 +158,22 @@ mod tests {
             (365 * 86_400_000, "1y"),
         ] {
             assert_eq!(super::prometheus_text(Duration::from_millis(ms)), want);
+        }
+    }
+
+    #[test]
+    fn go_text_is_as_go_prints_durations() {
+        for (ms, want) in [
+            (0, "0s"),
+            (15, "15ms"),
+            (1000, "1s"),
+            (1500, "1.5s"),
+            (60_000, "1m0s"),
+            (61_250, "1m1.25s"),
+            (3_600_000, "1h0m0s"),
+            (90_061_007, "25h1m1.007s"),
+        ] {
+            assert_eq!(super::go_text(ms), want);
         }
     }
 

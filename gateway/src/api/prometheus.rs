@@ -26,7 +26,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::{get, post};
 use http::Request;
-use model::TenantId;
+use model::{Labels, TenantId};
 use runtime::{Clock, Tasks};
 use storage_api::{MetricsAdmin, MetricsQuerier};
 use thanos::{Fanout, Frontend};
@@ -48,6 +48,8 @@ pub struct PrometheusApi {
     pub fanout: Option<Arc<Fanout>>,
     /// What range queries go through, if the config says so.
     pub frontend: Option<Frontend>,
+    /// What series get in answers to other programs that read them (`storage.external_labels`).
+    pub external_labels: Labels,
     /// The time, for queries that name none.
     pub clock: Arc<dyn Clock>,
     /// Limits of queries.

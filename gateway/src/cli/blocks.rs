@@ -2,6 +2,7 @@
 //! them; nothing is changed there, and a running server is not disturbed: blocks are never written twice. In the bucket of
 //! the config it does what Thanos' compactor and bucket tools do.
 
+mod analyze;
 mod find;
 mod in_bucket;
 mod text;
@@ -59,6 +60,8 @@ enum Action {
     Inspect(PlaceOrBucket),
     /// Reads everything and checks it: checksums, order, index against chunks, counts. Fails when something is wrong.
     Verify(PlaceOrBucket),
+    /// Shows what of the newest block costs most: series that come and go, labels with many values; promtool's figures.
+    Analyze(analyze::AnalyzeArguments),
     /// Compacts the bucket of --config to the end, once: compaction, downsampling, retention, cleaning.
     Compact(CompactArguments),
     /// Makes windows of 5 minutes and an hour of the blocks in the bucket that are long enough.
@@ -107,6 +110,7 @@ pub fn run(config: &ConfigArguments, arguments: &BlocksArguments) -> anyhow::Res
         Action::Inspect(_) => in_bucket(&|place| place.inspect(output)),
         Action::Verify(PlaceOrBucket { path: Some(path) }) => verify(path, output),
         Action::Verify(_) => in_bucket(&|place| place.verify(output)),
+        Action::Analyze(arguments) => analyze::run(arguments, output),
         Action::Compact(how) => in_bucket(&|place| place.work(Work::All, how, output)),
         Action::Downsample(how) => in_bucket(&|place| place.work(Work::Downsample, how, output)),
         Action::Retention(how) => in_bucket(&|place| place.work(Work::Retention, how, output)),

@@ -109,50 +109,10 @@ fn answer(process: &ProcessInfo, bodies: Option<&ResponseBody>) -> Response {
     let (text, since, uptime) = if is_ready {
         let since = chrono::DateTime::from_timestamp_millis(process.started_ms).unwrap_or_default();
         let since = since.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
-        ("Server available", since, go_duration(SystemClock.now_ms() - process.started_ms))
+        ("Server available", since, crate::duration::go_text(SystemClock.now_ms() - process.started_ms))
     } else {
         ("Server not available", "0001-01-01T00:00:00Z".to_owned(), String::new())
     };
     let body = format!(r#"{{"status":"{text}","upSince":"{since}","uptime":"{uptime}"}}"#);
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-/// Milliseconds as Go's `time.Duration` prints them: `1h2m3.5s`.
-fn go_duration(ms: i64) -> String {
-    let ms = ms.max(0);
-    if ms == 0 {
-        return "0s".to_owned();
-    }
-    if ms < 1000 {
-        return format!("{ms}ms");
-    }
-    let (hours, minutes, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
-    let mut seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
-    seconds.truncate(seconds.trim_end_matches('0').trim_end_matches('.').len());
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        _ => format!("{hours}h{minutes}m{seconds}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::go_duration;
-
-    #[test]
-    fn uptimes_are_written_as_go_writes_durations() {
-        for (ms, want) in [
-            (0, "0s"),
-            (15, "15ms"),
-            (1000, "1s"),
-            (1500, "1.5s"),
-            (60_000, "1m0s"),
-            (61_250, "1m1.25s"),
-            (3_600_000, "1h0m0s"),
-            (90_061_007, "25h1m1.007s"),
-        ] {
-            assert_eq!(go_duration(ms), want);
-        }
-    }
 }

@@ -1,6 +1,8 @@
 //! `POST read`: remote read as Prometheus serves it (storage/remote/read_handler.go): decoded samples in one answer, or
 //! encoded chunks as a stream, whichever the client names first.
 //!
+//! Series get the external labels, and a matcher for one of those asks for nothing else.
+//!
 //! A request has one of the slots for queries and the time of one until its answer is made. The stream is made piece by
 //! piece while the client reads; an answer with samples is made whole, under the limit of samples that Prometheus has,
 //! which holds for all queries of a request together, and within the room for answers that wait. Both are made away from
@@ -16,7 +18,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
-use model::{ErrorKind, SampleColumns, TenantId, TimeRange};
+use model::{ErrorKind, Labels, MatchOp, Matcher, SampleColumns, TenantId, TimeRange};
 use runtime::{MemoryBudget, Reservation};
 use storage_api::{MetricsSelect, Series, StorageError, StorageResult};
 use wire::compression::Encoding;
@@ -106,8 +108,14 @@ struct Reader {
 impl Reader {
     async fn select(&self, query: Query) -> Result<Vec<Series>, Refusal> {
         let Query { range, matchers } = query;
-        let select = MetricsSelect { tenant: self.tenant.clone(), range, matchers };
-        self.slot.within(self.api.querier.select(&select)).await?.map_err(storage)
+        let external = &self.api.external_labels;
+        let select =
+            MetricsSelect { tenant: self.tenant.clone(), range, matchers: stored(matchers, external) };
+        let mut found = self.slot.within(self.api.querier.select(&select)).await?.map_err(storage)?;
+        if !external.is_empty() {
+            found.iter_mut().for_each(|series| series.labels = shown(&series.labels, external));
+        }
+        Ok(found)
     }
 
     /// Runs a step of the work away from the async threads; the slot goes with it, for it goes on when the client leaves.
@@ -118,6 +126,28 @@ impl Reader {
         let slot = Arc::clone(&self.slot);
         self.api.tasks.spawn_blocking("remote_read", move || work(&slot)).await.map_err(internal)?
     }
+}
+
+/// What matchers mean to a store that does not keep the external labels: one that asks for such a label as it is finds the
+/// series without it (`filterExtLabelsFromMatchers`).
+fn stored(matchers: Vec<Matcher>, external: &Labels) -> Vec<Matcher> {
+    let is_external = |matcher: &Matcher| {
+        matcher.op() == MatchOp::Equal && external.get(matcher.name()) == Some(matcher.value())
+    };
+    let stored = |matcher: Matcher| match is_external(&matcher) {
+        true => Matcher::equal(matcher.name(), ""),
+        false => matcher,
+    };
+    matchers.into_iter().map(stored).collect()
+}
+
+/// The labels of a series as others see them: with the external ones that it does not have itself (`MergeLabels`).
+fn shown(labels: &Labels, external: &Labels) -> Labels {
+    let mut builder = external.to_builder();
+    for (name, value) in labels.iter() {
+        builder.set(name, value);
+    }
+    builder.build()
 }
 
 /// An answer with samples while it is made.

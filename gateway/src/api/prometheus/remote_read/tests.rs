@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use model::{Labels, SampleColumns, TimeRange};
+use model::{Labels, MatchOp, Matcher, SampleColumns, TimeRange};
 use storage_api::{EncodedChunk, Series, SeriesChunks, StorageResult};
 use wire::remote_read::SamplesWriter;
 
-use super::{Samples, Slot};
+use super::{Samples, Slot, shown, stored};
 use crate::api::answers::WaitingAnswers;
 
 /// Three samples.
@@ -58,4 +58,31 @@ async fn an_answer_is_given_up_when_its_time_is_over_or_no_room_is_left() {
     let mut samples = Samples { writer: SamplesWriter::default(), left: 7, room };
     let full = samples.add(range, found(), &slot).expect_err("another answer has all the room");
     assert_eq!(full.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[test]
+fn external_labels_are_added_and_matchers_for_them_ask_for_series_without_them() {
+    // From the rules of storage/remote/read_handler.go.
+    let external = Labels::from_pairs([("cluster", "a"), ("replica", "0")]);
+    let shown = |pairs: &[(&str, &str)]| shown(&Labels::from_pairs(pairs.iter().copied()), &external);
+    assert_eq!(
+        shown(&[("__name__", "up"), ("job", "x")]),
+        Labels::from_pairs([("__name__", "up"), ("cluster", "a"), ("job", "x"), ("replica", "0")])
+    );
+    assert_eq!(shown(&[("cluster", "own")]), Labels::from_pairs([("cluster", "own"), ("replica", "0")]));
+    for (name, op, value, want) in [
+        ("cluster", MatchOp::Equal, "a", ""),
+        ("cluster", MatchOp::Equal, "b", "b"),
+        ("cluster", MatchOp::NotEqual, "a", "a"),
+        ("cluster", MatchOp::Regex, "a", "a"),
+        ("job", MatchOp::Equal, "a", "a"),
+    ] {
+        let matcher = Matcher::new(name, op, value).expect("a sound pattern");
+        let found = stored(vec![matcher], &external);
+        assert_eq!(
+            (found[0].name(), found[0].op(), found[0].value()),
+            (name, op, want),
+            "{name} {op:?} {value}"
+        );
+    }
 }
