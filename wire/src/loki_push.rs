@@ -285,10 +285,9 @@ fn json_entry(
         index += 1;
         Ok(())
     })?;
-    if index < 2 {
-        return Err(
-            lexer.error(format_args!("an entry has {index} elements, a timestamp and a line are needed"))
-        );
+    // Without a line it is an empty one.
+    if index == 0 {
+        return Err(lexer.error("an entry has no elements, a timestamp and a line are needed"));
     }
     if !entries.has_room_for(line.len(), metadata.text_bytes()) {
         return Err(lexer.error(TOO_LARGE));

@@ -211,10 +211,22 @@ fn answer(report: &AppendReport) -> Result<(), Refused> {
     if report.rejected_count() == 0 {
         return Ok(());
     }
-    let reasons: Vec<&str> = report.rejected.iter().map(|rejection| rejection.message.as_str()).collect();
     let is_later = report.rejected.iter().any(|rejection| rejection.reason == STREAM_LIMIT);
     let status = if is_later { THROTTLED } else { StatusCode::BAD_REQUEST };
-    Err(Refused::new(status, reasons.join("\n")))
+    Err(Refused::new(status, told(report)))
+}
+
+/// Why entries were refused, in the form of Loki's grouped errors (pkg/util/errors.go); of each reason the first entry's
+/// text, where Loki has every text that differs.
+fn told(report: &AppendReport) -> String {
+    match report.rejected.as_slice() {
+        [only] if only.count == 1 => only.message.clone(),
+        several => {
+            let like =
+                several.iter().map(|refused| format!("{} errors like: {}", refused.count, refused.message));
+            like.collect::<Vec<_>>().join("; ")
+        }
+    }
 }
 
 fn from_compression(error: &CompressionError) -> Refused {

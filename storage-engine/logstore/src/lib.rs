@@ -19,6 +19,7 @@ mod retention;
 mod settings;
 mod store;
 mod streams;
+mod utc;
 
 pub use error::{LogStoreError, LogStoreResult};
 pub use files::QuarantinedUnit;

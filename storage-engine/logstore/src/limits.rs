@@ -10,9 +10,12 @@ use storage_api::StreamEntries;
 
 use crate::retention::RetentionRules;
 use crate::settings::LogLimits;
+use crate::utc::shown_utc;
 
 /// Label that Loki adds to every stream and does not count.
 const SERVICE_NAME: &str = "service_name";
+/// Metadata that is added to entries, by Loki after their limits were looked at.
+const DETECTED_LEVEL: &str = "detected_level";
 
 /// Limits at one moment.
 pub(crate) struct LimitCheck<'a> {
@@ -114,36 +117,55 @@ impl<'a> LimitCheck<'a> {
         if entries.line(index).len() > self.limits.line_bytes_max {
             return Some("line_too_long");
         }
-        if entries.metadata_bytes(index) > self.limits.metadata_bytes_max {
+        let (bytes_max, pairs_max) = (self.limits.metadata_bytes_max, self.limits.metadata_pairs_max);
+        if entries.metadata_bytes(index) <= bytes_max && entries.metadata(index).len() <= pairs_max {
+            return None;
+        }
+        let (pairs, bytes) = self.counted_metadata(entries, index);
+        if bytes > bytes_max {
             return Some("structured_metadata_too_large");
         }
-        let pairs = entries.metadata(index).len();
-        (pairs > self.limits.metadata_pairs_max).then_some("structured_metadata_too_many")
+        (pairs > pairs_max).then_some("structured_metadata_too_many")
+    }
+
+    /// Pairs and bytes of an entry's metadata, without a level that may have been added. One that is larger than all may
+    /// be was sent.
+    fn counted_metadata(&self, entries: &LogEntries, index: usize) -> (usize, usize) {
+        let (mut pairs, mut bytes) = (entries.metadata(index).len(), entries.metadata_bytes(index));
+        let added = entries.metadata(index).into_iter().find(|(name, value)| {
+            *name == DETECTED_LEVEL && name.len() + value.len() <= self.limits.metadata_bytes_max
+        });
+        if let Some((name, value)) = added {
+            pairs -= 1;
+            bytes -= name.len() + value.len();
+        }
+        (pairs, bytes)
     }
 
     fn message(&self, reason: &'static str, labels: &Labels, entries: &LogEntries, index: usize) -> String {
         let limits = self.limits;
         let entry = entries.get(index);
-        let (pairs, bytes) = (entry.metadata.len(), entries.metadata_bytes(index));
+        let (pairs, bytes) = self.counted_metadata(entries, index);
+        let at = shown_utc(entry.timestamp_ns);
         match reason {
             "greater_than_max_sample_age" => format!(
-                "entry for stream '{labels}' has timestamp too old: {}, oldest acceptable timestamp is: {}",
-                entry.timestamp_ns, self.oldest_ns
+                "entry for stream '{labels}' has timestamp too old: {at}, oldest acceptable timestamp is: {}",
+                shown_utc(self.oldest_ns)
             ),
-            "too_far_in_future" => {
-                format!("entry for stream '{labels}' has timestamp too new: {}", entry.timestamp_ns)
-            }
+            "too_far_in_future" => format!("entry for stream '{labels}' has timestamp too new: {at}"),
             "line_too_long" => format!(
                 "max entry size '{}' bytes exceeded for stream '{labels}' while adding an entry with length '{}' bytes",
                 limits.line_bytes_max,
                 entry.line.len()
             ),
             "structured_metadata_too_large" => format!(
-                "stream '{labels}' has structured metadata too large: '{bytes}' bytes, limit: '{}' bytes",
+                "stream '{labels}' has structured metadata too large: '{bytes}' bytes, limit: '{}' bytes. Please see \
+                 `limits_config.max_structured_metadata_size` or contact your Loki administrator to increase it",
                 limits.metadata_bytes_max
             ),
             _ => format!(
-                "stream '{labels}' has too many structured metadata labels: '{pairs}', limit: '{}'",
+                "stream '{labels}' has too many structured metadata labels: '{pairs}', limit: '{}'. Please see \
+                 `limits_config.max_structured_metadata_entries_count` or contact your Loki administrator to increase it",
                 limits.metadata_pairs_max
             ),
         }

@@ -8,24 +8,32 @@ use crate::DecodeError;
 use crate::otlp_to_loki::is_label_name;
 
 /// Reads a stream's labels as Loki's `syntax.ParseLabels` does: a metric in PromQL's notation, empty values left out.
-/// The error begins as Loki's, the position counts bytes from 1.
+/// No text at all has no labels. The error begins as Loki's, the position counts bytes from 1.
 pub fn parse_labels(text: &str) -> Result<Labels, DecodeError> {
+    if text.is_empty() {
+        return Ok(Labels::default());
+    }
     let mut reader = Reader { text, rest: text };
     reader.labels().map_err(|message| couldnt_parse(reader.position(), &message))
 }
 
-/// Labels of a JSON object.
+/// Labels of a JSON object. Loki reads the label string that they make, so what is wrong with a name is told by where it
+/// is there.
 pub(super) fn of_map(pairs: &BTreeMap<String, String>) -> Result<Labels, DecodeError> {
-    match pairs.keys().find(|name| !is_label_name(name)) {
-        Some(name) => Err(couldnt_parse(1, &format!("{name:?} is not a label name"))),
-        None => Ok(Labels::from_pairs(pairs)),
+    if pairs.keys().all(|name| is_label_name(name)) {
+        return Ok(Labels::from_pairs(pairs));
     }
+    parse_labels(&text_of(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
 }
 
 /// The label string that [`parse_labels`] reads back.
 pub(super) fn to_text(labels: &Labels) -> String {
+    text_of(labels.iter())
+}
+
+fn text_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::from("{");
-    for (index, (name, value)) in labels.iter().enumerate() {
+    for (index, (name, value)) in labels.enumerate() {
         text.push_str(if index > 0 { ", " } else { "" });
         text.push_str(name);
         text.push_str("=\"");
@@ -99,7 +107,12 @@ impl<'a> Reader<'a> {
     }
 
     fn unexpected(&self, expected: &str) -> String {
+        // What the lexer of PromQL knows between braces (promql/parser/lex.go).
+        let is_known = |c: char| c.is_ascii_alphabetic() || "_{},=!\"'`#".contains(c);
         match self.rest.chars().next() {
+            Some(character) if !is_known(character) => {
+                format!("unexpected character inside braces: '{character}'")
+            }
             Some(character) => format!("unexpected {character:?}, expected {expected}"),
             None => format!("unexpected end of input, expected {expected}"),
         }

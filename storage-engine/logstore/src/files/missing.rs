@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use model::{TenantId, TimeRange, civil_date};
+use model::{TenantId, TimeRange};
 
 use super::QuarantinedUnit;
+use crate::utc::shown_utc;
 
 /// Files that are named one by one; the others are counted.
 const NAMED_MAX: usize = 10;
@@ -39,16 +40,8 @@ fn sentence(path: &Path, Lost { pages, range }: &Lost) -> String {
         Some(1) => "a page of the log data file".to_owned(),
         Some(pages) => format!("{pages} pages of the log data file"),
     };
-    let (from, until) = (utc(range.min), utc(range.max));
+    let (from, until) = (shown_utc(range.min), shown_utc(range.max));
     format!("lines between {from} and {until} are missing: {what} {name} cannot be read")
-}
-
-/// The second of a time, as RFC 3339 writes it.
-fn utc(at_ns: i64) -> String {
-    let seconds = at_ns.div_euclid(1_000_000_000);
-    let (year, month, day) = civil_date(seconds.div_euclid(86_400));
-    let (hours, minutes) = (seconds.rem_euclid(86_400) / 3600, seconds.rem_euclid(3600) / 60);
-    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{:02}Z", seconds.rem_euclid(60))
 }
 
 #[cfg(test)]

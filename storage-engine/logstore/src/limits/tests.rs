@@ -25,9 +25,12 @@ fn limits() -> LogLimits {
 }
 
 fn check(labels: &[(&str, &str)], rows: &[Row<'_>]) -> (Vec<String>, AppendReport) {
-    let limits = limits();
+    check_with(&limits(), labels, rows)
+}
+
+fn check_with(limits: &LogLimits, labels: &[(&str, &str)], rows: &[Row<'_>]) -> (Vec<String>, AppendReport) {
     let (retention, tenant) = (RetentionRules::uniform(Duration::from_secs(3600)), TenantId::default());
-    let mut limit_check = LimitCheck::new(&limits, &retention, &tenant, NOW);
+    let mut limit_check = LimitCheck::new(limits, &retention, &tenant, NOW);
     let mut entries = LogEntries::new();
     rows.iter().for_each(|(at, line, metadata)| entries.push(*at, line, metadata.iter().copied()));
     let mut report = AppendReport::default();
@@ -68,22 +71,22 @@ fn entries_past_a_limit_are_refused_by_name_and_the_others_kept() {
             (
                 "greater_than_max_sample_age",
                 1,
-                "entry for stream '{a=\"1\"}' has timestamp too old: 1699996399999999999, oldest acceptable timestamp is: 1699996400000000000"
+                "entry for stream '{a=\"1\"}' has timestamp too old: 2023-11-14T21:13:19Z, oldest acceptable timestamp is: 2023-11-14T21:13:20Z"
             ),
             (
                 "too_far_in_future",
                 1,
-                "entry for stream '{a=\"1\"}' has timestamp too new: 1700000600000000001"
+                "entry for stream '{a=\"1\"}' has timestamp too new: 2023-11-14T22:23:20Z"
             ),
             (
                 "structured_metadata_too_large",
                 1,
-                "stream '{a=\"1\"}' has structured metadata too large: '9' bytes, limit: '8' bytes"
+                "stream '{a=\"1\"}' has structured metadata too large: '9' bytes, limit: '8' bytes. Please see `limits_config.max_structured_metadata_size` or contact your Loki administrator to increase it"
             ),
             (
                 "structured_metadata_too_many",
                 1,
-                "stream '{a=\"1\"}' has too many structured metadata labels: '3', limit: '2'"
+                "stream '{a=\"1\"}' has too many structured metadata labels: '3', limit: '2'. Please see `limits_config.max_structured_metadata_entries_count` or contact your Loki administrator to increase it"
             ),
         ]
     );
@@ -107,4 +110,21 @@ fn streams_past_a_limit_are_refused_whole() {
         "stream '{a=\"seven!!\"}' has label value too long: 'seven!!'"
     );
     assert_eq!(check(&[("a", "1"), ("b", "1"), ("service_name", "x")], rows).0, ["a", "b"]);
+}
+
+#[test]
+fn a_level_that_was_added_counts_against_no_limit() {
+    let limits = LogLimits { metadata_bytes_max: 19, ..limits() };
+    let level = ("detected_level", "info");
+    let cases: [(&[(&str, &str)], Option<&str>); 5] = [
+        (&[("a", "1"), ("b", "2"), level], None),
+        (&[level, ("key", "16 bytes of text")], None),
+        (&[("a", "1"), ("b", "2"), ("c", "3"), level], Some("structured_metadata_too_many")),
+        (&[("key", "17 bytes of text!"), level], Some("structured_metadata_too_large")),
+        (&[("detected_level", "no level")], Some("structured_metadata_too_large")),
+    ];
+    for (metadata, reason) in cases {
+        let (_, report) = check_with(&limits, &[("a", "1")], &[(NOW, "line", metadata)]);
+        assert_eq!(report.rejected.first().map(|refused| refused.reason), reason, "{metadata:?}");
+    }
 }
