@@ -9,7 +9,7 @@ from conftest import TARGET, Process, free_port, peer
 class Prometheus(Process):
     """A real Prometheus that takes remote write and OTLP; `section` is its `otlp:` section."""
 
-    def __init__(self, folder, section="{}", name="prometheus", scrape="", external=""):
+    def __init__(self, folder, section="{}", name="prometheus", scrape="", external="", features="exemplar-storage"):
         self.port = free_port()
         config = folder / f"{name}.yml"
         config.write_text(f"global: {{external_labels: {{{external}}}}}\notlp: {section}\nstorage: {{tsdb: {{out_of_order_time_window: 30m}}}}\n{scrape}")
@@ -17,7 +17,7 @@ class Prometheus(Process):
             name,
             [peer("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / (name + '-data')}",
              f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-remote-write-receiver",
-             "--web.enable-otlp-receiver", "--enable-feature=exemplar-storage", "--log.level=error"],
+             "--web.enable-otlp-receiver", f"--enable-feature={features}", "--log.level=error"],
             folder,
         )
 

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
 use crate::api::answers::bounded;
 use crate::api::loki::LokiApi;
@@ -176,12 +177,15 @@ fn local_store(config: &StorageConfig, component: &str, stores: &OpenStores) -> 
 /// Compressed answers for clients that take them, a 500 for a query that hits a defect, and Go's text for paths that are not there: Grafana tells by it
 /// that a feature is missing and not broken.
 fn with_edges(routes: Router, process: &ProcessInfo) -> Router {
+    // Streams of remote read go as they are, as from Prometheus: what is in them is compressed.
+    let streams = NotForContentType::const_new("application/x-streamed-protobuf");
+    let compressed = DefaultPredicate::new().and(streams);
     bounded(routes, Arc::clone(&process.answers))
         .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
         .method_not_allowed_fallback(|| async { (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n") })
         .layer(CatchPanicLayer::new())
         // Answers are compressed while a client waits, most often one on the same network.
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(compressed))
 }
 
 /// Settings that have a flag in Prometheus, by that name.
