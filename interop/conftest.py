@@ -105,7 +105,7 @@ class Tidegate(Process):
     """The gateway on free ports, its data in a folder of its own."""
 
     def __init__(self, folder, exporters="", metrics=(), logs=(), traces=(), processors="", use=("memory_limiter",),
-                 limit_mib=2048, name="tidegate", storage=""):
+                 limit_mib=2048, name="tidegate", storage="", loki=""):
         self.grpc, self.http, self.prometheus, self.loki = (free_port() for _ in range(4))
         metrics, logs, traces = list(metrics) or ["metrics_store"], list(logs) or ["log_store"], list(traces) or ["nop"]
         config = folder / f"{name}.yaml"
@@ -129,7 +129,7 @@ service:
     traces: {{receivers: [otlp], processors: {listed(use)}, exporters: {listed(traces)}}}
 server:
   prometheus: {{endpoint: "127.0.0.1:{self.prometheus}"}}
-  loki: {{endpoint: "127.0.0.1:{self.loki}", enable_delete: true}}
+  loki: {{endpoint: "127.0.0.1:{self.loki}", enable_delete: true{loki}}}
 storage:
   directory: {folder / (name + "-data")}
 {storage}

@@ -110,10 +110,12 @@ pub(crate) fn loki(
     clock: &Arc<dyn Clock>,
     process: &Arc<ProcessInfo>,
 ) -> Router {
-    let query = config.query.clone();
+    let (query, limits) = (config.query.clone(), &config.server.loki);
     let settings = logql::EngineSettings {
         tasks: tasks.clone(),
         timeout: query.timeout,
+        entries_max: limits.max_entries_limit_per_query,
+        series_max: limits.max_query_series.get(),
         ..logql::EngineSettings::default()
     };
     let api = LokiApi {
@@ -122,7 +124,7 @@ pub(crate) fn loki(
         follower: stores.log_follower(),
         maintenance: stores.log_maintenance(),
         deletes: stores.log_deletes(),
-        is_delete_enabled: config.server.loki.enable_delete,
+        is_delete_enabled: limits.enable_delete,
         tasks: tasks.clone(),
         tails: loki::RunningTails::default(),
         process: Arc::clone(process),

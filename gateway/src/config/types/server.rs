@@ -1,5 +1,6 @@
 //! `server`: the listeners of the query APIs.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use pipelines::ConfigError;
@@ -83,8 +84,8 @@ impl PrometheusApiConfig {
     }
 }
 
-/// `server.loki`.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// `server.loki`. Limits of queries have the names that they have in Loki's `limits_config`.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LokiApiConfig {
     /// As for `server.prometheus`. Default `localhost:3100`.
@@ -98,6 +99,25 @@ pub struct LokiApiConfig {
     /// Whether `/loki/api/v1/delete` takes, lists and cancels requests to delete lines. Default false. Those that were
     /// taken count in any case.
     pub enable_delete: bool,
+    /// Lines that a query may ask for; 0 for any number. Default 5000.
+    pub max_entries_limit_per_query: u32,
+    /// Series of an answer: of more the largest are answered, with a warning. Default 10000.
+    pub max_query_series: NonZeroUsize,
+}
+
+impl Default for LokiApiConfig {
+    fn default() -> Self {
+        let limits = logql::EngineSettings::default();
+        Self {
+            endpoint: None,
+            tls: None,
+            auth: None,
+            cors: None,
+            enable_delete: false,
+            max_entries_limit_per_query: limits.entries_max,
+            max_query_series: NonZeroUsize::new(limits.series_max).expect("an answer has a series"),
+        }
+    }
 }
 
 impl LokiApiConfig {
