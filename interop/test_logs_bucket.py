@@ -110,6 +110,60 @@ def test_a_server_that_is_away_makes_errors_and_no_short_answers_and_loses_nothi
     assert gateway.stop(60) == 0
 
 
+def test_an_object_that_was_emptied_is_damage_and_a_server_that_hangs_holds_no_end_up(tmp_path, start):
+    s3 = start(S3(tmp_path, "logs"))
+    faults = start(Faults(s3.port, 1, share=0))
+    gateway = start(Tidegate(tmp_path, storage=in_bucket(s3, faults.port)))
+    base = time.time_ns()
+    for app in ("a", "b"):
+        assert push(gateway, app, [f"line of {app}"], base).status_code == 204
+        assert flush(gateway).status_code == 204
+    gateway.kill()
+    first = min(data_files(s3), key=lambda path: path.stat().st_mtime_ns)
+    first.write_bytes(b"")
+    gateway.start()
+    answer = requests.get(gateway.loki_url("/loki/api/v1/query_range"), params={"query": '{app=~".+"}'}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    streams = answer.json()["data"]["result"]
+    assert [value[1] for stream in streams for value in stream["values"]] == ["line of b"]
+    [warning] = answer.json()["warnings"]
+    assert first.name in warning and "are missing" in warning
+    # No request is answered any more: what is not in a file stays in the write-ahead log.
+    assert push(gateway, "c", ["line of c"], base).status_code == 204
+    faults.work.clear()
+    assert gateway.stop(60) in (0, 1)
+    assert "panicked" not in gateway.tail()
+    faults.work.set()
+    gateway.start()
+    assert found(gateway, '{app="c"}') == ["line of c"]
+
+
+def test_a_data_folder_that_was_copied_loses_nothing_that_was_acknowledged(tmp_path, start):
+    s3 = start(S3(tmp_path, "logs"))
+    one = start(Tidegate(tmp_path, name="one", storage=in_bucket(s3)))
+    base = time.time_ns()
+    assert push(one, "a", ["before"], base).status_code == 204
+    assert flush(one).status_code == 204
+    two = Tidegate(tmp_path, name="two", storage=in_bucket(s3))
+    shutil.copytree(tmp_path / "one-data", tmp_path / "two-data")
+    start(two)
+    for n in range(3):
+        assert push(two, "b", [f"of two {n}"], base + n).status_code == 204
+        assert flush(two).status_code == 204
+    assert push(one, "a", ["not known yet"], base + 1).status_code == 204
+    assert flush(one).status_code == 500
+    refused = push(one, "a", ["refused"], base + 2)
+    assert refused.status_code == 503 and "another process writes as" in refused.text, refused.text
+    one.kill()
+    one.start()
+    assert push(one, "a", ["under a new name"], base + 3).status_code == 204
+    assert flush(one).status_code == 204
+    for gateway in (one, two):
+        wait_until(lambda: found(gateway, '{app="a"}') == ["before", "not known yet", "under a new name"], "all of one", 60)
+        assert found(gateway, '{app="b"}') == ["of two 0", "of two 1", "of two 2"]
+    assert one.stop() == two.stop() == 0
+
+
 def test_acked_lines_survive_kill_9_with_files_in_a_bucket(tmp_path, start):
     seed = int(os.environ.get("INTEROP_SEED", time.time()))
     print(f"seed {seed}")
