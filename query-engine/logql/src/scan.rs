@@ -14,7 +14,7 @@ use std::time::Instant;
 use model::{ErrorKind, Labels, LogEntries, TimeRange};
 use parking_lot::Mutex;
 use runtime::Tasks;
-use storage_api::LogPage;
+use storage_api::{LogPage, SearchedRows};
 
 pub(crate) use contested::Contested;
 
@@ -144,6 +144,20 @@ pub(crate) fn plan(pages: Vec<Arc<dyn LogPage>>) -> Vec<ScanPage> {
         }
     }
     planned.into_iter().map(|page| page.expect("every page belongs to one stream")).collect()
+}
+
+/// The rows of a page; `None` when the store knows that no line of it passes the query's search, which is charged.
+pub(crate) fn search(
+    page: &dyn LogPage,
+    budget: &Budget,
+) -> LogqlResult<Option<(Arc<LogEntries>, Range<usize>)>> {
+    match page.search()? {
+        SearchedRows::Found(entries, rows) => Ok(Some((entries, rows))),
+        SearchedRows::Nothing { line_bytes } => {
+            budget.charge_page(line_bytes, 0, page.len())?;
+            Ok(None)
+        }
+    }
 }
 
 /// Positions of those entries in `rows` whose time is inside `range`.

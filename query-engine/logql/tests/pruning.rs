@@ -107,9 +107,10 @@ impl Filter {
     }
 }
 
-/// Few characters, so that texts often occur and often share parts; some take several bytes or have two cases.
+/// Few characters, so that texts often occur and often share parts; some take several bytes or have two cases, `k` and
+/// `s` three each: the Kelvin sign and the long s.
 fn word() -> impl Strategy<Value = String> {
-    "[abABéÉ1日_.]{1,12}"
+    "[abABkKsS\u{212a}\u{17f}éÉ1日_.]{1,12}"
 }
 
 fn line() -> impl Strategy<Value = String> {
@@ -117,6 +118,9 @@ fn line() -> impl Strategy<Value = String> {
         4 => prop::collection::vec(word(), 1..5).prop_map(|words| words.join(" ")),
         1 => (word(), "(info|warn|error)").prop_map(|(word, level)| format!("level={level} {word}")),
         1 => "[0-9a-f]{24}",
+        // What makes a page of its own, with many grams or few.
+        1 => "[ -~]{200,400}",
+        1 => "(a|ab| ){300}",
     ]
 }
 

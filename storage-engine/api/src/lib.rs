@@ -12,7 +12,8 @@ mod metrics;
 pub use error::{StorageError, StorageResult};
 pub use logs::{
     BucketCount, EntryCount, Followed, LogAppender, LogBatch, LogCountSelect, LogFollow, LogFollower,
-    LogMaintenance, LogMask, LogPage, LogQuerier, LogSelect, StreamCounts, StreamEntries, StreamSummary,
+    LogMaintenance, LogMask, LogPage, LogQuerier, LogSelect, SearchedRows, StreamCounts, StreamEntries,
+    StreamSummary,
 };
 pub use metrics::{
     AppendOutcome, BlockSummary, ChunkEncoding, EncodedChunk, MetricsAdmin, MetricsAppender, MetricsQuerier,

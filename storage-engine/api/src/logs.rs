@@ -194,10 +194,29 @@ pub trait LogPage: Send + Sync {
         Ok((entries, rows))
     }
 
+    /// As `read_rows`, for what the page was selected for: where no line can have the texts of `LogSelect::line_contains`
+    /// the store may say so without decoding the page.
+    fn search(&self) -> StorageResult<SearchedRows> {
+        let (entries, rows) = self.read_rows()?;
+        Ok(SearchedRows::Found(entries, rows))
+    }
+
     /// Where the page is stored. Reading pages in the order of their places shares work between neighbours.
     fn place(&self) -> (u64, u32) {
         (0, 0)
     }
+}
+
+/// What a search finds in a page.
+#[derive(Clone, Debug)]
+pub enum SearchedRows {
+    /// The entries and which of them are the page's: some may pass.
+    Found(Arc<LogEntries>, Range<usize>),
+    /// None passes.
+    Nothing {
+        /// Bytes of lines that were looked through, about.
+        line_bytes: usize,
+    },
 }
 
 /// Entries that are to go.

@@ -10,6 +10,7 @@ pub(crate) mod reader;
 pub(crate) mod rollups;
 pub(crate) mod rows;
 pub(crate) mod schema;
+pub(crate) mod search;
 pub(crate) mod shapes;
 pub(crate) mod writer;
 

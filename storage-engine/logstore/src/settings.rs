@@ -31,9 +31,9 @@ pub struct LogStoreSettings {
     pub page_bytes: usize,
     /// Bytes of lines and metadata of a data file, before compression.
     pub file_bytes: u64,
-    /// zstd level of data files when they are first written: what counts is the CPU of an append.
+    /// zstd level of small data files when they are first written, which are soon merged.
     pub zstd_level: i32,
-    /// zstd level of files that were merged, which are written once and kept.
+    /// zstd level of files that are kept: those that were merged, and large ones.
     pub zstd_level_merged: i32,
     /// Whether small files are merged.
     pub compaction: bool,

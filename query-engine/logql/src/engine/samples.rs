@@ -146,7 +146,7 @@ impl PageVisitor for Visitor {
         if !page.page.range().overlaps(range) {
             return Ok(true);
         }
-        let (entries, rows) = page.page.read_rows()?;
+        let Some((entries, rows)) = scan::search(&*page.page, &self.budget)? else { return Ok(true) };
         let (line_bytes, metadata_bytes) = scan::text_bytes(&entries, rows.clone());
         let inside = scan::inside(&entries, rows, range);
         let left = self.counted.left_to_read(&page.labels, &entries, inside);

@@ -112,8 +112,9 @@ impl PageVisitor for Visitor {
         };
         let found_max = if thins { usize::MAX } else { limit + copies(page, limit) };
         let mut found = Vec::new();
-        if bound.overlaps(self.range) {
-            let (entries, rows) = page.page.read_rows()?;
+        if bound.overlaps(self.range)
+            && let Some((entries, rows)) = scan::search(&*page.page, &self.budget)?
+        {
             let (line_bytes, metadata_bytes) = scan::text_bytes(&entries, rows.clone());
             let inside = scan::inside(&entries, rows, self.range);
             self.budget.charge_page(line_bytes + metadata_bytes, metadata_bytes, inside.len())?;

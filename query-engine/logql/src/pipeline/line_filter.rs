@@ -65,10 +65,8 @@ impl CompiledLineFilter {
         if let [test] = self.tests.as_slice() {
             return test.contained_texts();
         }
-        let key = |texts: &Vec<String>| {
-            selectivity(&texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>())
-        };
-        let best = |test: &LineTest| test.contained_texts().into_iter().max_by_key(key);
+        let best =
+            |test: &LineTest| test.contained_texts().into_iter().max_by_key(|texts| selectivity(texts));
         let any: Option<Vec<Vec<String>>> = self.tests.iter().map(best).collect();
         any.map(|lists| lists.concat()).into_iter().collect()
     }

@@ -137,7 +137,7 @@ fn spellings(hir: &Hir) -> Option<Vec<Vec<u8>>> {
 }
 
 /// Long texts are rare; every doubling of their number costs about half a byte of that.
-pub(crate) fn selectivity(texts: &[Vec<u8>]) -> usize {
-    let shortest = texts.iter().map(Vec::len).min().unwrap_or(0);
+pub(crate) fn selectivity(texts: &[impl AsRef<[u8]>]) -> usize {
+    let shortest = texts.iter().map(|text| text.as_ref().len()).min().unwrap_or(0);
     (2 * shortest).saturating_sub(texts.len().max(1).ilog2() as usize)
 }

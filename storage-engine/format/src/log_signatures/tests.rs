@@ -37,6 +37,41 @@ fn pages_without_the_needle_are_ruled_out() {
     assert_eq!(kept(&signatures, "no such text", 64), [false; 64]);
 }
 
+#[test]
+fn a_page_has_as_many_slots_as_its_grams_want() {
+    let id = |seed: u64| {
+        format!("{:032x}", u128::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+    };
+    let ids: String = (1..3000).map(id).collect();
+    let words = "the quick brown fox ".repeat(6000);
+    let mut builder = SignatureBuilder::new();
+    for text in [&words, &ids, &words, &ids, &String::new()] {
+        builder.add_page(text.as_bytes(), std::iter::once(text.len()));
+    }
+    let bytes = builder.finish();
+    // 20 grams, and most of the 65,536 that hexadecimal digits have: from one third to three fifths of the slots are set.
+    assert_eq!(bytes[..7], [LAYOUT, 5, 6, 16, 6, 16, 6]);
+    let signatures = PageSignatures::decode(&bytes, 5).expect("own bytes");
+    assert_eq!(kept(&signatures, "QUICK", 5), [true, false, true, false, false]);
+    assert_eq!(kept(&signatures, &ids[320..352], 5), [false, true, false, true, false]);
+}
+
+#[test]
+fn the_layout_of_older_files_is_read() {
+    // 256 slots, three pages; "abcd" has slot 232, "0123" slot 213: 0x61626364 and 0x30313233 times 0x9e3779b1, the
+    // highest eight bits.
+    let mut kinds = [0u8; 64];
+    kinds[232 / 4] |= 1 << (2 * (232 % 4));
+    kinds[213 / 4] |= sliced::MOST_PAGES << (2 * (213 % 4));
+    let bytes = [&[8, 3][..], &kinds, &[0b101]].concat();
+    let signatures = PageSignatures::decode(&bytes, 3).expect("sound");
+    assert_eq!(kept(&signatures, "ABCD", 3), [true, false, true]);
+    assert_eq!(kept(&signatures, "0123", 3), [true; 3]);
+    assert_eq!(kept(&signatures, "cdef", 3), [false; 3]);
+    assert!(PageSignatures::decode(&bytes, 9).is_err());
+    assert!(PageSignatures::decode(&bytes[..66], 3).is_err());
+}
+
 proptest! {
     #[test]
     fn a_page_that_holds_the_needle_is_never_ruled_out(

@@ -17,6 +17,7 @@ use model::{LogColumns, LogEntries, MetadataShape};
 use runtime::ReadFile;
 
 use super::columns::index_width;
+use super::search::TextSearch;
 use crate::error::{LogStoreError, LogStoreResult};
 
 /// A data file with its index in memory.
@@ -145,11 +146,40 @@ impl OpenFile {
     /// Reads all rows of a page.
     pub(crate) fn read_page(&self, page: usize) -> LogStoreResult<LogEntries> {
         self.want_pages(page..page + 1);
+        let body = self.fetch_body(page)?;
+        self.decode_page(page, body)
+    }
+
+    /// Reads all rows of a page, or nothing but its lines when none of them can pass the search.
+    pub(crate) fn search_page(&self, page: usize, search: &TextSearch) -> LogStoreResult<Option<LogEntries>> {
+        self.want_pages(page..page + 1);
+        let body = self.fetch_body(page)?;
+        if !search.may_pass(&body) {
+            return Ok(None);
+        }
+        self.decode_page(page, body).map(Some)
+    }
+
+    /// Bytes of the lines of a page, about.
+    pub(crate) fn line_bytes(&self, page: usize) -> usize {
+        let body = self.index.column(LogColumnKind::Body);
+        let place = body.and_then(|body| self.index.pages[page].columns.get(body));
+        place.map_or(0, |place| place.raw_bytes.unwrap_or(place.stored_bytes) as usize)
+    }
+
+    /// The column of lines, lengths first, checked and decompressed.
+    fn fetch_body(&self, page: usize) -> LogStoreResult<Vec<u8>> {
+        let body = self.position(LogColumnKind::Body, page)?;
+        self.fetch(page, &self.index.pages[page].columns[body])
+    }
+
+    fn decode_page(&self, page: usize, body: Vec<u8>) -> LogStoreResult<LogEntries> {
         let damaged = |reason: &str| LogStoreError::page(&self.path, page, reason);
         let rows = self.index.pages[page].rows as usize;
         let mut timestamps_ns = Vec::with_capacity(rows);
         self.integers(page, LogColumnKind::Timestamp, |at| timestamps_ns.push(at))?;
-        let (line_ends, lines) = self.strings(page, self.position(LogColumnKind::Body, page)?)?;
+        let place = &self.index.pages[page].columns[self.position(LogColumnKind::Body, page)?];
+        let (line_ends, lines) = self.strings_of(body, place)?;
         let lines = String::from_utf8(lines).map_err(|_| damaged("a line is not UTF-8"))?;
         let mut metadata = PageMetadata::default();
         self.read_metadata(page, &mut metadata)?;
@@ -199,7 +229,10 @@ impl OpenFile {
     /// Strings of a DELTA_LENGTH_BYTE_ARRAY page.
     fn strings(&self, page: usize, column: usize) -> LogStoreResult<(Vec<u32>, Vec<u8>)> {
         let place = &self.index.pages[page].columns[column];
-        let mut bytes = self.fetch(page, place)?;
+        self.strings_of(self.fetch(page, place)?, place)
+    }
+
+    fn strings_of(&self, mut bytes: Vec<u8>, place: &PageBytes) -> LogStoreResult<(Vec<u32>, Vec<u8>)> {
         let (ends, text) = decode_delta_length(&bytes, place.values as usize)
             .map_err(|error| LogStoreError::format(&self.path, error))?;
         let lengths = bytes.len() - text.len();

@@ -13,7 +13,13 @@ use super::writer::{BuiltFile, FileSettings, INDEX_KEY, StreamPart, build};
 
 type Pairs = Vec<(String, String)>;
 
-const SETTINGS: FileSettings = FileSettings { page_bytes: 200, zstd_level: 3, signatures: true };
+const SETTINGS: FileSettings = FileSettings {
+    page_bytes: 200,
+    zstd_level: 1,
+    zstd_level_kept: 3,
+    kept_text_bytes: 1000,
+    signatures: true,
+};
 
 fn stream(app: &str, rows: &[(i64, String, Pairs)]) -> SortedStream {
     let mut entries = LogEntries::new();

@@ -43,8 +43,11 @@ const MAGIC_BYTES: u64 = 4;
 pub(crate) struct FileSettings {
     /// Line bytes at which a page is cut.
     pub(crate) page_bytes: usize,
-    /// Level of zstd.
+    /// Level of zstd of a file that will be merged with others.
     pub(crate) zstd_level: i32,
+    /// Level of zstd of one that is kept: with at least `kept_text_bytes` of lines and metadata.
+    pub(crate) zstd_level_kept: i32,
+    pub(crate) kept_text_bytes: u64,
     /// Whether the file gets page signatures.
     pub(crate) signatures: bool,
 }
@@ -147,7 +150,9 @@ pub(crate) fn build(
     let mut file = SerializedFileWriter::new(buffer, schema, properties.into())?;
     let mut signatures = settings.signatures.then(SignatureBuilder::new);
     let source = Source { parts, layout: &layout, shapes: &shapes, plan: &plan };
-    let written = write_columns(&mut file, &source, &label_columns, settings, signatures.as_mut())?;
+    let is_kept = text >= settings.kept_text_bytes;
+    let zstd = PageCompressor::new(if is_kept { settings.zstd_level_kept } else { settings.zstd_level })?;
+    let written = write_columns(&mut file, &source, &label_columns, zstd, signatures.as_mut())?;
     let mut index = make_index(generation, &source, written);
     index.signatures = signatures.map(|signatures| write_signatures(&mut file, signatures)).transpose()?;
     let encoded = index.encode();
@@ -274,7 +279,7 @@ fn write_columns(
     file: &mut SerializedFileWriter<Vec<u8>>,
     source: &Source<'_>,
     labels: &[LabelColumn],
-    settings: FileSettings,
+    zstd: PageCompressor,
     signatures: Option<&mut SignatureBuilder>,
 ) -> LogStoreResult<(Vec<LogFileColumn>, Vec<Vec<PageBytes>>)> {
     let descriptors = file.schema_descr().columns().to_vec();
@@ -282,7 +287,7 @@ fn write_columns(
     let mut owned = Columns {
         descriptors,
         group: file.next_row_group()?,
-        zstd: PageCompressor::new(settings.zstd_level)?,
+        zstd,
         spare: Vec::new(),
         offset: MAGIC_BYTES,
         index: Vec::new(),

@@ -46,28 +46,28 @@ impl PageCache {
         Self { bytes_max, budget, held: Mutex::default() }
     }
 
-    /// The page, from memory or as `decode` makes it. Blocks on the disk.
+    /// The page, from memory or as `decode` makes it, which may find that nobody needs it. Blocks on the disk.
     pub(crate) fn get(
         &self,
         key: PageKey,
-        decode: impl FnOnce() -> LogStoreResult<LogEntries>,
-    ) -> LogStoreResult<Arc<LogEntries>> {
+        decode: impl FnOnce() -> LogStoreResult<Option<LogEntries>>,
+    ) -> LogStoreResult<Option<Arc<LogEntries>>> {
         let slot = self.slot(key);
         let mut page = slot.lock();
         if let Some(page) = &*page {
-            return Ok(Arc::clone(page));
+            return Ok(Some(Arc::clone(page)));
         }
         match decode() {
-            Ok(entries) => {
+            Ok(Some(entries)) => {
                 let entries = page.insert(Arc::new(entries));
                 let entries = Arc::clone(entries);
                 drop(page);
                 self.note_decoded(key, entries.memory_bytes());
-                Ok(entries)
+                Ok(Some(entries))
             }
-            Err(error) => {
+            outcome => {
                 self.held.lock().remove(key);
-                Err(error)
+                outcome.map(|_| None)
             }
         }
     }

@@ -17,7 +17,7 @@ use super::flush::{plan_partitions, split_files};
 use crate::compaction;
 use crate::error::{LogStoreError, LogStoreResult};
 use crate::file::rows::SortedStream;
-use crate::file::writer;
+use crate::file::writer::{self, FileSettings};
 use crate::files::{DataFile, LoadedFile};
 
 /// Pages that are fetched together where that is a request.
@@ -77,10 +77,15 @@ impl Inner {
         }
     }
 
+    /// Text of a merge, and about that of a file that it makes, bytes.
+    pub(super) fn text_bytes_max(&self) -> u64 {
+        self.settings.file_bytes.min(self.budget.ceiling_bytes() / 8)
+    }
+
     /// Merges some files into one; tells whether there were any. Blocks on the disk.
     fn compact_once(&self) -> LogStoreResult<bool> {
         let _rewriting = self.rewriting.lock();
-        let text_bytes_max = self.settings.file_bytes.min(self.budget.ceiling_bytes() / 8);
+        let text_bytes_max = self.text_bytes_max();
         let files = Arc::clone(&self.state.read().files.files);
         // What is damaged is left as it is: nothing of it is lost by our doing.
         let sound: Vec<&Arc<DataFile>> = files.iter().filter(|file| file.is_sound()).collect();
@@ -157,7 +162,8 @@ impl Inner {
         streams.sort_unstable_by(|left, right| left.0.cmp(&right.0));
         let streams: Vec<SortedStream> =
             streams.into_iter().map(|(labels, runs)| SortedStream::new(labels, runs).contiguous()).collect();
-        let settings = self.file_settings(self.settings.zstd_level_merged);
+        // As for files that are kept, whatever they have: what was merged is hardly merged again.
+        let settings = FileSettings { kept_text_bytes: 0, ..self.file_settings() };
         for partition in plan_partitions(&streams) {
             for parts in split_files(&streams, partition, self.settings.file_bytes) {
                 let built = writer::build(content.generation, &parts, settings)?;

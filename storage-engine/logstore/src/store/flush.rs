@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use ulid::Ulid;
 
 use super::{Inner, Sealed};
+use crate::compaction;
 use crate::error::{LogStoreError, LogStoreResult};
 use crate::file::rows::SortedStream;
 use crate::file::writer::{self, BuiltFile, FileSettings, StreamPart};
@@ -145,8 +146,7 @@ impl Inner {
         let streams = buffer.sorted_streams();
         for partition in plan_partitions(&streams) {
             for parts in split_files(&streams, partition, self.settings.file_bytes) {
-                let settings = self.file_settings(self.settings.zstd_level);
-                let built = writer::build(generation, &parts, settings)?;
+                let built = writer::build(generation, &parts, self.file_settings())?;
                 written.push(self.store_file(tenant, built)?);
             }
         }
@@ -207,10 +207,12 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn file_settings(&self, zstd_level: i32) -> FileSettings {
+    pub(super) fn file_settings(&self) -> FileSettings {
         FileSettings {
             page_bytes: self.settings.page_bytes,
-            zstd_level,
+            zstd_level: self.settings.zstd_level,
+            zstd_level_kept: self.settings.zstd_level_merged,
+            kept_text_bytes: compaction::kept_text_bytes(self.text_bytes_max()),
             signatures: self.settings.page_signatures,
         }
     }

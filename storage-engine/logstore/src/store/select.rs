@@ -6,14 +6,16 @@ use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 use model::{Direction, ErrorKind, Labels, LogEntries, Matcher, TenantId, TimeRange};
+use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 use storage_api::{
-    BoxFuture, LogCountSelect, LogPage, LogQuerier, LogSelect, StorageError, StorageResult, StreamCounts,
-    StreamSummary,
+    BoxFuture, LogCountSelect, LogPage, LogQuerier, LogSelect, SearchedRows, StorageError, StorageResult,
+    StreamCounts, StreamSummary,
 };
 
 use super::{Inner, LogStore};
 use crate::error::{LogStoreError, LogStoreResult};
+use crate::file::search::TextSearch;
 use crate::files::{self, DataFile, LoadedFile, QuarantinedUnit};
 use crate::memtable::{MemoryRun, TenantBuffer};
 
@@ -76,6 +78,14 @@ struct FilePage {
     /// Which rows of the page.
     rows: Range<usize>,
     range: TimeRange,
+    search: Option<Arc<FileSearch>>,
+}
+
+/// What a query looks for in the pages of a file, several of which may be of several streams.
+struct FileSearch {
+    texts: Arc<TextSearch>,
+    /// For each page, whether it was found to have nothing. Locked while it is looked at.
+    has_nothing: Vec<Mutex<bool>>,
 }
 
 impl Inner {
@@ -161,8 +171,9 @@ impl Inner {
     fn pages(self: &Arc<Self>, select: &LogSelect) -> LogStoreResult<Vec<Arc<dyn LogPage>>> {
         let snapshot = self.snapshot(&select.tenant, select.range, &select.matchers)?;
         let mut pages: Vec<Arc<dyn LogPage>> = Vec::new();
+        let texts = TextSearch::new(&select.line_contains).map(Arc::new);
         for (data, file) in &snapshot.files {
-            self.file_pages(data, file, &snapshot.selected, select, &mut pages);
+            self.file_pages(data, file, &snapshot.selected, select, texts.as_ref(), &mut pages);
         }
         for buffer in &snapshot.buffers {
             for run in buffer.snapshot(&snapshot.selected, select.range) {
@@ -178,9 +189,11 @@ impl Inner {
         file: &Arc<LoadedFile>,
         selected: &RoaringBitmap,
         select: &LogSelect,
+        texts: Option<&Arc<TextSearch>>,
         out: &mut Vec<Arc<dyn LogPage>>,
     ) {
         let index = file.file.index();
+        let mut search = None;
         let range = select.range;
         let mut wanted_pages = file.file.pages_with(&select.line_contains);
         data.damaged_pages.lock().iter().for_each(|&page| wanted_pages[page as usize] = false);
@@ -201,6 +214,10 @@ impl Inner {
                 );
                 let number = page as u32;
                 if wanted_pages[page] && range.overlaps(times) {
+                    let search = texts.map(|texts| {
+                        let new = || Arc::new(FileSearch::new(texts, index.pages.len()));
+                        Arc::clone(search.get_or_insert_with(new))
+                    });
                     out.push(Arc::new(FilePage {
                         inner: Arc::clone(self),
                         data: Arc::clone(data),
@@ -209,6 +226,7 @@ impl Inner {
                         page: number,
                         rows: (rows.start - from) as usize..(rows.end - from) as usize,
                         range: times,
+                        search,
                     }));
                 }
                 page += 1;
@@ -347,24 +365,63 @@ impl LogPage for FilePage {
         Ok((page, rows))
     }
 
+    fn search(&self) -> StorageResult<SearchedRows> {
+        let page = match &self.search {
+            None => Some(self.read_page()?),
+            Some(search) => {
+                let mut has_nothing = search.has_nothing[self.page as usize].lock();
+                let page = if *has_nothing { None } else { self.search_page(&search.texts)? };
+                *has_nothing = page.is_none();
+                page
+            }
+        };
+        let Some(page) = page else {
+            let (file, number) = (&self.file.file, self.page as usize);
+            // Its streams have equal shares, as far as is known without the lengths of lines.
+            let share = self.rows.len() as f64 / f64::from(file.index().pages[number].rows);
+            return Ok(SearchedRows::Nothing {
+                line_bytes: (file.line_bytes(number) as f64 * share) as usize,
+            });
+        };
+        let rows = if page.is_empty() { 0..0 } else { self.rows.clone() };
+        Ok(SearchedRows::Found(page, rows))
+    }
+
     fn place(&self) -> (u64, u32) {
         (self.data.number, self.page)
+    }
+}
+
+impl FileSearch {
+    fn new(texts: &Arc<TextSearch>, pages: usize) -> Self {
+        Self { texts: Arc::clone(texts), has_nothing: (0..pages).map(|_| Mutex::new(false)).collect() }
     }
 }
 
 impl FilePage {
     /// All entries of the page; none when it is damaged, which is noted for `missing`.
     fn read_page(&self) -> StorageResult<Arc<LogEntries>> {
-        let key = (self.data.number, self.page);
-        let page = self.inner.pages.get(key, || self.file.file.read_page(self.page as usize));
-        match page {
+        let page = self.decoded(|| self.file.file.read_page(self.page as usize).map(Some))?;
+        Ok(page.unwrap_or_default())
+    }
+
+    /// Likewise, or nothing when no line of it can pass the search.
+    fn search_page(&self, texts: &TextSearch) -> StorageResult<Option<Arc<LogEntries>>> {
+        self.decoded(|| self.file.file.search_page(self.page as usize, texts))
+    }
+
+    fn decoded(
+        &self,
+        decode: impl FnOnce() -> LogStoreResult<Option<LogEntries>>,
+    ) -> StorageResult<Option<Arc<LogEntries>>> {
+        match self.inner.pages.get((self.data.number, self.page), decode) {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 if self.data.damaged_pages.lock().insert(self.page) {
                     let path = self.file.file.path().display();
                     tracing::error!(%error, %path, "a page of a log data file is damaged, answers miss its lines");
                     self.inner.note_quarantined(&self.data, Some(self.page), error.to_string());
                 }
-                Ok(Arc::default())
+                Ok(Some(Arc::default()))
             }
             page => Ok(page?),
         }

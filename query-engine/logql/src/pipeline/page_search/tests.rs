@@ -45,6 +45,8 @@ fn a_page_gives_the_lines_that_match() {
     check(r#"!= "err""#, &[1, 2, 3, 5]);
     check(r#"!= "err" or "ok""#, &[1, 3, 5]);
     check(r#"|~ "(?i)error""#, &[0, 3, 6]);
+    check(r#"|~ "(?i)DISK fu.l""#, &[0]);
+    check(r#"|~ "(?i)or5""#, &[]);
     check(r#"!~ "(?i)error""#, &[1, 2, 4, 5]);
     check(r#"|= "err" != "disk""#, &[4, 6]);
     check(r#"|= "disk" or "again""#, &[0, 3]);
@@ -87,6 +89,8 @@ fn filter_text() -> impl Strategy<Value = String> {
         Just("a|bb|AB".to_owned()),
         Just("(ab|b)+A".to_owned()),
         Just("(?i)kAs".to_owned()),
+        Just("(?i)baabab".to_owned()),
+        Just("(?i)ab[ab]bab|BAAA".to_owned()),
         Just("^a.?b$".to_owned()),
         Just("[ab]b{2}".to_owned()),
         Just(".*".to_owned()),
@@ -110,7 +114,7 @@ proptest! {
     /// SEARCH-1, and LITERALS-1 with it: a page search equals a search line by line.
     #[test]
     fn a_page_search_equals_one_line_by_line(
-        lines in prop::collection::vec("[abAB.\u{17f}\u{212a}\n]{0,6}", 0..30),
+        lines in prop::collection::vec("[abAB.\u{17f}\u{212a}\n]{0,6}|[abAB]{4,9}", 0..30),
         texts in prop::collection::vec(filter_text(), 1..4),
         cut in (0usize..30, 0usize..30),
     ) {
