@@ -10,6 +10,7 @@ mod columns;
 mod files;
 mod logs;
 mod metrics;
+mod origin;
 mod traces;
 
 use std::path::PathBuf;
@@ -163,7 +164,7 @@ impl Consumer for ParquetAttempts {
 
 impl Attempts for ParquetAttempts {
     fn connect(&self) -> PipelineResult<()> {
-        self.folder.prepare()
+        self.folder.prepare(self.clock.now_ns())
     }
 }
 

@@ -3,13 +3,22 @@
 //! A row fills every column once. Parquet's levels: a value that may be missing has definition 0 or 1; of a list or map
 //! the first element of a row has repetition 0, further ones 1, and an empty one definition 0.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Write;
+use std::sync::Arc;
 
+use parquet::column::writer::ColumnWriterImpl;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::Result;
 use parquet::file::writer::SerializedRowGroupWriter;
 use wire::DecodeError;
 use wire::otlp::Attributes;
+
+/// Pairs of maps that are on their way into a column at once.
+const PAIRS_AT_ONCE: usize = 8 << 10;
+/// What a pair weighs beside its bytes.
+const PAIR_WEIGHT: usize = 16;
 
 /// A row group that columns are written to in the order of the schema.
 pub(super) struct RowGroup<'a, 'b, W: Write + Send>(pub(super) &'a mut SerializedRowGroupWriter<'b, W>);
@@ -21,12 +30,20 @@ impl<W: Write + Send> RowGroup<'_, '_, W> {
         definition: Option<&[i16]>,
         repetition: Option<&[i16]>,
     ) -> Result<()> {
+        self.put_parts::<T>(|column| column.write_batch(values, definition, repetition).map(drop))
+    }
+
+    /// The next column, whose values `write` writes in as many parts as it likes, each of whole rows.
+    fn put_parts<T: DataType>(
+        &mut self,
+        write: impl FnOnce(&mut ColumnWriterImpl<'_, T>) -> Result<()>,
+    ) -> Result<()> {
         let Some(mut column) = self.0.next_column()? else {
             return Err(parquet::errors::ParquetError::General(
                 "more columns than the schema has".to_owned(),
             ));
         };
-        column.typed::<T>().write_batch(values, definition, repetition)?;
+        write(column.typed::<T>())?;
         column.close()
     }
 }
@@ -47,14 +64,13 @@ pub(super) struct Lists<T: DataType> {
     repetition: Vec<i16>,
 }
 
-/// A map of texts in each row.
+/// A map of texts in each row; rows may share one.
 #[derive(Default)]
-pub(super) struct Maps {
-    keys: Vec<ByteArray>,
-    values: Vec<ByteArray>,
-    definition: Vec<i16>,
-    repetition: Vec<i16>,
-}
+pub(super) struct Maps(Vec<Pairs>);
+
+/// The keys and values of one map.
+#[derive(Clone, Default)]
+pub(super) struct Pairs(Arc<[(ByteArray, ByteArray)]>);
 
 pub(super) type Int32s = Required<Int32Type>;
 pub(super) type Int64s = Required<Int64Type>;
@@ -121,41 +137,71 @@ impl<T: DataType> Lists<T> {
         }
     }
 
+    fn clear(&mut self) {
+        self.values.clear();
+        self.definition.clear();
+        self.repetition.clear();
+    }
+
     pub(super) fn write<W: Write + Send>(&self, group: &mut RowGroup<'_, '_, W>) -> Result<()> {
         group.put::<T>(&self.values, Some(&self.definition), Some(&self.repetition))
     }
 }
 
-impl Maps {
-    /// Adds attributes as texts; of a key that comes twice the last value counts.
-    pub(super) fn push(&mut self, attributes: &Attributes<'_>) -> std::result::Result<(), DecodeError> {
-        let mut pairs: Vec<(&str, String)> = Vec::new();
+impl Pairs {
+    /// Attributes as texts; of a key that comes twice the last value counts.
+    pub(super) fn read(attributes: &Attributes<'_>) -> std::result::Result<Self, DecodeError> {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut pairs: Vec<(ByteArray, ByteArray)> = Vec::new();
         for attribute in attributes.iter() {
             let attribute = attribute?;
             let (key, mut text) = (attribute.key()?, String::new());
             attribute.value()?.append_as_string(&mut text)?;
-            match pairs.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, value)) => *value = text,
-                None => pairs.push((key, text)),
+            let value = ByteArray::from(text.into_bytes());
+            match places.entry(key) {
+                Entry::Occupied(place) => pairs[*place.get()].1 = value,
+                Entry::Vacant(place) => {
+                    place.insert(pairs.len());
+                    pairs.push((ByteArray::from(key), value));
+                }
             }
         }
-        if pairs.is_empty() {
-            self.repetition.push(0);
-            self.definition.push(0);
-        }
-        for (place, (key, value)) in pairs.into_iter().enumerate() {
-            self.repetition.push((place > 0).into());
-            self.definition.push(1);
-            self.keys.push(ByteArray::from(key));
-            self.values.push(ByteArray::from(value.into_bytes()));
-        }
-        Ok(())
+        Ok(Self(pairs.into()))
+    }
+
+    /// What it costs to write it once more: its bytes, and the work for each pair.
+    pub(super) fn weight(&self) -> u64 {
+        self.0.iter().map(|(key, value)| (PAIR_WEIGHT + key.len() + value.len()) as u64).sum()
+    }
+}
+
+impl Maps {
+    pub(super) fn push(&mut self, pairs: Pairs) {
+        self.0.push(pairs);
     }
 
     pub(super) fn write<W: Write + Send>(&self, group: &mut RowGroup<'_, '_, W>) -> Result<()> {
-        let levels = (Some(&*self.definition), Some(&*self.repetition));
-        group.put::<ByteArrayType>(&self.keys, levels.0, levels.1)?;
-        group.put::<ByteArrayType>(&self.values, levels.0, levels.1)
+        self.write_side(group, |(key, _)| key)?;
+        self.write_side(group, |(_, value)| value)
+    }
+
+    /// Writes keys or values, some rows at a time: what rows share is not there once for each of them.
+    fn write_side<W: Write + Send>(
+        &self,
+        group: &mut RowGroup<'_, '_, W>,
+        side: impl Fn(&(ByteArray, ByteArray)) -> &ByteArray,
+    ) -> Result<()> {
+        let mut part = Lists::<ByteArrayType>::default();
+        group.put_parts::<ByteArrayType>(|column| {
+            for (row, pairs) in self.0.iter().enumerate() {
+                part.push(pairs.0.iter().map(|pair| side(pair).clone()));
+                if part.definition.len() >= PAIRS_AT_ONCE || row + 1 == self.0.len() {
+                    column.write_batch(&part.values, Some(&part.definition), Some(&part.repetition))?;
+                    part.clear();
+                }
+            }
+            Ok(())
+        })
     }
 }
 

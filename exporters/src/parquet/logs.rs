@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use parquet::data_type::ByteArray;
-use pipelines::Batch;
+use pipelines::{Batch, PipelineResult};
 use wire::DecodeError;
-use wire::otlp::{LogRecord, Resource, Scope, resources};
+use wire::otlp::{LogRecord, resources};
 
-use super::columns::{Int32s, Int64s, Maps, OptionalInt64s, OptionalTexts, RowGroup, Texts, id, text, time};
+use super::columns::{Int32s, Int64s, Maps, OptionalInt64s, OptionalTexts, Pairs, RowGroup, id, text, time};
 use super::files::{Partitions, Rows};
+use super::origin::{Origin, Origins};
 
 /// The columns of `logs`.
 #[derive(Default)]
@@ -24,20 +25,11 @@ pub(super) struct Records {
     flags: Int64s,
     attributes: Maps,
     dropped_attributes_count: Int64s,
-    resource_attributes: Maps,
-    scope_name: Texts,
-    scope_version: Texts,
-    scope_attributes: Maps,
+    origins: Origins,
 }
 
 impl Records {
-    fn push(
-        &mut self,
-        time_ns: i64,
-        record: &LogRecord<'_>,
-        resource: &Resource<'_>,
-        scope: &Scope<'_>,
-    ) -> Result<(), DecodeError> {
+    fn push(&mut self, time_ns: i64, record: &LogRecord<'_>, origin: &Origin) -> Result<(), DecodeError> {
         let mut body = String::new();
         record.body()?.append_as_string(&mut body)?;
         self.time.push(time_ns);
@@ -49,12 +41,10 @@ impl Records {
         self.trace_id.push(id(record.trace_id));
         self.span_id.push(id(record.span_id));
         self.flags.push(i64::from(record.flags));
-        self.attributes.push(&record.attributes)?;
+        self.attributes.push(Pairs::read(&record.attributes)?);
         self.dropped_attributes_count.push(i64::from(record.dropped_attributes_count));
-        self.resource_attributes.push(&resource.attributes)?;
-        self.scope_name.push(scope.name()?);
-        self.scope_version.push(scope.version()?);
-        self.scope_attributes.push(&scope.attributes)
+        self.origins.push(origin);
+        Ok(())
     }
 }
 
@@ -80,18 +70,18 @@ impl Rows for Records {
             repeated group key_value { required binary key (STRING); required binary value (STRING); } }
     }";
 
-    fn fill(batch: &Batch, now_ns: i64, partitions: &mut Partitions<Self>) -> Result<(), DecodeError> {
+    fn fill(batch: &Batch, now_ns: i64, partitions: &mut Partitions<Self>) -> PipelineResult<()> {
         for group in resources(&batch.payload) {
             let group = group?;
-            let resource = group.resource()?;
+            let resource = Pairs::read(&group.resource()?.attributes)?;
             for scope_group in group.scopes() {
                 let scope_group = scope_group?;
-                let scope = scope_group.scope()?;
+                let origin = Origin::read(&resource, &scope_group.scope()?)?;
                 for record in scope_group.log_records() {
                     let record = record?;
                     let observed = time(record.observed_time_unix_nano);
                     let time_ns = time(record.time_unix_nano).or(observed).unwrap_or(now_ns);
-                    partitions.at(time_ns).push(time_ns, &record, &resource, &scope)?;
+                    partitions.at(time_ns, origin.weight)?.push(time_ns, &record, &origin)?;
                 }
             }
         }
@@ -110,9 +100,6 @@ impl Rows for Records {
         self.flags.write(group)?;
         self.attributes.write(group)?;
         self.dropped_attributes_count.write(group)?;
-        self.resource_attributes.write(group)?;
-        self.scope_name.write(group)?;
-        self.scope_version.write(group)?;
-        self.scope_attributes.write(group)
+        self.origins.write(group)
     }
 }

@@ -3,19 +3,20 @@
 use std::io::Write;
 
 use parquet::data_type::ByteArray;
-use pipelines::Batch;
+use pipelines::{Batch, PipelineResult};
 use serde_json::json;
 use wire::DecodeError;
 use wire::otlp::{
     Attributes, Buckets, Exemplar, ExponentialHistogramPoint, HistogramPoint, Metric, MetricData,
-    NumberPoint, NumberValue, Resource, Scope, SummaryPoint, Temporality, Views, resources,
+    NumberPoint, NumberValue, SummaryPoint, Temporality, Views, resources,
 };
 
 use super::columns::{
     DoubleLists, Int64Lists, Int64s, Maps, OptionalBools, OptionalDoubles, OptionalInt32s, OptionalInt64s,
-    OptionalTexts, RowGroup, Texts, count, id, json_list, object, text, time,
+    OptionalTexts, Pairs, RowGroup, Texts, count, id, json_list, object, text, time,
 };
 use super::files::{Partitions, Rows};
+use super::origin::{Origin, Origins};
 
 /// The columns of `metrics`.
 #[derive(Default)]
@@ -48,20 +49,20 @@ pub(super) struct Points {
     quantiles: DoubleLists,
     quantile_values: DoubleLists,
     exemplars: OptionalTexts,
-    resource_attributes: Maps,
-    scope_name: Texts,
-    scope_version: Texts,
-    scope_attributes: Maps,
+    origins: Origins,
 }
 
 /// What all points of a metric share.
 struct Series<'a> {
-    metric: &'a Metric<'a>,
+    name: &'a ByteArray,
+    unit: Option<&'a ByteArray>,
+    description: Option<&'a ByteArray>,
     kind: &'static str,
     temporality: Option<Temporality>,
     is_monotonic: Option<bool>,
-    resource: &'a Resource<'a>,
-    scope: &'a Scope<'a>,
+    origin: &'a Origin,
+    /// What all of this adds to the weight of each row.
+    weight: u64,
 }
 
 /// A point of any type; what its type lacks is empty.
@@ -91,17 +92,17 @@ impl Points {
     ) -> Result<(), DecodeError> {
         self.time.push(point.time_ns);
         self.start_time.push(time(point.start_time));
-        self.name.push(series.metric.name()?);
+        self.name.push(series.name.clone());
         self.kind.push(series.kind);
-        self.unit.push(text(series.metric.unit()?));
-        self.description.push(text(series.metric.description()?));
+        self.unit.push(series.unit.cloned());
+        self.description.push(series.description.cloned());
         self.temporality.push(series.temporality.map(|temporality| match temporality {
             Temporality::Delta => "delta",
             Temporality::Cumulative => "cumulative",
             Temporality::Unspecified => "unspecified",
         }));
         self.is_monotonic.push(series.is_monotonic);
-        self.attributes.push(attributes)?;
+        self.attributes.push(Pairs::read(attributes)?);
         self.flags.push(i64::from(point.flags));
         let (double, int) = match point.value {
             Some(NumberValue::Double(value)) => (Some(value), None),
@@ -120,10 +121,8 @@ impl Points {
         self.quantiles.push(point.quantiles.iter().map(|(quantile, _)| *quantile));
         self.quantile_values.push(point.quantiles.iter().map(|(_, value)| *value));
         self.exemplars.push(point.exemplars);
-        self.resource_attributes.push(&series.resource.attributes)?;
-        self.scope_name.push(series.scope.name()?);
-        self.scope_version.push(series.scope.version()?);
-        self.scope_attributes.push(&series.scope.attributes)
+        self.origins.push(series.origin);
+        Ok(())
     }
 
     fn push_exponential(&mut self, point: Option<&ExponentialHistogramPoint<'_>>) -> Result<(), DecodeError> {
@@ -227,7 +226,7 @@ macro_rules! each {
             let point = point?;
             let time_ns = time(point.time_unix_nano).unwrap_or($now_ns);
             let row = Point { time_ns, ..$make(&point)? };
-            $partitions.at(time_ns).push($series, &point.attributes, row)?;
+            $partitions.at(time_ns, $series.weight)?.push($series, &point.attributes, row)?;
         }
     };
 }
@@ -271,15 +270,15 @@ impl Rows for Points {
             repeated group key_value { required binary key (STRING); required binary value (STRING); } }
     }";
 
-    fn fill(batch: &Batch, now_ns: i64, partitions: &mut Partitions<Self>) -> Result<(), DecodeError> {
+    fn fill(batch: &Batch, now_ns: i64, partitions: &mut Partitions<Self>) -> PipelineResult<()> {
         for group in resources(&batch.payload) {
             let group = group?;
-            let resource = group.resource()?;
+            let resource = Pairs::read(&group.resource()?.attributes)?;
             for scope_group in group.scopes() {
                 let scope_group = scope_group?;
-                let scope = scope_group.scope()?;
+                let origin = Origin::read(&resource, &scope_group.scope()?)?;
                 for metric in scope_group.metrics() {
-                    fill_metric(&metric?, (&resource, &scope), now_ns, partitions)?;
+                    fill_metric(&metric?, &origin, now_ns, partitions)?;
                 }
             }
         }
@@ -315,21 +314,24 @@ impl Rows for Points {
         self.quantiles.write(group)?;
         self.quantile_values.write(group)?;
         self.exemplars.write(group)?;
-        self.resource_attributes.write(group)?;
-        self.scope_name.write(group)?;
-        self.scope_version.write(group)?;
-        self.scope_attributes.write(group)
+        self.origins.write(group)
     }
 }
 
 fn fill_metric(
     metric: &Metric<'_>,
-    (resource, scope): (&Resource<'_>, &Scope<'_>),
+    origin: &Origin,
     now_ns: i64,
     partitions: &mut Partitions<Points>,
-) -> Result<(), DecodeError> {
-    let series =
-        |kind, temporality, is_monotonic| Series { metric, kind, temporality, is_monotonic, resource, scope };
+) -> PipelineResult<()> {
+    let name = ByteArray::from(metric.name()?);
+    let (unit, description) = (text(metric.unit()?), text(metric.description()?));
+    let texts = [Some(&name), unit.as_ref(), description.as_ref()];
+    let weight = origin.weight + texts.into_iter().flatten().map(|text| text.len() as u64).sum::<u64>();
+    let series = |kind, temporality, is_monotonic| {
+        let (name, unit, description) = (&name, unit.as_ref(), description.as_ref());
+        Series { name, unit, description, kind, temporality, is_monotonic, origin, weight }
+    };
     match metric.data()? {
         MetricData::Empty => {}
         MetricData::Gauge { points } => {

@@ -275,6 +275,65 @@ async fn files_in_a_bucket_have_the_same_names_below_its_prefix() {
     assert_eq!(rows(&files[0]).len(), 2);
 }
 
+/// A batch of `records` empty log records below a resource of `attributes` attributes of `value`.
+fn repetitive(records: usize, attributes: usize, value: &str) -> Batch {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+
+    let attributes = (0..attributes).map(|n| text(&format!("key{n}"), value)).collect();
+    let scope = ScopeLogs { log_records: vec![LogRecord::default(); records], ..ScopeLogs::default() };
+    let resource = Resource { attributes, ..Resource::default() };
+    let resource =
+        ResourceLogs { resource: Some(resource), scope_logs: vec![scope], ..ResourceLogs::default() };
+    let request = ExportLogsServiceRequest { resource_logs: vec![resource] };
+    batch(Signal::Logs, request.encode_to_vec(), records as u64)
+}
+
+#[tokio::test]
+async fn many_rows_are_several_row_groups_and_none_is_missing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exporter = start(folder.path()).await;
+    exporter.consume(repetitive(122_881, 2, "a")).await.expect("written");
+    let files = files(folder.path());
+    let file = std::fs::File::open(&files[0]).expect("there");
+    let reader = SerializedFileReader::new(file).expect("Parquet");
+    let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+    assert_eq!((files.len(), groups), (1, vec![122_880, 1]));
+    for group in 0..2 {
+        let group = reader.get_row_group(group).expect("there");
+        let row = group.get_row_iter(None).expect("rows").next().expect("a row").expect("readable");
+        let resource = row.get_column_iter().find(|(name, _)| *name == "resource_attributes");
+        let shown = resource.expect("a column").1.to_string();
+        assert_eq!(shown, "{\"key0\" -> \"a\", \"key1\" -> \"a\"}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_would_grow_a_thousand_times_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exporter = start(folder.path()).await;
+    // 20 bytes a record would be 1 MB a record: 20,000 of them are 20 GB.
+    let error = exporter.consume(repetitive(20_000, 1, &"a".repeat(1 << 20))).await.expect_err("too large");
+    assert!(!error.kind().is_retryable() && error.to_string().contains("1024 times"), "{error}");
+    assert_eq!(files(folder.path()), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn what_a_crash_left_behind_is_removed_after_a_day() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let unfinished = folder.path().join(".unfinished");
+    std::fs::create_dir(&unfinished).expect("made");
+    let [old, new] = ["old", "new"].map(|name| unfinished.join(name));
+    for path in [&old, &new] {
+        std::fs::write(path, "PAR1").expect("made");
+    }
+    let file = std::fs::File::options().append(true).open(&old).expect("there");
+    file.set_modified(std::time::UNIX_EPOCH).expect("set");
+    start(folder.path()).await;
+    assert_eq!(files(folder.path()), [new]);
+}
+
 #[test]
 fn faulty_configs_are_refused_by_path() {
     let check = |value: Value, want: &str| {

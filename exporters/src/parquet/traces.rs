@@ -2,15 +2,16 @@
 
 use std::io::Write;
 
-use pipelines::Batch;
+use pipelines::{Batch, PipelineResult};
 use serde_json::json;
 use wire::DecodeError;
-use wire::otlp::{Resource, Scope, Span, resources};
+use wire::otlp::{Span, resources};
 
 use super::columns::{
-    Int32s, Int64s, Maps, OptionalTexts, RowGroup, Texts, count, id, json_list, object, text, time,
+    Int32s, Int64s, Maps, OptionalTexts, Pairs, RowGroup, Texts, count, id, json_list, object, text, time,
 };
 use super::files::{Partitions, Rows};
+use super::origin::{Origin, Origins};
 
 /// The columns of `traces`.
 #[derive(Default)]
@@ -32,20 +33,11 @@ pub(super) struct Spans {
     dropped_events_count: Int64s,
     links: OptionalTexts,
     dropped_links_count: Int64s,
-    resource_attributes: Maps,
-    scope_name: Texts,
-    scope_version: Texts,
-    scope_attributes: Maps,
+    origins: Origins,
 }
 
 impl Spans {
-    fn push(
-        &mut self,
-        start_ns: i64,
-        span: &Span<'_>,
-        resource: &Resource<'_>,
-        scope: &Scope<'_>,
-    ) -> Result<(), DecodeError> {
+    fn push(&mut self, start_ns: i64, span: &Span<'_>, origin: &Origin) -> Result<(), DecodeError> {
         let status = span.status()?;
         self.start_time.push(start_ns);
         self.end_time.push(count(span.end_time_unix_nano));
@@ -58,16 +50,14 @@ impl Spans {
         self.status_code.push(status.code);
         self.status_message.push(text(status.message()?));
         self.flags.push(i64::from(span.flags));
-        self.attributes.push(&span.attributes)?;
+        self.attributes.push(Pairs::read(&span.attributes)?);
         self.dropped_attributes_count.push(i64::from(span.dropped_attributes_count));
         self.events.push(events(span)?);
         self.dropped_events_count.push(i64::from(span.dropped_events_count));
         self.links.push(links(span)?);
         self.dropped_links_count.push(i64::from(span.dropped_links_count));
-        self.resource_attributes.push(&resource.attributes)?;
-        self.scope_name.push(scope.name()?);
-        self.scope_version.push(scope.version()?);
-        self.scope_attributes.push(&scope.attributes)
+        self.origins.push(origin);
+        Ok(())
     }
 }
 
@@ -130,17 +120,17 @@ impl Rows for Spans {
             repeated group key_value { required binary key (STRING); required binary value (STRING); } }
     }";
 
-    fn fill(batch: &Batch, now_ns: i64, partitions: &mut Partitions<Self>) -> Result<(), DecodeError> {
+    fn fill(batch: &Batch, now_ns: i64, partitions: &mut Partitions<Self>) -> PipelineResult<()> {
         for group in resources(&batch.payload) {
             let group = group?;
-            let resource = group.resource()?;
+            let resource = Pairs::read(&group.resource()?.attributes)?;
             for scope_group in group.scopes() {
                 let scope_group = scope_group?;
-                let scope = scope_group.scope()?;
+                let origin = Origin::read(&resource, &scope_group.scope()?)?;
                 for span in scope_group.spans() {
                     let span = span?;
                     let start_ns = time(span.start_time_unix_nano).unwrap_or(now_ns);
-                    partitions.at(start_ns).push(start_ns, &span, &resource, &scope)?;
+                    partitions.at(start_ns, origin.weight)?.push(start_ns, &span, &origin)?;
                 }
             }
         }
@@ -165,9 +155,6 @@ impl Rows for Spans {
         self.dropped_events_count.write(group)?;
         self.links.write(group)?;
         self.dropped_links_count.write(group)?;
-        self.resource_attributes.write(group)?;
-        self.scope_name.write(group)?;
-        self.scope_version.write(group)?;
-        self.scope_attributes.write(group)
+        self.origins.write(group)
     }
 }
