@@ -1,9 +1,11 @@
 //! What a statement sees: the record that is at hand and everything around it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::error::{Eval, RunError};
 use crate::message::Message;
+use crate::sender::Sender;
 use crate::value::Map;
 
 /// Which message a path reaches into.
@@ -40,6 +42,8 @@ pub(crate) struct Frame<'p> {
     pub(crate) cache: Map<'p>,
     /// The time of the run, nanoseconds since the Unix epoch.
     pub(crate) now_ns: i64,
+    /// Who sent the payload.
+    pub(crate) sender: Option<Arc<dyn Sender>>,
     /// Encoded metrics that come behind those of the scope at hand.
     pub(crate) added: Vec<Vec<u8>>,
     pub(crate) added_bytes: usize,

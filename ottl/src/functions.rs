@@ -354,7 +354,7 @@ const TABLES: [&[Function]; 16] = [
     times::TABLE,
 ];
 
-/// The function that the collector has and this version does not: its database of browsers is no code.
+/// The function that the collector has and this version does not; why is in the head of the crate.
 const NOT_YET: [&str; 1] = ["UserAgent"];
 
 /// Which functions a text may use.

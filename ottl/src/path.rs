@@ -57,6 +57,8 @@ pub(crate) enum Access {
     StatusMessage,
     EventIndex,
     Cache,
+    SenderAddress,
+    SenderMetadata,
     MetricType,
     Temporality,
     IsMonotonic,
@@ -96,10 +98,6 @@ fn split<'a>(
 ) -> Result<(Context, &'a [ast::Segment]), ParseError> {
     let own = compiler.context;
     let first = path.segments[0].name.as_str();
-    if first == "otelcol" && path.segments.len() > 1 {
-        let message = format!("paths of the context \"otelcol\" are not supported yet: {:?}", path.text);
-        return Err(ParseError::new(message));
-    }
     // The scope's own context does not know its old name where names are required.
     let is_old_name = own == Context::Scope && first == "instrumentation_scope" && compiler.needs_names();
     let named = Context::named(first).filter(|context| own.reaches(*context) && !is_old_name);
@@ -126,6 +124,9 @@ fn split<'a>(
 
 /// Settles a path.
 pub(crate) fn settle(compiler: &Compiler<'_>, path: &ast::Path) -> Result<Path, ParseError> {
+    if path.has_context() && path.segments[0].name == "otelcol" {
+        return settle_around(compiler, path);
+    }
     let (context, segments) = split(compiler, path)?;
     let names: Vec<&str> = segments.iter().map(|segment| segment.name.as_str()).collect();
     let unknown = |segment: &str| {
@@ -167,6 +168,40 @@ pub(crate) fn settle(compiler: &Compiler<'_>, path: &ast::Path) -> Result<Path, 
     }
     let keys = compiler.keys(&last.keys)?;
     Ok(Path { level, access, keys })
+}
+
+/// Settles a path of the context `otelcol` (ctxotelcol).
+fn settle_around(compiler: &Compiler<'_>, path: &ast::Path) -> Result<Path, ParseError> {
+    let segments = &path.segments[1..];
+    let names: Vec<&str> = segments.iter().map(|segment| segment.name.as_str()).collect();
+    let unknown = |segment: &str| {
+        ParseError::new(format!(
+            "segment {segment:?} from path {:?} is not a valid path nor a valid OTTL keyword for the otelcol context",
+            path.text
+        ))
+    };
+    let access = match names[..] {
+        ["client", "addr"] => Access::SenderAddress,
+        ["client", "metadata"] => Access::SenderMetadata,
+        ["client", "auth", "attributes"] | ["grpc", "metadata"] => {
+            return Err(ParseError::new(format!(
+                "the path {:?} is not supported: requests carry no such values here; otelcol.client.metadata has those \
+                 of receivers with include_metadata",
+                path.text
+            )));
+        }
+        ["client", "addr" | "metadata", extra, ..] | ["client", extra, ..] => return Err(unknown(extra)),
+        [first, ..] => return Err(unknown(first)),
+        [] => return Err(unknown("")),
+    };
+    let (last, before) = segments.split_last().expect("two segments were matched");
+    if let Some(keyed) = before.iter().find(|segment| !segment.keys.is_empty()) {
+        return Err(not_indexable(&keyed.name));
+    }
+    if access == Access::SenderAddress && !last.keys.is_empty() {
+        return Err(unknown(&last.name));
+    }
+    Ok(Path { level: Level::Group, access, keys: compiler.keys(&last.keys)? })
 }
 
 fn not_indexable(name: &str) -> ParseError {

@@ -9,6 +9,7 @@ use crate::error::{Eval, RunError};
 use crate::frame::{Frame, Level};
 use crate::message::Message;
 use crate::path::{Access, EXPONENTIAL, GAUGE, HISTOGRAM, Key, Path, Point, SUM, SUMMARY, points_kind};
+use crate::sender;
 use crate::time::Time;
 use crate::value::{Messages, Value};
 
@@ -58,6 +59,8 @@ impl Path {
                     None => Value::Nil,
                 },
             },
+            Access::SenderAddress => sender::address(frame),
+            Access::SenderMetadata => sender::metadata(&self.keys, frame)?,
             Access::Body => self.body(message, frame)?,
             Access::BodyText => Value::text(message.body()?.as_text()?),
             Access::TraceState => trace_state(&self.keys, message)?,

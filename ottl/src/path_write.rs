@@ -69,6 +69,8 @@ impl Path {
             }
             Access::Point(point) => return set_point(point, &mut frame.item, data, value),
             Access::EventIndex => return Err(RunError::new("event_index cannot be set")),
+            Access::SenderAddress => return Err(read_only("otelcol.client.addr")),
+            Access::SenderMetadata => return Err(read_only("otelcol.client.metadata")),
             Access::MetricType | Access::Temporality | Access::IsMonotonic | Access::DataPoints => {
                 return set_metric_part(self.access, frame.message_mut(self.level), data, value);
             }
@@ -133,6 +135,8 @@ impl Path {
             | Access::Body
             | Access::Point(_)
             | Access::EventIndex
+            | Access::SenderAddress
+            | Access::SenderMetadata
             | Access::MetricType
             | Access::Temporality
             | Access::IsMonotonic
@@ -345,6 +349,10 @@ fn set_metric_part<'p>(access: Access, message: &mut Message<'p>, data: u32, val
         _ => {}
     }
     Ok(())
+}
+
+fn read_only(path: &str) -> RunError {
+    RunError::new(format!("{path:?} is read-only and cannot be modified"))
 }
 
 fn set_point<'p>(point: Point, message: &mut Message<'p>, data: u32, value: Value<'p>) -> Eval<()> {

@@ -16,6 +16,7 @@ use crate::error::{ErrorMode, Eval, ParseError, RunError};
 use crate::expression::Condition;
 use crate::frame::Frame;
 use crate::functions::Functions;
+use crate::sender::Around;
 use crate::value::Value;
 use crate::{inference, parser};
 use walk::{Pass, Visit, Walk};
@@ -178,15 +179,16 @@ impl Statements {
         self.context
     }
 
-    /// Runs the statements over a payload of `signal` at the time `now_ns`. An error refuses the whole payload.
+    /// Runs the statements over a payload of `signal`. An error refuses the whole payload.
     pub fn run(
         &self,
         signal: Signal,
         payload: &Bytes,
-        now_ns: i64,
+        around: impl Into<Around>,
         log: Logger<'_>,
     ) -> Result<Outcome, RunError> {
-        let mut pass = Walk::pass(signal, payload, now_ns, &mut Editing { program: self, log }, None)?;
+        let around = around.into();
+        let mut pass = Walk::pass(signal, payload, &around, &mut Editing { program: self, log }, None)?;
         // Metrics that statements add are theirs, too.
         for _ in 0..PASSES_MAX {
             if !pass.has_added {
@@ -194,7 +196,7 @@ impl Statements {
             }
             let grown = pass.outcome.payload;
             let mut editing = Editing { program: self, log };
-            let next = Walk::pass(signal, &grown, now_ns, &mut editing, Some(&pass.seen))?;
+            let next = Walk::pass(signal, &grown, &around, &mut editing, Some(&pass.seen))?;
             pass = Pass { outcome: Outcome { is_changed: true, ..next.outcome }, ..next };
         }
         Err(RunError::new(format!(
@@ -267,10 +269,10 @@ impl Filter {
         &self,
         signal: Signal,
         payload: &Bytes,
-        now_ns: i64,
+        around: impl Into<Around>,
         log: Logger<'_>,
     ) -> Result<Outcome, RunError> {
-        Walk::over(signal, payload, now_ns, &mut Filtering { filter: self, log })
+        Walk::over(signal, payload, &around.into(), &mut Filtering { filter: self, log })
     }
 }
 
@@ -359,10 +361,10 @@ pub fn look<'p>(
     signal: Signal,
     payload: &'p Bytes,
     contexts: &[Context],
-    now_ns: i64,
+    around: impl Into<Around>,
     look: impl FnMut(Context, Spot<'_, 'p>) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
-    Walk::over(signal, payload, now_ns, &mut Looking { contexts, look }).map(drop)
+    Walk::over(signal, payload, &around.into(), &mut Looking { contexts, look }).map(drop)
 }
 
 struct Looking<'s, L> {

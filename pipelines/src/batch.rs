@@ -42,3 +42,20 @@ pub struct ClientMetadata {
     /// Request headers or gRPC metadata, lower-case names; only with `include_metadata: true`.
     pub metadata: Vec<(String, String)>,
 }
+
+impl ottl::Sender for ClientMetadata {
+    fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
+    fn metadata(&self) -> &[(String, String)] {
+        &self.metadata
+    }
+}
+
+impl Batch {
+    /// What programs know of the batch beside its payload.
+    pub(crate) fn around(&self, now_ns: i64) -> ottl::Around {
+        ottl::Around { now_ns, sender: Some(Arc::clone(&self.client) as Arc<dyn ottl::Sender>) }
+    }
+}

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use model::Signal;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -8,7 +10,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
 use super::{Conditions, Filter, Paths, Statements};
-use crate::{Context, ErrorMode, RunError};
+use crate::{Around, Context, ErrorMode, RunError, Sender};
 
 mod metrics;
 
@@ -306,10 +308,82 @@ fn the_context_is_told_from_the_paths() {
         Err("the function \"UserAgent\" is not supported yet"),
     );
     check(
+        Signal::Logs,
+        "set(resource.attributes[\"a\"], otelcol.client.metadata[\"a\"][0])",
+        Ok(Context::Resource),
+    );
+    check(Signal::Logs, "set(otelcol.client.addr, \"a\")", Err("is not a supported context"));
+    for (path, segment) in [
+        ("otelcol.client", "client"),
+        ("otelcol.client.nope", "nope"),
+        ("otelcol.client.addr[\"x\"]", "addr"),
+        ("otelcol.client.metadata.x", "x"),
+        ("otelcol.nope.addr", "nope"),
+    ] {
+        let want = format!("segment {segment:?} from path");
+        check(Signal::Logs, &format!("set(log.body, {path})"), Err(&want));
+    }
+    for path in ["otelcol.client.auth.attributes[\"a\"]", "otelcol.grpc.metadata"] {
+        let want = "is not supported: requests carry no such values here";
+        check(Signal::Logs, &format!("set(log.body, {path})"), Err(want));
+    }
+    check(
         Signal::Metrics,
         "set(resource.cache[\"a\"], metric.name)",
         Err("is not allowed from the metric context"),
     );
+}
+
+/// Who sent the payloads of these tests.
+#[derive(Debug)]
+struct Shop(Vec<(String, String)>);
+
+impl Sender for Shop {
+    fn address(&self) -> Option<&str> {
+        Some("10.0.0.7")
+    }
+
+    fn metadata(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
+#[test]
+fn who_sent_a_payload_is_known_to_statements_and_cannot_be_changed() {
+    let pairs = [("x-team", "a"), ("x-other", "c"), ("X-Team", "b")];
+    let metadata = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let around = Around { now_ns: NOW_NS, sender: Some(Arc::new(Shop(metadata))) };
+    let body = |expression: &str, around: Around| {
+        let texts = [format!("set(log.body, {expression})")];
+        let program = Statements::new(Signal::Logs, None, &texts, &[], ErrorMode::Propagate);
+        let payload = Bytes::from(request().encode_to_vec());
+        let ran =
+            program.unwrap_or_else(|error| panic!("{error}")).run(Signal::Logs, &payload, around, &quiet);
+        let payload = ran.map_err(|error| error.to_string())?.payload;
+        let request = ExportLogsServiceRequest::decode(payload).expect("well-formed");
+        let record = request.resource_logs[0].scope_logs[0].log_records[0].clone();
+        Ok::<_, String>(record.body.and_then(|body| body.value))
+    };
+    let told = |expression: &str| body(expression, around.clone());
+    let text = |text: &str| Ok(Some(Any::StringValue(text.to_owned())));
+    assert_eq!(told("otelcol.client.addr"), text("10.0.0.7"));
+    assert_eq!(told("otelcol.client.metadata[\"X-TEAM\"][1]"), text("b"));
+    assert_eq!(told("Len(otelcol.client.metadata[\"x-team\"])"), Ok(Some(Any::IntValue(2))));
+    assert_eq!(told("Len(otelcol.client.metadata)"), Ok(Some(Any::IntValue(2))));
+    let same = text("user=42 path=/a/b");
+    assert_eq!(told("\"y\") where otelcol.client.metadata[\"x\"] != nil and IsString(log.body"), same);
+    assert_eq!(body("\"y\") where otelcol.client.addr != nil and IsString(log.body", NOW_NS.into()), same);
+    let refused = |expression: &str, want: &str| {
+        let error = told(expression).expect_err("cannot be");
+        assert!(error.contains(want), "{error}");
+    };
+    refused("otelcol.client.metadata[\"x-team\"][2]", "index 2 out of bounds");
+    refused("otelcol.client.metadata[\"x-team\"][0][0]", "cannot index into string slice more than once");
+    let texts = ["set(otelcol.client.metadata[\"a\"], log.body)".to_owned()];
+    let program = Statements::new(Signal::Logs, None, &texts, &[], ErrorMode::Propagate).expect("a path");
+    let error = program.run(Signal::Logs, &Bytes::from(request().encode_to_vec()), around, &quiet);
+    let error = error.expect_err("read-only").to_string();
+    assert!(error.contains("\"otelcol.client.metadata\" is read-only and cannot be modified"), "{error}");
 }
 
 #[test]

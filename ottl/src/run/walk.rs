@@ -13,6 +13,7 @@ use crate::error::{Eval, RunError};
 use crate::frame::Frame;
 use crate::message::Message;
 use crate::path::SUMMARY;
+use crate::sender::Around;
 
 /// What happens at the places of a walk.
 pub(super) trait Visit<'p> {
@@ -75,15 +76,20 @@ enum Depth {
 
 impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
     /// Walks a payload.
-    pub(super) fn over(signal: Signal, payload: &'p Bytes, now_ns: i64, visitor: &'v mut V) -> Eval<Outcome> {
-        Self::pass(signal, payload, now_ns, visitor, None).map(|pass| pass.outcome)
+    pub(super) fn over(
+        signal: Signal,
+        payload: &'p Bytes,
+        around: &Around,
+        visitor: &'v mut V,
+    ) -> Eval<Outcome> {
+        Self::pass(signal, payload, around, visitor, None).map(|pass| pass.outcome)
     }
 
     /// Walks a payload, and shows of its records only those that an earlier pass has not seen.
     pub(super) fn pass(
         signal: Signal,
         payload: &'p Bytes,
-        now_ns: i64,
+        around: &Around,
         visitor: &'v mut V,
         known: Option<&'v [usize]>,
     ) -> Eval<Pass> {
@@ -98,7 +104,8 @@ impl<'v, 'p, V: Visit<'p>> Walk<'v, 'p, V> {
         let wanted = depths.into_iter().filter(|(context, _)| visitor.wants(*context));
         let deepest = wanted.map(|(_, depth)| depth).max().unwrap_or(Depth::Resource);
         let drops_empty = visitor.drops_empty();
-        let frame = Frame { now_ns, ..Frame::default() };
+        let Around { now_ns, sender } = around.clone();
+        let frame = Frame { now_ns, sender, ..Frame::default() };
         let out_bytes_max = payload.len() * OUTPUT_RATIO_MAX + OUTPUT_BYTES_SPARE;
         let mut walk = Self {
             signal,

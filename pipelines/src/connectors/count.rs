@@ -212,7 +212,7 @@ impl Counting {
         let mut all: Vec<Counts> = Vec::new();
         let mut contexts: Vec<Context> = self.counts.iter().map(|counted| counted.context).collect();
         contexts.push(Context::Resource);
-        ottl::look(batch.signal, &batch.payload, &contexts, now_ns, |context, spot| {
+        ottl::look(batch.signal, &batch.payload, &contexts, batch.around(now_ns), |context, spot| {
             if context == Context::Resource {
                 // Only its attributes, as the collector does it: a count is no record of that resource.
                 let mut resource = Vec::new();

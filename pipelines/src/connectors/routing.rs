@@ -246,7 +246,7 @@ impl Table {
         for (way, row) in self.rows.iter().enumerate() {
             let matched = match &row.conditions {
                 RowConditions::Records { matched, .. } => {
-                    matched.run(batch.signal, &rest, now_ns, &log)?.payload
+                    matched.run(batch.signal, &rest, batch.around(now_ns), &log)?.payload
                 }
                 RowConditions::Request(condition) if condition.matches(&batch.client) => rest.clone(),
                 RowConditions::Request(_) => continue,
@@ -258,7 +258,7 @@ impl Table {
             rest = match &row.conditions {
                 _ if row.action == Action::Copy => rest,
                 RowConditions::Records { rest: unmatched, .. } => {
-                    unmatched.run(batch.signal, &rest, now_ns, &log)?.payload
+                    unmatched.run(batch.signal, &rest, batch.around(now_ns), &log)?.payload
                 }
                 RowConditions::Request(_) => Bytes::new(),
             };

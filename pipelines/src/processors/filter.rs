@@ -235,7 +235,7 @@ impl Running {
                 let log = |text: &str, error: &RunError| self.log.hear(now_ns, text, error);
                 let mut payload = batch.payload.clone();
                 for filter in filters {
-                    payload = filter.run(batch.signal, &payload, now_ns, &log)?.payload;
+                    payload = filter.run(batch.signal, &payload, batch.around(now_ns), &log)?.payload;
                 }
                 Ok(payload)
             }

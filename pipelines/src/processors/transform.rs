@@ -99,7 +99,7 @@ impl Programs {
         let log = |text: &str, error: &RunError| self.log.hear(now_ns, text, error);
         let mut payload = batch.payload.clone();
         for program in &self.programs {
-            payload = program.run(batch.signal, &payload, now_ns, &log)?.payload;
+            payload = program.run(batch.signal, &payload, batch.around(now_ns), &log)?.payload;
         }
         Ok(payload)
     }
