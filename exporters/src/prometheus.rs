@@ -2,7 +2,8 @@
 //!
 //! Keys: exporter/prometheusexporter of the collector's contrib repository. Metrics become series as everywhere here; a
 //! series that gets no value for `metric_expiration` leaves the page. A batch is delivered when the page has its values.
-//! Native histograms cannot be written in the text format: they are counted and refused. The process listens for the page.
+//! Native histograms cannot be written in the text format: they are counted and refused. The process listens for the page
+//! and knows the keys about that (`tls`, `auth`, `cors` and the like).
 
 mod page;
 
@@ -14,7 +15,7 @@ use model::{AppendReport, Signal};
 use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, ExporterMetrics, Page, PipelineResult, Stability, off_thread,
+    ExporterFactory, ExporterMetrics, PAGE_SERVER_KEYS, Page, PipelineResult, Stability, off_thread,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -25,7 +26,7 @@ use wire::prometheus_text;
 
 use self::page::{SeriesPage, Values};
 use crate::Stores;
-use crate::client::unsupported;
+use crate::client::{split, unsupported};
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "prometheus",
@@ -38,8 +39,6 @@ pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    /// `host:port` to listen on. Required.
-    endpoint: String,
     /// Put before every metric name, with an `_`. Default none.
     namespace: String,
     /// Labels of every series. Default none.
@@ -57,9 +56,6 @@ struct Config {
     enable_open_metrics: bool,
     without_scope_info: bool,
     translation_strategy: Option<Value>,
-    tls: Option<Value>,
-    auth: Option<Value>,
-    cors: Option<Value>,
 }
 
 /// A section with the one key `enabled`.
@@ -73,7 +69,6 @@ struct Switch {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            endpoint: String::new(),
             namespace: String::new(),
             const_labels: BTreeMap::new(),
             send_timestamps: false,
@@ -84,20 +79,12 @@ impl Default for Config {
             enable_open_metrics: false,
             without_scope_info: false,
             translation_strategy: None,
-            tls: None,
-            auth: None,
-            cors: None,
         }
     }
 }
 
 impl Config {
     fn validate(&self) -> Result<(), ConfigError> {
-        let port = self.endpoint.rsplit_once(':').map_or("", |(_, port)| port);
-        if port.parse::<u16>().is_err() {
-            let message = format!("{:?}: want host:port to listen on", self.endpoint);
-            return Err(ConfigError::at("endpoint", message));
-        }
         if self.max_series == 0 {
             return Err(ConfigError::at("max_series", "must be greater than zero"));
         }
@@ -105,9 +92,6 @@ impl Config {
             ("enable_open_metrics", self.enable_open_metrics),
             ("without_scope_info", self.without_scope_info),
             ("translation_strategy", self.translation_strategy.is_some()),
-            ("tls", self.tls.is_some()),
-            ("auth", self.auth.is_some()),
-            ("cors", self.cors.is_some()),
         ])
     }
 
@@ -129,7 +113,9 @@ fn create(
     _stores: &Stores,
 ) -> Result<Arc<dyn Exporter>, ConfigError> {
     let id = config.id;
-    let config: Config = config.parse()?;
+    let (server, own) = split(config.value, PAGE_SERVER_KEYS);
+    let endpoint = listening_at(&server)?;
+    let config: Config = ComponentConfig { id, value: &own }.parse()?;
     config.validate()?;
     let shared = Shared {
         state: Mutex::new(State {
@@ -143,15 +129,29 @@ fn create(
     };
     Ok(Arc::new(PrometheusPage {
         id: id.clone(),
-        endpoint: config.endpoint,
+        endpoint,
+        server,
         shared: Arc::new(shared),
         metrics: ExporterMetrics::new(id),
     }))
 }
 
+/// Where to listen; required. The other keys of the listener are for the process.
+fn listening_at(server: &Value) -> Result<String, ConfigError> {
+    let endpoint = server.get("endpoint").and_then(Value::as_str).unwrap_or_default();
+    let is_socket = endpoint.starts_with("unix:")
+        || server.get("transport").and_then(Value::as_str).is_some_and(|transport| transport == "unix");
+    let port = endpoint.rsplit_once(':').map_or("", |(_, port)| port);
+    match !endpoint.is_empty() && (is_socket || port.parse::<u16>().is_ok()) {
+        true => Ok(endpoint.to_owned()),
+        false => Err(ConfigError::at("endpoint", format!("{endpoint:?}: want host:port to listen on"))),
+    }
+}
+
 struct PrometheusPage {
     id: ComponentId,
     endpoint: String,
+    server: Value,
     shared: Arc<Shared>,
     metrics: ExporterMetrics,
 }
@@ -243,6 +243,8 @@ impl Exporter for PrometheusPage {
             )
         };
         Some(Page {
+            id: self.id.clone(),
+            server: self.server.clone(),
             endpoint: self.endpoint.clone(),
             path: "/metrics",
             content_type: prometheus_text::CONTENT_TYPE,

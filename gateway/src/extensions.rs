@@ -13,12 +13,14 @@ mod zpages;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use axum::Router;
 use pipelines::{ComponentConfig, ComponentId, ConfigError, Extensions, Offer, Stability};
 use serde_json::Value;
 
 use crate::api::process::ProcessInfo;
 use crate::receivers::Listener;
 use crate::server::auth::{ServerAuth, ServerAuths};
+use crate::server::section::HttpSection;
 
 /// Every extension: the types that `extensions:` may name.
 pub const EXTENSIONS: &[ExtensionFactory] = &[
@@ -60,10 +62,23 @@ pub struct Extension {
     pub offer: Offer,
     /// What it offers to servers.
     pub server_auth: Option<Arc<dyn ServerAuth>>,
-    /// Listeners of its own.
-    pub listeners: Vec<Listener>,
+    /// What it shows at a listener of its own.
+    pub page: Option<OwnPage>,
     /// Its start, if it has one.
     pub start: Option<Start>,
+}
+
+/// What an extension shows over HTTP. Another extension may decide who may see it, so that the listener is made when all
+/// are there.
+pub struct OwnPage {
+    /// What speaks there.
+    pub what: &'static str,
+    /// Where to listen.
+    pub endpoint: String,
+    /// How to listen.
+    pub server: HttpSection,
+    /// What is shown.
+    pub routes: Router,
 }
 
 /// The extensions that a config runs.
@@ -105,7 +120,10 @@ pub fn make(root: &Value, context: &ExtensionContext) -> Result<Made, ConfigErro
         starts: Vec::new(),
     };
     for (id, extension) in made {
-        all.listeners.extend(extension.listeners);
+        if let Some(OwnPage { what, endpoint, server, routes }) = extension.page {
+            let listener = server.listener(what, endpoint, routes, &all.auths);
+            all.listeners.push(listener.map_err(|error| error.under(&["extensions", &id.to_string()]))?);
+        }
         all.starts.extend(extension.start.map(|start| (id, start)));
     }
     Ok(all)

@@ -15,6 +15,8 @@ mod connection;
 pub mod cors;
 pub mod listen;
 mod listening;
+mod request_line;
+pub mod section;
 pub mod tls;
 
 use std::convert::Infallible;

@@ -145,6 +145,55 @@ async fn health_and_pages_tell_how_the_process_is() {
 }
 
 #[tokio::test]
+async fn pages_of_extensions_and_exporters_have_the_edge_of_every_server() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("names");
+    let own = params.self_signed(&key).expect("a certificate");
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("writable");
+        path.display().to_string()
+    };
+    let (certificate, key) = (write("c.pem", own.pem()), write("k.pem", key.serialize_pem()));
+    let edge = format!(
+        "endpoint: '127.0.0.1:0', tls: {{cert_file: {certificate}, key_file: {key}}}, \
+         auth: {{authenticator: bearertokenauth}}, cors: {{allowed_origins: ['https://example.com']}}, \
+         response_headers: {{x-own: yes}}"
+    );
+    let extensions = format!(
+        "extensions={{bearertokenauth: {{token: secret}}, health_check: {{{edge}}}, zpages: {{{edge}}}}}"
+    );
+    let exporter = format!("exporters.prometheus={{{edge}}}");
+    let sets = [
+        extensions.as_str(),
+        "service.extensions=[health_check, zpages, bearertokenauth]",
+        exporter.as_str(),
+        "service.pipelines.metrics={receivers: [otlp], exporters: [prometheus]}",
+    ];
+    let gateway = start(folder.path(), &sets).await;
+    let authority = reqwest::Certificate::from_pem(own.pem().as_bytes()).expect("a certificate");
+    let client = Client::builder().tls_certs_only([authority]).build().expect("a client");
+    for (what, path) in
+        [("Health check", "/"), ("zPages", "/debug/servicez"), ("Prometheus exporter", "/metrics")]
+    {
+        let url = url(&gateway, what, path).replace("http:", "https:");
+        let unknown = client.get(&url).send().await.expect("an answer");
+        assert_eq!(unknown.status(), StatusCode::UNAUTHORIZED, "{what}");
+        let ask = client.get(&url).bearer_auth("secret").header("origin", "https://example.com");
+        let answer = ask.send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK, "{what}");
+        assert_eq!(answer.headers()["access-control-allow-origin"], "https://example.com", "{what}");
+        assert_eq!(answer.headers()["x-own"], "yes", "{what}");
+    }
+    gateway.shutdown().await.expect("drains in time");
+    let nobody = "exporters.prometheus.auth={authenticator: nobody}";
+    let faulty = config(folder.path(), &[sets.as_slice(), &[nobody]].concat());
+    let error = tidegate::wiring::check(&faulty).expect_err("there is no such extension").to_string();
+    assert!(error.contains("exporters::prometheus::auth::authenticator"), "{error}");
+}
+
+#[tokio::test]
 async fn a_process_that_only_forwards_keeps_nothing_and_still_tells_how_it_is() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let gateway = start(folder.path(), &[]).await;

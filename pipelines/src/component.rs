@@ -198,12 +198,35 @@ pub trait Exporter: Consumer {
     }
 }
 
+/// Keys of a section that are about the listener of a page: those of config/confighttp in the collector.
+pub const PAGE_SERVER_KEYS: &[&str] = &[
+    "endpoint",
+    "transport",
+    "tls",
+    "cors",
+    "auth",
+    "response_headers",
+    "keep_alives_enabled",
+    "read_timeout",
+    "read_header_timeout",
+    "write_timeout",
+    "idle_timeout",
+    "max_request_body_size",
+    "compression_algorithms",
+    "include_metadata",
+    "middlewares",
+];
+
 /// A text that an exporter shows to whoever asks. The process listens for it, so that the page outlives an exchange of
 /// the exporter and its listener has the limits of all others.
 #[derive(Clone)]
 pub struct Page {
+    /// The exporter.
+    pub id: ComponentId,
     /// `host:port` to listen on.
     pub endpoint: String,
+    /// Those of [`PAGE_SERVER_KEYS`] that its section has.
+    pub server: serde_json::Value,
     /// Where the page is there.
     pub path: &'static str,
     /// The text's `Content-Type`.

@@ -11,31 +11,25 @@ use pipelines::{ComponentConfig, ConfigError, Stability};
 use runtime::{Clock, SystemClock};
 use serde::Deserialize;
 
-use super::{Extension, ExtensionContext, ExtensionFactory};
+use super::{Extension, ExtensionContext, ExtensionFactory, OwnPage};
 use crate::api::process::ProcessInfo;
-use crate::receivers::{Listener, NotSupported};
-use crate::server::listen::Transport;
-use crate::server::tls::TlsServerConfig;
-use crate::server::{ServeSettings, router_handler};
+use crate::server::section::HttpSection;
 
 pub(super) const FACTORY: ExtensionFactory =
     ExtensionFactory { kind: "health_check", stability: Stability::Beta, create };
 
+/// Where to listen unless the config says.
+const ENDPOINT_DEFAULT: &str = "localhost:13133";
+
+/// The keys beside those of the listener.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Config {
-    /// Where to listen. Default `localhost:13133`.
-    endpoint: String,
-    /// What the endpoint names. Default `tcp`.
-    transport: Transport,
-    tls: Option<TlsServerConfig>,
     /// The page. Default `/`.
     path: String,
     /// Fixed bodies instead of the JSON.
     response_body: Option<ResponseBody>,
     check_collector_pipeline: Option<PipelineCheck>,
-    auth: NotSupported,
-    cors: NotSupported,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -57,22 +51,15 @@ struct PipelineCheck {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            endpoint: "localhost:13133".to_owned(),
-            transport: Transport::Tcp,
-            tls: None,
-            path: "/".to_owned(),
-            response_body: None,
-            check_collector_pipeline: None,
-            auth: NotSupported,
-            cors: NotSupported,
-        }
+        Self { path: "/".to_owned(), response_body: None, check_collector_pipeline: None }
     }
 }
 
 fn create(config: &ComponentConfig<'_>, context: &ExtensionContext) -> Result<Extension, ConfigError> {
-    let config: Config = config.parse()?;
-    if config.endpoint.is_empty() {
+    let (server, own) = HttpSection::split(config)?;
+    let config: Config = ComponentConfig { id: config.id, value: &own }.parse()?;
+    let endpoint = server.endpoint.clone().unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
+    if endpoint.is_empty() {
         return Err(ConfigError::at("endpoint", "bad config: endpoint must be specified"));
     }
     if !config.path.starts_with('/') || config.path.contains(['{', '}', '*']) {
@@ -82,21 +69,14 @@ fn create(config: &ComponentConfig<'_>, context: &ExtensionContext) -> Result<Ex
         let message = "is not supported by this version; the collector says itself that it does not work";
         return Err(ConfigError::at("check_collector_pipeline.enabled", message));
     }
-    if let Some(tls) = &config.tls {
-        tls.validate()?;
-    }
     let (process, bodies) = (Arc::clone(&context.process), config.response_body);
     let page = move || {
         let answer = answer(&process, bodies.as_ref());
         async move { answer }
     };
-    let listener = Listener {
-        what: "Health check",
-        endpoint: config.endpoint,
-        settings: ServeSettings { transport: config.transport, tls: config.tls, ..ServeSettings::default() },
-        handler: router_handler(Router::new().route(&config.path, axum::routing::any(page))),
-    };
-    Ok(Extension { listeners: vec![listener], ..Extension::default() })
+    let routes = Router::new().route(&config.path, axum::routing::any(page));
+    let page = OwnPage { what: "Health check", endpoint, server, routes };
+    Ok(Extension { page: Some(page), ..Extension::default() })
 }
 
 fn answer(process: &ProcessInfo, bodies: Option<&ResponseBody>) -> Response {

@@ -16,52 +16,42 @@ use pipelines::{ComponentConfig, ConfigError, Stability};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Extension, ExtensionContext, ExtensionFactory};
+use super::{Extension, ExtensionContext, ExtensionFactory, OwnPage};
 use crate::api::process::ProcessInfo;
-use crate::receivers::{Listener, NotSupported};
-use crate::server::listen::Transport;
-use crate::server::tls::TlsServerConfig;
-use crate::server::{ServeSettings, router_handler};
+use crate::server::section::HttpSection;
 
 pub(super) const FACTORY: ExtensionFactory =
     ExtensionFactory { kind: "zpages", stability: Stability::Beta, create };
 
-#[derive(Deserialize)]
+/// Where to listen unless the config says.
+const ENDPOINT_DEFAULT: &str = "localhost:55679";
+
+/// The keys beside those of the listener.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Config {
-    /// Where to listen. Default `localhost:55679`.
-    endpoint: String,
-    /// What the endpoint names. Default `tcp`.
-    transport: Transport,
-    tls: Option<TlsServerConfig>,
-    expvar: NotSupported,
-    auth: NotSupported,
-    cors: NotSupported,
+    expvar: Expvar,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            endpoint: "localhost:55679".to_owned(),
-            transport: Transport::Tcp,
-            tls: None,
-            expvar: NotSupported,
-            auth: NotSupported,
-            cors: NotSupported,
-        }
-    }
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Expvar {
+    /// Only false: it is about Go's runtime.
+    enabled: bool,
 }
 
 fn create(config: &ComponentConfig<'_>, context: &ExtensionContext) -> Result<Extension, ConfigError> {
-    let config: Config = config.parse()?;
-    if config.endpoint.is_empty() {
+    let (server, own) = HttpSection::split(config)?;
+    let config: Config = ComponentConfig { id: config.id, value: &own }.parse()?;
+    if config.expvar.enabled {
+        return Err(ConfigError::at("expvar.enabled", "is not supported: it is about Go's runtime"));
+    }
+    let endpoint = server.endpoint.clone().unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
+    if endpoint.is_empty() {
         return Err(ConfigError::at(
             "endpoint",
             "\"endpoint\" is required when using the \"zpages\" extension",
         ));
-    }
-    if let Some(tls) = &config.tls {
-        tls.validate()?;
     }
     let mut routes = Router::new();
     for (name, render) in PAGES {
@@ -72,13 +62,8 @@ fn create(config: &ComponentConfig<'_>, context: &ExtensionContext) -> Result<Ex
         };
         routes = routes.route(&format!("/debug/{name}"), get(page));
     }
-    let listener = Listener {
-        what: "zPages",
-        endpoint: config.endpoint,
-        settings: ServeSettings { transport: config.transport, tls: config.tls, ..ServeSettings::default() },
-        handler: router_handler(routes),
-    };
-    Ok(Extension { listeners: vec![listener], ..Extension::default() })
+    let page = OwnPage { what: "zPages", endpoint, server, routes };
+    Ok(Extension { page: Some(page), ..Extension::default() })
 }
 
 type Render = fn(&ProcessInfo) -> String;

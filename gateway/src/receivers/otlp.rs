@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use axum::Router;
 use model::Signal;
-use pipelines::{ComponentConfig, ComponentId, ConfigDuration, ConfigError, Stability};
+use pipelines::{ComponentConfig, ComponentId, ConfigError, Stability};
 
 use self::config::{Config, GrpcConfig, HttpConfig};
 use self::http::{Dialect, HttpSettings};
 use self::ingest::Ingest;
 use super::{Listener, Receiver, ReceiverContext, ReceiverFactory};
 use crate::server::auth::protect;
+use crate::server::section::limit;
 use crate::server::{
     CONCURRENT_STREAMS_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT, IDLE_TIMEOUT_DEFAULT, ServeSettings,
     router_handler,
@@ -92,11 +93,6 @@ fn http_listener(
         },
         handler: router_handler(routes),
     })
-}
-
-/// A time of the config, where 0 is for ever.
-fn limit(configured: Option<ConfigDuration>, default: Duration) -> Option<Duration> {
-    Some(configured.map_or(default, |limit| limit.0)).filter(|limit| !limit.is_zero())
 }
 
 fn grpc_listener(

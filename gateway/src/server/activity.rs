@@ -32,6 +32,8 @@ pub(super) struct Activity {
     in_flight: AtomicUsize,
     requests: AtomicU64,
     is_http2: AtomicBool,
+    /// Another protocol took the connection over.
+    has_left_http: AtomicBool,
     /// Requests in flight of which more is to come.
     bodies_open: AtomicUsize,
     /// A request was answered before the whole of it was read.
@@ -62,6 +64,7 @@ impl Activity {
             in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             is_http2: AtomicBool::new(false),
+            has_left_http: AtomicBool::new(false),
             bodies_open: AtomicUsize::new(0),
             left_unread: AtomicBool::new(false),
             write_waits_since: AtomicU64::new(0),
@@ -107,6 +110,23 @@ impl Activity {
     /// would get a reset and lose the answer.
     fn must_linger(&self) -> bool {
         self.left_unread.load(Ordering::Relaxed) && !self.is_http2.load(Ordering::Relaxed)
+    }
+
+    /// Whether whole HTTP/1.1 requests came and every one is answered, so that what comes next is the start of another, if
+    /// hyper has nothing left of what came before.
+    pub(super) fn is_between_requests(&self) -> bool {
+        let is_off = |flag: &AtomicBool| !flag.load(Ordering::Relaxed);
+        self.in_flight.load(Ordering::Acquire) == 0
+            && self.requests.load(Ordering::Acquire) > 0
+            && self.bodies_open.load(Ordering::Acquire) == 0
+            && is_off(&self.is_http2)
+            && is_off(&self.has_left_http)
+            && is_off(&self.left_unread)
+    }
+
+    /// What comes from now on is no HTTP.
+    pub(super) fn leave_http(&self) {
+        self.has_left_http.store(true, Ordering::Relaxed);
     }
 
     /// A request has begun.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,6 +23,7 @@ use super::ServeSettings;
 use super::activity::{Activity, Phase, RequestBody, Watched};
 use super::answer::AnswerBody;
 use super::listening::Shared;
+use super::request_line::Mended;
 
 /// Longest time between two looks at a connection.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -54,7 +55,8 @@ where
 {
     let settings = shared.settings();
     let activity = Activity::new();
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let watched = Watched::new(stream, Arc::clone(&activity));
+    let io = TokioIo::new(Mended::new(watched, Arc::clone(&activity)));
     let (handlers, requests, http2_only) = (Arc::clone(&shared), Arc::clone(&activity), settings.http2_only);
     let service = service_fn(move |request: Request<Incoming>| {
         let is_http2 = request.version() == Version::HTTP_2;
@@ -71,7 +73,11 @@ where
         let activity = Arc::clone(&requests);
         async move {
             let wrap = |body| AnswerBody::new(body, in_flight, &activity, is_http2);
-            Ok::<_, Infallible>(answer.await.map(wrap))
+            let answer = answer.await;
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                activity.leave_http();
+            }
+            Ok::<_, Infallible>(answer.map(wrap))
         }
     });
     let builder = builder(&settings);

@@ -104,6 +104,39 @@ async fn a_head_that_drips_is_cut_off_and_a_pause_between_requests_is_not() {
 }
 
 #[tokio::test]
+async fn targets_as_people_type_them_are_taken_on_a_connection_that_is_kept() {
+    let shows = |request: axum::extract::Request| async move {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let body = axum::body::to_bytes(request.into_body(), 100).await.expect("a body");
+        format!("{query} and {} bytes;", body.len())
+    };
+    let handler = router_handler(Router::new().route("/q", axum::routing::any(shows)));
+    let (_listening, address) = listen(handler, &ServeSettings::default()).await;
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let mut ask = async |request: &str| {
+        stream.write_all(request.as_bytes()).await.expect("the server reads");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b";") {
+            let mut piece = [0; 1024];
+            let count = stream.read(&mut piece).await.expect("the server answers");
+            assert!(count > 0, "ended after {:?}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&piece[..count]);
+        }
+        let text = String::from_utf8(answer).expect("text");
+        text.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
+    };
+    for _ in 0..3 {
+        let get = "GET /q?query=up{job=\"x\"}#y HTTP/1.1\r\nhost: x\r\n\r\n";
+        assert_eq!(ask(get).await, "query=up%7Bjob=%22x%22%7D%23y and 0 bytes;");
+    }
+    let body = "{\"a\": \"b\"}\r\n\r\n";
+    let head = format!("POST /q?a HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    // The body comes on its own and looks as the end of a head does.
+    assert_eq!(ask(&format!("{head}{body}")).await, format!("a and {} bytes;", body.len()));
+    assert_eq!(ask("GET /q?\"a\" HTTP/1.1\r\nhost: x\r\n\r\n").await, "%22a%22 and 0 bytes;");
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_ended() {
     let settings =
         ServeSettings { idle_timeout: Some(Duration::from_millis(200)), ..ServeSettings::default() };

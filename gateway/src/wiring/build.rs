@@ -14,15 +14,18 @@ use crate::api::process::{Described, ProcessInfo};
 use crate::config::Config;
 use crate::config::error::ConfigFault;
 use crate::extensions::{self, ExtensionContext, Made};
-use crate::receivers::{ApiServer, Entries, RECEIVERS, Receiver, ReceiverContext, Worker};
+use crate::receivers::{ApiServer, Entries, Listener, RECEIVERS, Receiver, ReceiverContext, Worker};
 use crate::stores::OpenStores;
 
 use super::faults;
+use super::wanted::page_listener;
 
 /// Everything that a config asks for, made and not started.
 pub(super) struct Parts {
     pub(super) extensions: Made,
     pub(super) graph: Graph,
+    /// The pages of its exporters.
+    pub(super) pages: Vec<Listener>,
     /// Those that pipelines name.
     pub(super) receivers: Vec<Receiver>,
 }
@@ -82,7 +85,8 @@ pub(super) fn make(
     let registries = Registries { processors: PROCESSORS, exporters: EXPORTERS, stores };
     let graph = Graph::build_beside(&pipelines(value)?, &registries, &context, running)?;
     let receivers = receivers(value, &graph, &context, &extensions)?;
-    Ok(Parts { extensions, graph, receivers })
+    let pages = graph.pages().map(|page| page_listener(page, &extensions.auths)).collect::<Result<_, _>>()?;
+    Ok(Parts { extensions, graph, pages, receivers })
 }
 
 /// The pipelines. A process that only serves or compacts a bucket or routes writes has none, which the collector would refuse.

@@ -7,7 +7,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use pipelines::{ConfigError, Page};
+use pipelines::{ComponentConfig, ConfigError, Page};
 use thanos::StoreApiServer;
 
 use super::ApiRoutes;
@@ -21,6 +21,7 @@ use crate::config::types::{LokiApiConfig, MetricsLevel, PrometheusApiConfig, Sto
 use crate::receivers::{ApiServer, Listener, Receiver};
 use crate::server::auth::{AuthConfig, ServerAuths, protect, refuse_in_text};
 use crate::server::cors::CorsConfig;
+use crate::server::section::HttpSection;
 use crate::server::tls::TlsServerConfig;
 use crate::server::{ServeSettings, router_handler};
 use crate::telemetry::exposition::Names;
@@ -56,7 +57,7 @@ pub(super) fn endpoints(
     let has_api = !prometheus.is_empty() || !loki.is_empty();
     all.extend(own_metrics_places(config, has_api).into_iter().map(|(endpoint, _)| (OWN_METRICS, endpoint)));
     all.extend(of(&parts.extensions.listeners));
-    all.extend(parts.graph.pages().map(|page| (EXPORTER_PAGE, page.endpoint)));
+    all.extend(of(&parts.pages));
     all.retain(|(_, endpoint)| !endpoint.is_empty());
     all
 }
@@ -124,7 +125,7 @@ pub(super) fn wanted(
     let mut status = own_metrics(config, metrics, intake.iter().any(is_api));
     let of_extensions = parts.extensions.listeners.drain(..);
     status.extend(of_extensions);
-    status.extend(parts.graph.pages().map(page_listener));
+    status.append(&mut parts.pages);
     let intake = intake.into_iter().map(|listener| (Stage::Intake, listener));
     Ok(intake.chain(status.into_iter().map(|listener| (Stage::Status, listener))).collect())
 }
@@ -180,8 +181,10 @@ fn store_api_listener(
 }
 
 /// The listener of an exporter's page.
-fn page_listener(page: Page) -> Listener {
-    let Page { endpoint, path, content_type, render } = page;
+pub(super) fn page_listener(page: Page, auths: &ServerAuths) -> Result<Listener, ConfigError> {
+    let Page { id, endpoint, server, path, content_type, render } = page;
+    let at = |error: ConfigError| error.under(&["exporters", &id.to_string()]);
+    let server = HttpSection::parse(&ComponentConfig { id: &id, value: &server }).map_err(at)?;
     let answer = move || {
         let rendered = render();
         async move {
@@ -191,12 +194,7 @@ fn page_listener(page: Page) -> Listener {
             }
         }
     };
-    Listener {
-        what: EXPORTER_PAGE,
-        endpoint,
-        settings: ServeSettings::default(),
-        handler: router_handler(Router::new().route(path, get(answer))),
-    }
+    server.listener(EXPORTER_PAGE, endpoint, Router::new().route(path, get(answer)), auths).map_err(at)
 }
 
 /// The listeners of `service::telemetry::metrics`.
