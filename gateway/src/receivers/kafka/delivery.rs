@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use exporters::kafka::{KafkaEncoding, TENANT_HEADER};
+use exporters::kafka::TENANT_HEADER;
 use futures_util::FutureExt;
 use model::{ErrorKind, TenantId};
 use pipelines::{Batch, ClientMetadata, PipelineError, PipelineResult};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::topic_partition_list::TopicPartitionList;
+use runtime::{Clock, SystemClock};
 use wire::otlp::edit::{Edited, edit_resources, put_any_value, put_key_value};
-use wire::otlp::{AnyValue, check, json, merge};
+use wire::otlp::{AnyValue, check, merge};
 
 use super::assignment::Partition;
 use super::{GroupMember, Route, Shared};
@@ -295,10 +296,11 @@ async fn make_batch_off_thread(
 /// One batch of a run of messages with equal headers; `None` when nothing is in it. Messages that cannot be read are
 /// left out, counted and logged.
 fn make_batch(shared: &Shared, route: &Route, run: &[OwnedMessage]) -> PipelineResult<Option<Batch>> {
+    let now_ns = SystemClock.now_ns().cast_unsigned();
     let mut payloads = Vec::with_capacity(run.len());
     let mut items = 0;
     for message in run {
-        match read(route, message) {
+        match read(route, message, now_ns) {
             Ok((payload, count, rejected)) => {
                 shared.metrics.count_refused(route.signal, rejected);
                 payloads.push(payload);
@@ -334,7 +336,12 @@ fn put_together(
 ) -> PipelineResult<Batch> {
     let headers = run.first().map(headers).unwrap_or_default();
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    let mut metadata = Vec::new();
+    let mut metadata = Vec::with_capacity(headers.len() + 2);
+    if let Some(first) = run.first() {
+        // Not the offset: a run has several.
+        metadata.push(("kafka.topic".to_owned(), first.topic().to_owned()));
+        metadata.push(("kafka.partition".to_owned(), first.partition().to_string()));
+    }
     let mut tenant = TenantId::default();
     for (name, value) in headers {
         let value = text(value.unwrap_or_default());
@@ -350,12 +357,9 @@ fn put_together(
 }
 
 /// Payload, items, and items that were cut out because they break the protocol.
-fn read(route: &Route, message: &OwnedMessage) -> Result<(Bytes, u64, u64), wire::DecodeError> {
+fn read(route: &Route, message: &OwnedMessage, now_ns: u64) -> Result<(Bytes, u64, u64), wire::DecodeError> {
     let body = message.payload().unwrap_or_default();
-    let payload = match route.encoding {
-        KafkaEncoding::OtlpProto => Bytes::copy_from_slice(body),
-        KafkaEncoding::OtlpJson => Bytes::from(json::to_protobuf(route.signal, body)?),
-    };
+    let payload = route.encoding.payload(route.signal, body, now_ns)?;
     let checked = check(route.signal, payload)?;
     Ok((checked.payload, checked.items, checked.report.rejected_count()))
 }

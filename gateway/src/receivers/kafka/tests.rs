@@ -260,6 +260,32 @@ async fn messages_of_a_topic_that_only_the_client_takes_for_a_match_are_not_pass
     assert_eq!((rig.committed(), rig.pipeline.flags()), (None, vec![2]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_that_are_excluded_are_not_read_and_lines_of_others_are_records() {
+    let rig = Rig::new();
+    for topic in ["lines-prod", "lines-dev"] {
+        rig.cluster.create_topic(topic, 1, 1).expect("a topic");
+    }
+    let receiver = rig
+        .start(json!({"logs": {"topics": ["^lines-"], "exclude_topics": ["-dev$"], "encoding": "text"}}))
+        .await;
+    rig.send_to("lines-dev", b"never", None).await;
+    rig.send_to("lines-prod", b"one", None).await;
+    rig.pipeline.wait_for(1).await;
+    receiver.workers[0].shutdown().await;
+    let taken = rig.pipeline.taken.lock();
+    let bodies = taken.iter().flat_map(|batch| {
+        let request = ExportLogsServiceRequest::decode(batch.payload.clone()).expect("well-formed");
+        let scopes = request.resource_logs.into_iter().flat_map(|group| group.scope_logs);
+        scopes.flat_map(|scope| scope.log_records).map(|record| format!("{:?}", record.body))
+    });
+    let bodies: Vec<String> = bodies.collect();
+    assert!(bodies.len() == 1 && bodies[0].contains("\"one\""), "{bodies:?}");
+    let metadata = &taken[0].client.metadata;
+    let value = |name: &str| metadata.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    assert_eq!((value("kafka.topic"), value("kafka.partition")), (Some("lines-prod"), Some("0")));
+}
+
 #[test]
 fn faulty_configs_are_refused_by_path() {
     let check = |config: Value, want: &str| {
@@ -273,5 +299,30 @@ fn faulty_configs_are_refused_by_path() {
     check(json!({"logs": {"topics": ["^("]}}), "topic \"^(\"");
     let large = json!({"default_fetch_size": 4_000_000_000_u32});
     create(&large, &Arc::default(), &Tasks::new()).map(drop).expect("more than the client can, and clamped");
-    check(json!({"rack_id": "a"}), "rack_id: is not supported by this version");
+    check(json!({"use_leader_epoch": false}), "use_leader_epoch: false is not supported");
+    check(json!({"max_fetch_size": 10, "min_fetch_size": 11}), "max_fetch_size: cannot be less");
+    check(
+        json!({"group_rebalance_strategy": "range", "group_rebalance_strategies": ["range"]}),
+        "group_rebalance_strategy: cannot be combined",
+    );
+    check(json!({"group_rebalance_strategies": ["sticky"]}), "group_rebalance_strategy: \"sticky\" is not");
+    check(
+        json!({"logs": {"exclude_topics": ["^a"]}}),
+        "logs::exclude_topics: want a topic that is a regular",
+    );
+    check(
+        json!({"logs": {"topics": ["^a"], "exclude_topics": ["a{1,2}"]}}),
+        "logs::exclude_topics: \"a{1,2}\": a comma",
+    );
+    check(json!({"metrics": {"encoding": "text"}}), "metrics::encoding: only logs can be written so");
+    check(
+        json!({"logs": {"encoding": "zipkin_json"}}),
+        "logs::encoding: the encoding \"zipkin_json\" is not",
+    );
+    let all = json!({
+        "rack_id": "a", "use_leader_epoch": true, "resolve_canonical_bootstrap_servers_only": true,
+        "max_fetch_size": 4096, "max_partition_fetch_size": 4096, "metrics": {"encoding": "otlp_json"},
+        "telemetry": {"metrics": {"kafka_receiver_records_delay": {"enabled": false}}},
+    });
+    create(&all, &Arc::default(), &Tasks::new()).map(drop).expect("keys of the collector");
 }
