@@ -41,14 +41,16 @@ pub struct BlocksArguments {
 /// Where the blocks are.
 #[derive(Args, Clone, Debug)]
 struct Place {
-    /// A block, or a folder with blocks in it or below it, such as a tenant's, a data folder or that of a Prometheus.
+    /// A block, or a folder with blocks in it or below it, such as a tenant's, a data folder or that of a Prometheus. Its
+    /// folders `snapshots` and `quarantine` are passed over unless they are named themselves.
     path: PathBuf,
 }
 
 /// Where the blocks are, or none for the bucket of the config.
 #[derive(Args, Clone, Debug)]
 struct PlaceOrBucket {
-    /// A block, or a folder with blocks in it or below it. Without one: the bucket of --config (storage.bucket).
+    /// A block, or a folder with blocks in it or below it; folders `snapshots` and `quarantine` are passed over unless they
+    /// are named themselves. Without a path: the bucket of --config (storage.bucket).
     path: Option<PathBuf>,
 }
 
