@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -153,8 +152,8 @@ pub struct EndpointSet {
     clock: Arc<dyn Clock>,
     /// Whether every endpoint was asked once.
     is_known: watch::Receiver<bool>,
-    /// Whether there is a name of which nobody knows yet what it stands for.
-    is_unresolved: Arc<AtomicBool>,
+    /// Names of which nobody knows yet what they stand for, and why.
+    unresolved: Arc<RwLock<Vec<String>>>,
 }
 
 impl EndpointSet {
@@ -183,7 +182,7 @@ impl EndpointSet {
         }
         let (known, is_known) = watch::channel(settings.is_empty());
         let endpoints = Arc::new(RwLock::new(fixed.clone()));
-        let set = Self { endpoints, clock, is_known, is_unresolved: Arc::default() };
+        let set = Self { endpoints, clock, is_known, unresolved: Arc::default() };
         if settings.is_empty() {
             return Ok(set);
         }
@@ -222,7 +221,7 @@ impl EndpointSet {
     ) {
         let before = self.endpoints.read().clone();
         let mut endpoints = fixed.to_vec();
-        let mut is_unresolved = false;
+        let mut unresolved = Vec::new();
         for (name, one) in named {
             let found = tokio::time::timeout(INFO_INTERVAL, discovery.addresses(name)).await;
             let found = match found.unwrap_or_else(|_| Err("it takes too long".to_owned())) {
@@ -231,7 +230,10 @@ impl EndpointSet {
                     tracing::warn!(address = one.address, error, "a name of stores cannot be looked up");
                     let len = endpoints.len();
                     endpoints.extend(before.iter().filter(|known| known.name == one.address).cloned());
-                    is_unresolved |= endpoints.len() == len;
+                    if endpoints.len() == len {
+                        let address = &one.address;
+                        unresolved.push(format!("the stores of {address} cannot be looked up: {error}"));
+                    }
                     continue;
                 }
             };
@@ -247,7 +249,12 @@ impl EndpointSet {
             }
         }
         *self.endpoints.write() = endpoints;
-        self.is_unresolved.store(is_unresolved, Ordering::Relaxed);
+        *self.unresolved.write() = unresolved;
+    }
+
+    /// Why stores are left out that nobody knows: a text for each name that cannot be looked up.
+    pub(crate) fn unresolved(&self) -> Vec<String> {
+        self.unresolved.read().clone()
     }
 
     /// Whether there is none.
@@ -290,7 +297,7 @@ impl EndpointSet {
             let may_have = state.seen.as_ref().is_none_or(|seen| seen.may_have(range, matchers));
             is_silent && may_have && is_asked(&endpoint.address)
         };
-        self.is_unresolved.load(Ordering::Relaxed) || self.endpoints.read().iter().any(is_lacking)
+        !self.unresolved.read().is_empty() || self.endpoints.read().iter().any(is_lacking)
     }
 
     /// All by component, for people.

@@ -172,11 +172,18 @@ impl FanoutQuerier {
             return Err(StorageError::new(ErrorKind::Unavailable, text));
         }
         tracing::warn!(store = source, error = message, "a store failed; the answer is partial");
-        let mut warnings = self.warnings.lock();
-        if !warnings.contains(&message) {
-            warnings.push(message);
-        }
+        self.warn([message]);
         Ok(())
+    }
+
+    /// Adds what is missing in the answers, each once.
+    fn warn(&self, messages: impl IntoIterator<Item = String>) {
+        let mut warnings = self.warnings.lock();
+        for message in messages {
+            if !warnings.contains(&message) {
+                warnings.push(message);
+            }
+        }
     }
 
     /// Stores of others that may have what is asked for.
@@ -185,6 +192,8 @@ impl FanoutQuerier {
         let is_asked = |address: &str| self.is_asked(address);
         if self.fanout.endpoints.lacks(ask.range, &ask.matchers, is_asked) {
             self.lacked.store(true, Ordering::Relaxed);
+            // A store that is silent is known and comes back; a name that means nothing is a mistake that somebody made.
+            self.warn(self.fanout.endpoints.unresolved());
         }
         let mut living = self.fanout.endpoints.living();
         living.retain(|(endpoint, seen)| {
