@@ -219,6 +219,7 @@ impl MetricsStore {
             Form::Otlp => self.add_deltas(batch).await?,
             Form::RemoteWrite(_) => (batch, AppendReport::default()),
         };
+        shared.appender.prepare(&batch.tenant).await;
         let (mut columns, mut report) = self.translate(&batch, form, None).await?;
         report.merge(dropped);
         let points = columns.points;

@@ -95,6 +95,12 @@ pub trait MetricsAppender: Send + Sync {
     /// first append that uses it.
     fn series(&self, tenant: &TenantId, labels: &Labels) -> StorageResult<SeriesRef>;
 
+    /// Does beforehand what may take long the first time that a tenant writes, so that [`MetricsAppender::series`] does
+    /// not: nothing for a tenant with data. Cancel-safe; a failure shows when a series is made.
+    fn prepare<'a>(&'a self, _tenant: &'a TenantId) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
     /// Appends samples, native histograms and exemplars; resolves when they are durable. `stale_refs` of the answer
     /// lists positions whose reference is unknown: those samples were not stored, the caller resolves the labels again
     /// and retries just them. Fails with `Invalid` for columns of unequal length and positions that are not there.

@@ -1,6 +1,7 @@
 //! The store as the rest of the program sees it: tenants by name behind the appender and querier seams.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use storage_api::{
     AppendOutcome, BoxFuture, MetricsAppender, MetricsQuerier, MetricsSelect, SampleBatch, Series,
     SeriesExemplars, SeriesRef, StorageResult,
 };
+use tokio::sync::Semaphore;
 
 use crate::TsdbSettings;
 use crate::error::TsdbError;
@@ -29,6 +31,10 @@ const MAINTENANCE_EVERY: Duration = Duration::from_secs(5);
 /// Shortest time between two looks.
 const MAINTENANCE_EVERY_MIN: Duration = Duration::from_millis(100);
 
+/// Reads at the same time, for each core; others wait. One goes on when nobody waits for it any more, so that the bounds
+/// of those who ask do not bound them.
+const READS_PER_CORE: usize = 8;
+
 /// The metrics store. Clones share it.
 #[derive(Clone)]
 pub struct Tsdb(Arc<Inner>);
@@ -44,6 +50,7 @@ struct Inner {
     /// Held while a tenant is made or let go. Numbers of series below these may be known to writers from tenants that
     /// were let go, and are not given again.
     opening: Mutex<[u32; SHARDS as usize]>,
+    reads: Arc<Semaphore>,
 }
 
 /// What a tenant's head holds.
@@ -84,6 +91,9 @@ impl Tsdb {
             clock,
             tenants: RwLock::default(),
             opening: Mutex::new([0; SHARDS as usize]),
+            reads: Arc::new(Semaphore::new(
+                READS_PER_CORE * std::thread::available_parallelism().map_or(1, NonZero::get),
+            )),
         };
         for entry in inner.disk.list(&inner.root).map_err(|error| TsdbError::disk(&inner.root, error))? {
             match TenantId::new(&entry.name) {
@@ -167,7 +177,12 @@ impl Tsdb {
         F: FnOnce(&Tenant) -> StorageResult<Vec<T>> + Send + 'static,
     {
         let Some(tenant) = self.0.find(tenant) else { return Ok(Vec::new()) };
-        let task = self.0.tasks.spawn_blocking("metrics-read", move || read(&tenant));
+        let slot = Arc::clone(&self.0.reads).acquire_owned().await;
+        let slot = slot.map_err(|error| TsdbError::Task(error.to_string()))?;
+        let task = self.0.tasks.spawn_blocking("metrics-read", move || {
+            let _slot = slot;
+            read(&tenant)
+        });
         task.await.map_err(|error| TsdbError::Task(error.to_string()))?
     }
 }
@@ -232,6 +247,19 @@ impl Inner {
 impl MetricsAppender for Tsdb {
     fn series(&self, tenant: &TenantId, labels: &Labels) -> StorageResult<SeriesRef> {
         Ok(self.0.find_to_write(tenant)?.series(labels)?)
+    }
+
+    fn prepare<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if self.0.find(tenant).is_some() {
+                return;
+            }
+            let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
+            let opened =
+                self.0.tasks.spawn_blocking("metrics-new-tenant", move || inner.find_to_write(&tenant));
+            // Who makes a series tries again, and is told.
+            let _ = opened.await;
+        })
     }
 
     fn append<'a>(

@@ -90,13 +90,7 @@ impl<'q> Lexer<'q> {
         use TokenKind as K;
         let second = self.query[self.pos + c.len_utf8()..].chars().next();
         let kind = match c {
-            ',' => K::Comma,
-            '*' => K::Mul,
-            '/' => K::Div,
-            '%' => K::Mod,
-            '+' => K::Add,
-            '-' => K::Sub,
-            '^' => K::Pow,
+            ',' | '*' | '/' | '%' | '+' | '-' | '^' => arithmetic(c),
             '@' => K::At,
             '=' => match second {
                 Some('=') => K::Equal,
@@ -124,13 +118,7 @@ impl<'q> Lexer<'q> {
                 self.paren_depth += 1;
                 K::LeftParen
             }
-            ')' => {
-                self.paren_depth -= 1;
-                if self.paren_depth < 0 {
-                    return Err(self.error(start + 1, "unexpected right parenthesis ')'"));
-                }
-                K::RightParen
-            }
+            ')' => self.right_paren(start)?,
             '{' => {
                 self.in_braces = true;
                 K::LeftBrace
@@ -217,20 +205,8 @@ impl<'q> Lexer<'q> {
                 self.paren_depth += 1;
                 K::LeftParen
             }
-            ')' => {
-                self.paren_depth -= 1;
-                if self.paren_depth < 0 {
-                    return Err(self.error(start + 1, "unexpected right parenthesis ')'"));
-                }
-                K::RightParen
-            }
-            '+' => K::Add,
-            '-' => K::Sub,
-            '*' => K::Mul,
-            '/' => K::Div,
-            '%' => K::Mod,
-            '^' => K::Pow,
-            ',' => K::Comma,
+            ')' => self.right_paren(start)?,
+            ',' | '*' | '/' | '%' | '+' | '-' | '^' => arithmetic(c),
             'a'..='z' | 'A'..='Z' => {
                 let len = self.take_while(is_alpha);
                 let kind = keyword(&self.query[start..start + len])
@@ -265,6 +241,14 @@ impl<'q> Lexer<'q> {
         };
         self.emit(kind, 1);
         Ok(())
+    }
+
+    fn right_paren(&mut self, start: usize) -> LexResult<TokenKind> {
+        self.paren_depth -= 1;
+        if self.paren_depth < 0 {
+            return Err(self.error(start + 1, "unexpected right parenthesis ')'"));
+        }
+        Ok(TokenKind::RightParen)
     }
 
     fn word(&mut self) {
@@ -395,6 +379,19 @@ impl<'q> Lexer<'q> {
 
     fn error(&self, start: usize, text: &str) -> PromqlError {
         PromqlError::parse(self.query, Span::new(start, self.query.len()), text)
+    }
+}
+
+/// What stands between operands and means the same in durations.
+fn arithmetic(c: char) -> TokenKind {
+    match c {
+        '*' => TokenKind::Mul,
+        '/' => TokenKind::Div,
+        '%' => TokenKind::Mod,
+        '+' => TokenKind::Add,
+        '-' => TokenKind::Sub,
+        '^' => TokenKind::Pow,
+        _ => TokenKind::Comma,
     }
 }
 
