@@ -3,11 +3,12 @@
 //! Keys: exporter/kafkaexporter of the collector's contrib repository. A batch is delivered when the brokers have
 //! acknowledged all its messages; by default all in-sync replicas do (`required_acks: -1`), and the producer is
 //! idempotent, so that the client's own retries store nothing twice. A batch of a tenant other than the default one
-//! carries it in the header `x-scope-orgid`. The client is librdkafka, with OpenSSL if the feature `kafka-tls` is on.
+//! carries it in the header `x-scope-orgid`. The client is librdkafka, with OpenSSL.
 
 mod client;
 mod config;
 mod messages;
+mod resource_key;
 mod security;
 mod topics;
 

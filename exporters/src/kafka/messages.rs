@@ -9,9 +9,9 @@ use wire::otlp::{
     AnyValue, Part, PartsRoom, Resource, View, json, split_by_resource, split_by_trace, split_logs_by_trace,
     split_within,
 };
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::KafkaEncoding;
+use super::resource_key::resource_key;
 
 /// What the keys of messages are, and so which items go to one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) enum Keys {
     None,
     /// The trace id in hexadecimal.
     Trace,
-    /// A hash of the resource's attributes.
+    /// A hash of the resource's attributes, as the collector has it.
     Resource,
 }
 
@@ -150,21 +150,4 @@ fn is_empty_id(id: &[u8]) -> bool {
 fn hex(bytes: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
-}
-
-/// The same for the same attributes in any order.
-fn resource_key(resource: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let mut fields = wire::protobuf::Fields::new(resource);
-    let mut attributes = Vec::new();
-    while let Some(field) = fields.next_field()? {
-        if field.number == 1 {
-            attributes.push(field.bytes()?);
-        }
-    }
-    attributes.sort_unstable();
-    let mut canonical = Vec::with_capacity(resource.len());
-    for attribute in attributes {
-        wire::protobuf::put_bytes_field(&mut canonical, 1, attribute);
-    }
-    Ok(xxh3_128(&canonical).to_be_bytes().to_vec())
 }

@@ -1,8 +1,7 @@
 //! How a Kafka client shows who it is, and to whom it speaks: SASL and TLS as settings of librdkafka.
 //!
-//! Keys: `auth` and `tls` of the collector's contrib repository (internal/kafka, config/configtls). TLS, and SCRAM which
-//! needs its hashes, are in builds with the feature `kafka-tls`, which compiles OpenSSL; others refuse them by name.
-//! Certificates in files are read by librdkafka when the client is made.
+//! Keys: `auth` and `tls` of the collector's contrib repository (internal/kafka, config/configtls). TLS and the hashes of
+//! SCRAM are OpenSSL's, which is compiled in: librdkafka knows no other library. Certificates in files are read by librdkafka when the client is made.
 
 use pipelines::{ConfigError, Opaque};
 use rdkafka::ClientConfig;
@@ -10,9 +9,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::client::{TlsConfig, TlsSource, unsupported};
-
-/// Whether librdkafka is built with OpenSSL.
-const HAS_TLS: bool = cfg!(feature = "kafka-tls");
 
 /// `auth` of Kafka clients.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -114,14 +110,7 @@ fn sign_in(
         return at("password", "password is required".to_owned());
     }
     match mechanism {
-        "PLAIN" => {}
-        "SCRAM-SHA-256" | "SCRAM-SHA-512" if HAS_TLS => {}
-        "SCRAM-SHA-256" | "SCRAM-SHA-512" => {
-            return at(
-                "mechanism",
-                format!("{mechanism} needs a build with the feature kafka-tls, this one has PLAIN"),
-            );
-        }
+        "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => {}
         other => {
             let have = "PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512";
             return at("mechanism", format!("{other:?} is not supported, supported are {have}"));
@@ -141,12 +130,6 @@ fn encrypt(client: &mut ClientConfig, tls: &TlsConfig) -> Result<bool, ConfigErr
     let authorities = tls.authorities();
     if tls.insecure && authorities.is_none() {
         return Ok(false);
-    }
-    if !HAS_TLS {
-        return Err(ConfigError::at(
-            "tls",
-            "TLS needs a build with the feature kafka-tls, this one has none",
-        ));
     }
     unsupported(&[
         ("tls.server_name_override", !tls.server_name_override.is_empty()),

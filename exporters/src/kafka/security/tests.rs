@@ -1,7 +1,7 @@
 use rdkafka::ClientConfig;
 use serde_json::{Value, json};
 
-use super::{HAS_TLS, secure};
+use super::secure;
 
 fn settings(auth: Value, tls: Value) -> Result<Vec<(String, String)>, String> {
     let auth = serde_json::from_value(auth).map_err(|error| error.to_string())?;
@@ -36,18 +36,9 @@ fn names_and_passwords_go_to_brokers_as_the_config_says() {
 }
 
 #[test]
-fn tls_and_scram_are_there_or_name_the_feature_that_brings_them() {
+fn tls_and_scram_are_settings_of_the_client() {
     let scram = json!({"sasl": {"username": "u", "password": "p", "mechanism": "SCRAM-SHA-512"}});
     let files = json!({"ca_file": "/ca", "cert_file": "/c", "key_file": "/k"});
-    if !HAS_TLS {
-        let refused = |auth, tls| settings(auth, tls).expect_err("a build without OpenSSL");
-        assert!(
-            refused(scram, Value::Null).starts_with("auth::sasl::mechanism: SCRAM-SHA-512 needs a build")
-        );
-        assert!(refused(json!({}), files.clone()).starts_with("tls: TLS needs a build"));
-        assert!(refused(json!({"tls": files}), Value::Null).starts_with("auth::tls: TLS needs a build"));
-        return;
-    }
     check(
         scram,
         files,
