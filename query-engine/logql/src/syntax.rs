@@ -3,6 +3,7 @@
 //! `parse` is the only way in. It refuses what Loki refuses, reads nothing but the text, and is bounded in depth
 //! (SYNTAX-1: no input overflows the stack) and length.
 
+mod aggregations;
 mod ast;
 mod check;
 mod filters;

@@ -113,6 +113,26 @@ pub(super) async fn query(State(api): Shared, request: Request<Body>) -> Respons
     answer.await.unwrap_or_else(LokiError::into_response)
 }
 
+/// A time as Go writes it: without zeros at the end of its fraction.
 fn rfc3339(timestamp_ns: i64) -> String {
-    DateTime::from_timestamp_nanos(timestamp_ns).to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    let text = DateTime::from_timestamp_nanos(timestamp_ns).to_rfc3339_opts(SecondsFormat::Nanos, false);
+    let text = text.strip_suffix("+00:00").unwrap_or(&text);
+    format!("{}Z", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc3339;
+
+    #[test]
+    fn times_end_with_no_zeros() {
+        for (ns, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (100_000_000, "1970-01-01T00:00:00.1Z"),
+            (1_795_316_945_918_060_390, "2026-11-22T03:09:05.91806039Z"),
+            (1_000_000_000_000_000_001, "2001-09-09T01:46:40.000000001Z"),
+        ] {
+            assert_eq!(rfc3339(ns), expected);
+        }
+    }
 }
