@@ -19,8 +19,8 @@ use crate::{Durability, WalError, filenames};
 /// A group this large is not held back for company.
 pub(crate) const GROUP_BYTES_ENOUGH: usize = 1 << 20;
 
-/// A buffer that grew past this in a burst is given back.
-const BUFFER_BYTES_KEPT: usize = 4 << 20;
+/// A buffer that grew past this in a burst is given back: groups of more are rare.
+const BUFFER_BYTES_KEPT: usize = GROUP_BYTES_ENOUGH;
 
 pub(crate) struct Writer {
     shared: Arc<Shared>,

@@ -2,7 +2,7 @@
 //!
 //! A body is decoded on one thread and dropped on another one. As allocations of half a megabyte, which come and go a
 //! hundred times a second, they are clear pages each time, and the allocator of each thread holds some of them back:
-//! 25 MiB with four connections, and the kernel's work for new pages. A few are kept instead, for whoever comes next.
+//! 5 MiB with four connections, and the kernel's work for new pages. A few are kept instead, for whoever comes next.
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -13,8 +13,8 @@ const BYTES_MIN: usize = 64 << 10;
 /// Larger ones are rare and not kept.
 const BYTES_MAX: usize = 1 << 20;
 
-/// Buffers that are kept while nobody uses them: as many as cores that decode at a time, as a rule; 8 MiB at most.
-const KEPT_MAX: usize = 8;
+/// Buffers that are kept while nobody uses them: about as many as requests that are stored at a time; 4 MiB at most.
+const KEPT_MAX: usize = 4;
 
 /// A buffer is only used for a body that leaves less than this share of it free, so that it holds little more than was
 /// reserved.

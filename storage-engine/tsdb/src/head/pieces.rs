@@ -6,11 +6,12 @@
 
 use format::XorAppender;
 
-/// Bytes of a piece that hold data: two cache lines with the number of the next piece.
-const PIECE_BYTES: usize = 124;
+/// Bytes of a piece that hold data: a cache line with the number of the next piece. Two of them would leave 40 bytes more of a
+/// series empty, half a chunk of a value that does not change.
+const PIECE_BYTES: usize = 60;
 
 /// Pieces of a page: 128 KiB.
-const PAGE: usize = 1024;
+const PAGE: usize = 2048;
 
 /// Bytes in front of a chunk's samples: their number.
 const HEADER_BYTES: usize = 2;

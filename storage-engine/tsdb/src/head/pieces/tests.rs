@@ -62,5 +62,5 @@ fn pieces_are_used_again_and_a_page_without_any_gives_its_memory_back() {
     assert!(held <= PAGE, "{held} pieces are held for nobody");
     let mut one = Chain::default();
     one.extend(&mut pieces, b"abc");
-    assert_eq!((bytes(&one, &pieces, 24930), one.memory_bytes()), (b"abc".to_vec(), 128));
+    assert_eq!((bytes(&one, &pieces, 24930), one.memory_bytes()), (b"abc".to_vec(), 64));
 }
