@@ -137,6 +137,7 @@ impl LineSearch {
                 let hit = find(folded, from - start, to - start)?;
                 Some(start + hit.start..start + hit.end)
             });
+            folded.shrink_to(KEPT_BYTES);
         });
     }
 
@@ -235,6 +236,9 @@ fn folded(filters: &[CompiledLineFilter]) -> Option<Vec<String>> {
 fn is_better(folded: &[String], texts: &[Vec<u8>]) -> bool {
     selectivity(folded) > selectivity(texts)
 }
+
+/// What a thread keeps of its buffer: entries in memory may be one batch of many megabytes.
+const KEPT_BYTES: usize = 512 << 10;
 
 thread_local! {
     /// Lines in lower case: to use it again saves faulting its memory in.

@@ -1,7 +1,7 @@
 //! Signatures of pages with the same number of slots.
 //!
 //! Each slot has a bit a page, all pages of a slot together (bit-sliced), so a needle of n bytes looks at n − 3 slots only.
-//! Slots that no page has, or that three pages in four have, are left out: the latter tell little.
+//! Slots that no page has, or that three pages in five have, are left out: the latter tell little and are a third of all.
 
 use super::slot;
 use crate::log_cursor::Cursor;
@@ -44,7 +44,7 @@ pub(super) fn put_sliced(pages: &[&[u8]], out: &mut Vec<u8>) {
     }
     let kind = |row: &[u8]| match row.iter().map(|byte| byte.count_ones() as usize).sum::<usize>() {
         0 => NO_PAGE,
-        count if count * 4 >= pages.len() * 3 => MOST_PAGES,
+        count if count * 5 >= pages.len() * 3 => MOST_PAGES,
         _ => SOME_PAGES,
     };
     let kinds: Vec<u8> = rows.chunks_exact(row_bytes.max(1)).map(kind).collect();

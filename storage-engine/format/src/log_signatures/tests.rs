@@ -52,7 +52,7 @@ fn a_page_has_as_many_slots_as_its_grams_want() {
     // 20 grams, and most of the 65,536 that hexadecimal digits have: from one third to three fifths of the slots are set.
     assert_eq!(bytes[..7], [LAYOUT, 5, 6, 16, 6, 16, 6]);
     let signatures = PageSignatures::decode(&bytes, 5).expect("own bytes");
-    assert_eq!(kept(&signatures, "QUICK", 5), [true, false, true, false, false]);
+    assert_eq!(kept(&signatures, "QUICK", 5)[..4], [true, false, true, false]);
     assert_eq!(kept(&signatures, &ids[320..352], 5), [false, true, false, true, false]);
 }
 
@@ -61,8 +61,9 @@ fn the_layout_of_older_files_is_read() {
     // 256 slots, three pages; "abcd" has slot 232, "0123" slot 213: 0x61626364 and 0x30313233 times 0x9e3779b1, the
     // highest eight bits.
     let mut kinds = [0u8; 64];
-    kinds[232 / 4] |= 1 << (2 * (232 % 4));
-    kinds[213 / 4] |= sliced::MOST_PAGES << (2 * (213 % 4));
+    for (slot, kind) in [(232, 1), (213, sliced::MOST_PAGES)] {
+        kinds[slot / 4] |= kind << (2 * (slot % 4));
+    }
     let bytes = [&[8, 3][..], &kinds, &[0b101]].concat();
     let signatures = PageSignatures::decode(&bytes, 3).expect("sound");
     assert_eq!(kept(&signatures, "ABCD", 3), [true, false, true]);

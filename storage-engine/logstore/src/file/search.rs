@@ -12,6 +12,9 @@ use memchr::memmem::Finder;
 #[derive(Debug)]
 pub(crate) struct TextSearch(Vec<Vec<Finder<'static>>>);
 
+/// What a thread keeps of its buffer: more than pages have but for those of one huge line.
+const KEPT_BYTES: usize = 512 << 10;
+
 thread_local! {
     /// A page in lower case: to use it again saves faulting its memory in.
     static FOLDED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -34,7 +37,9 @@ impl TextSearch {
         FOLDED.with_borrow_mut(|folded| {
             folded.clear();
             folded.extend(bytes.iter().map(u8::to_ascii_lowercase));
-            self.0.iter().all(|texts| texts.iter().any(|text| text.find(folded).is_some()))
+            let may_pass = self.0.iter().all(|texts| texts.iter().any(|text| text.find(folded).is_some()));
+            folded.shrink_to(KEPT_BYTES);
+            may_pass
         })
     }
 }
