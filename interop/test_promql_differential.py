@@ -100,7 +100,9 @@ def difference(query, ours, theirs):
     if right["resultType"] in ("scalar", "string"):
         return None if left["result"][0] == right["result"][0] and close(left["result"][1], right["result"][1]) else f"{left} instead of {right}"
     if right["resultType"] == "vector" and not re.match(r"sort_by_label", query):
-        if re.match(r"(sort|sort_desc|topk|bottomk)\b", query) and by_value(left["result"]) != by_value(right["result"]):
+        # Groups come in the order in which a head got its series.
+        is_ranked = re.match(r"(sort|sort_desc|topk|bottomk)\b(?! (by|without))", query)
+        if is_ranked and by_value(left["result"]) != by_value(right["result"]):
             return f"order {by_value(left['result'])[:9]} instead of {by_value(right['result'])[:9]}"
         for side in (left, right):
             side["result"].sort(key=lambda series: sorted(series["metric"].items()))
