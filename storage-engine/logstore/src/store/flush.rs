@@ -55,10 +55,11 @@ impl Inner {
                 () = self.flush_wanted.notified() => {}
                 () = tokio::time::sleep(self.settings.flush_interval) => {}
             }
-            let done = match self.flush_once().await {
-                Ok(()) => self.expire().await,
-                failed => failed,
-            };
+            let done = self.flush_once().await;
+            // Also when the disk is full: it makes room.
+            if let Err(error) = self.expire().await {
+                tracing::error!(%error, "log store could not remove all that is past its retention, it will try again");
+            }
             self.forget_streams();
             self.merge_wanted.notify_one();
             let Err(error) = done else {

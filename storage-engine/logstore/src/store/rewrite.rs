@@ -54,6 +54,11 @@ impl Inner {
         let files = Arc::clone(&self.state.read().files.files);
         for data in files.iter().filter(|data| data.about.tenant == *tenant) {
             *removed += self.rewrite(data, mask)?;
+            if !data.is_sound() {
+                tracing::error!(
+                    file = %data.path.display(), %tenant, "a damaged file keeps the entries that a deletion asks for"
+                );
+            }
         }
         Ok(())
     }
@@ -62,6 +67,9 @@ impl Inner {
     fn rewrite(&self, data: &Arc<DataFile>, mask: &dyn LogMask) -> LogStoreResult<u64> {
         if self.closed.load(Ordering::Acquire) {
             return Err(LogStoreError::stopped("the log store is closing"));
+        }
+        if !data.is_sound() {
+            return Ok(0);
         }
         let file = match self.indexes.get(&self.place, data, &self.stream_index(&data.about.tenant)) {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
@@ -84,7 +92,11 @@ impl Inner {
             )));
         };
         let old = [Arc::clone(data)];
-        let content = self.read_files(&old, Some(mask))?;
+        let content = match self.read_files(&old, Some(mask)) {
+            // Noted, and shown: it is left from now on.
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(0),
+            content => content?,
+        };
         let removed = content.removed;
         if removed == 0 {
             return Ok(0);
@@ -172,46 +184,54 @@ impl Inner {
         done.map_err(|_| LogStoreError::stopped("the expiry thread of the log store ended"))?
     }
 
+    /// One file that cannot be dealt with keeps no other: its error comes at the end.
     fn expire_files(&self, now_ns: i64) -> LogStoreResult<()> {
         let rules = &self.settings.retention;
         let files = Arc::clone(&self.state.read().files.files);
-        let mut gone = Vec::new();
+        let (mut gone, mut failure) = (Vec::new(), Ok(()));
         for data in files.iter().filter(|file| may_expire(file, rules, now_ns)) {
-            let tenant = &data.about.tenant;
-            if !rules.has_streams(tenant) {
-                gone.push(Arc::clone(data));
-                continue;
-            }
-            let file = match self.indexes.get(&self.place, data, &self.stream_index(tenant)) {
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    self.quarantine_file(data, &error);
-                    continue;
-                }
-                found => found?,
-            };
-            let streams = &file.file.index().streams;
-            let end = |stream: &format::LogFileStream| {
-                stream.max_ns.saturating_add(rules.of_stream_ns(tenant, &stream.labels))
-            };
-            let expired = streams.iter().filter(|stream| end(stream) < now_ns).count();
-            if expired == streams.len() {
-                gone.push(Arc::clone(data));
-            } else if expired > 0 {
-                self.rewrite(data, &Expired { rules, tenant, now_ns })?;
-            } else {
-                let first = streams.iter().map(end).min().unwrap_or(i64::MAX);
-                data.expires_ns.store(first, Ordering::Relaxed);
+            match self.expire_file(data, now_ns) {
+                Ok(true) => gone.push(Arc::clone(data)),
+                Ok(false) => {}
+                Err(error) => failure = failure.and(Err(error)),
             }
         }
         if gone.is_empty() {
-            return Ok(());
+            return failure;
         }
         let removed = self.remove_files(|file| gone.iter().any(|gone| gone.number == file.number))?;
         drop(gone);
         drop(files);
         self.metrics.expired_files.increment(removed.len() as u64);
         self.doom(removed);
-        Ok(())
+        failure
+    }
+
+    /// Writes a file anew without the streams that are past retention; whether all of them are, so that it may go.
+    fn expire_file(&self, data: &Arc<DataFile>, now_ns: i64) -> LogStoreResult<bool> {
+        let (rules, tenant) = (&self.settings.retention, &data.about.tenant);
+        if !rules.has_streams(tenant) {
+            return Ok(true);
+        }
+        let file = match self.indexes.get(&self.place, data, &self.stream_index(tenant)) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.quarantine_file(data, &error);
+                return Ok(false);
+            }
+            found => found?,
+        };
+        let streams = &file.file.index().streams;
+        let end = |stream: &format::LogFileStream| {
+            stream.max_ns.saturating_add(rules.of_stream_ns(tenant, &stream.labels))
+        };
+        let expired = streams.iter().filter(|stream| end(stream) < now_ns).count();
+        if expired == 0 {
+            let first = streams.iter().map(end).min().unwrap_or(i64::MAX);
+            data.expires_ns.store(first, Ordering::Relaxed);
+        } else if expired < streams.len() {
+            self.rewrite(data, &Expired { rules, tenant, now_ns })?;
+        }
+        Ok(expired == streams.len())
     }
 }
 

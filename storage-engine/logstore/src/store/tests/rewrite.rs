@@ -77,15 +77,7 @@ async fn a_removal_that_the_disk_refuses_loses_and_doubles_nothing() {
 #[tokio::test]
 async fn a_stream_goes_when_its_own_retention_is_over() {
     let mut machine = Machine::new(1);
-    machine.settings.retention = RetentionRules {
-        period: Duration::from_secs(30 * 86_400),
-        streams: vec![StreamRetention {
-            matchers: vec![Matcher::equal("app", "debug")],
-            priority: 1,
-            period: Duration::from_secs(3600),
-        }],
-        ..RetentionRules::default()
-    };
+    machine.settings.retention = debug_for_an_hour();
     let store = machine.open();
     for app in ["debug", "api"] {
         append(&store, &rows(app, &[row(NOW, "a line")])).await.expect("stored");
@@ -102,6 +94,92 @@ async fn a_stream_goes_when_its_own_retention_is_over() {
     machine.clock.set_ns(NOW + 31 * 86_400 * SECOND);
     store.0.expire().await.expect("expired");
     assert_eq!(machine.data_files().len(), 0);
+}
+
+/// Lines of `debug` go after an hour, others after 30 days.
+fn debug_for_an_hour() -> RetentionRules {
+    RetentionRules {
+        period: Duration::from_secs(30 * 86_400),
+        streams: vec![StreamRetention {
+            matchers: vec![Matcher::equal("app", "debug")],
+            priority: 1,
+            period: Duration::from_secs(3600),
+        }],
+        ..RetentionRules::default()
+    }
+}
+
+/// A store with two files of a line of `debug` and one of `api`, the first of them with a damaged page.
+async fn with_damage(machine: &mut Machine) -> LogStore {
+    let store = machine.open();
+    for line in ["first", "second"] {
+        for app in ["debug", "api"] {
+            append(&store, &rows(app, &[row(NOW, line)])).await.expect("stored");
+        }
+        store.flush().await.expect("flushed");
+    }
+    let first = machine.data_files().into_iter().min().expect("two files");
+    machine.disk.damage(&first, 40, 0x10);
+    store
+}
+
+async fn readable_lines(store: &LogStore) -> Vec<String> {
+    let mut lines = Vec::new();
+    for page in pages(store, &everything()).await {
+        let (entries, rows) = page.read_rows().expect("damage is no error");
+        lines.extend(entries.iter().take(rows.end).skip(rows.start).map(|entry| entry.line.to_owned()));
+    }
+    lines.sort_unstable();
+    lines
+}
+
+#[tokio::test]
+async fn a_damaged_file_keeps_no_other_from_its_retention_nor_from_a_removal() {
+    let mut machine = Machine::new(1);
+    machine.settings.retention = debug_for_an_hour();
+    let store = with_damage(&mut machine).await;
+    machine.clock.set_ns(NOW + 3601 * SECOND);
+    store.0.expire().await.expect("what can be done is done");
+    let left = readable_lines(&store).await;
+    assert_eq!(left.iter().filter(|line| *line == "second").count(), 1, "that of api: {left:?}");
+    let removed = store.remove(&TenantId::default(), Arc::new(WithText("api", "second"))).await;
+    assert_eq!(removed.expect("removed"), 1);
+    assert!(!readable_lines(&store).await.contains(&"second".to_owned()));
+    // When nothing in it is inside retention any more it goes.
+    machine.clock.set_ns(NOW + 31 * 86_400 * SECOND);
+    store.0.expire().await.expect("expired");
+    assert_eq!(machine.data_files().len(), 0);
+}
+
+#[tokio::test]
+async fn on_a_disk_that_is_full_files_past_retention_make_room() {
+    let mut machine = Machine::new(1);
+    machine.settings.retention = RetentionRules::uniform(Duration::from_secs(3600));
+    let store = machine.open();
+    append(&store, &rows("api", &[row(NOW, "old")])).await.expect("stored");
+    store.flush().await.expect("flushed");
+    let mut random = 1_u32;
+    let mut letter = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'!' + (random >> 24) as u8 % 90)
+    };
+    let line: String = (0..20_000).map(|_| letter()).collect();
+    append(&store, &rows("api", &[row(NOW + 300 * SECOND, &line)])).await.expect("stored");
+    let gigabyte = 1 << 30;
+    machine.disk.set_capacity_bytes(gigabyte);
+    let used = gigabyte - machine.disk.free_bytes(Path::new("/logs")).expect("known");
+    // Room for a manifest, and not for the file of the line.
+    machine.disk.set_capacity_bytes(used + 4000);
+    store.flush().await.expect_err("the disk is full");
+    assert_eq!(machine.data_files().len(), 1);
+    machine.clock.set_ns(NOW + 3601 * SECOND);
+    store.0.flush_wanted.notify_one();
+    let gone = async {
+        while !machine.data_files().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("the old file goes");
 }
 
 #[tokio::test]
