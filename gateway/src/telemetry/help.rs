@@ -23,7 +23,7 @@ const BY_SIGNAL: [(&str, &str); 7] = [
     ("otelcol_exporter_enqueue_failed", "Number of {} failed to be added to the sending queue."),
 ];
 
-const COUNTERS: [(&str, &str); 51] = [
+const COUNTERS: [(&str, &str); 53] = [
     ("otelcol_processor_incoming_items", "Number of items passed to the processor."),
     ("otelcol_processor_outgoing_items", "Number of items emitted from the processor."),
     (
@@ -114,6 +114,8 @@ const COUNTERS: [(&str, &str); 51] = [
         "tidegate_tsdb_head_chunk_writes_failed_total",
         "Failed writes of closed chunks to scratch files; the chunks stay in memory.",
     ),
+    ("tidegate_tsdb_head_chunks_lost_total", "Closed chunks that neither a scratch file nor the log had."),
+    ("tidegate_tsdb_head_chunks_mended_total", "Closed chunks that were made again from the log."),
     (
         "tidegate_tsdb_head_chunks_unreadable_total",
         "Closed chunks that could not be read from their scratch files.",
