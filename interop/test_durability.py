@@ -9,6 +9,9 @@ import time
 import pytest
 import requests
 from conftest import Tidegate, loadtest, wait_until
+from metric_protocols import Gateway
+from promql_corpus import float_series, snappy
+from test_promql_differential import HEADERS
 
 ROUNDS = int(os.environ.get("INTEROP_KILL_ROUNDS", "6"))
 
@@ -173,3 +176,34 @@ def test_an_orderly_stop_exits_0_and_keeps_everything(tmp_path):
         assert len(rows) == min(5000, report["acked"])
     finally:
         gateway.kill()
+
+
+def test_a_damaged_scratch_file_is_made_again_while_the_server_runs(tmp_path, start):
+    gateway = start(Gateway(tmp_path))
+    end_ms = int(time.time()) * 1000 - 60_000
+    times = [end_ms - 15_000 * (250 - step) for step in range(250)]
+    chance = random.Random(9)
+    for window in (times[first : first + 50] for first in range(0, 250, 50)):
+        body = b"".join(float_series({"__name__": "noise", "n": str(n)}, window, [chance.random() for _ in window])
+                        for n in range(1500))
+        answer = requests.post(gateway.url("/api/v1/write"), data=snappy(body), headers=HEADERS, timeout=30)
+        assert answer.status_code == 204, answer.text
+    folder = tmp_path / "tidegate-data/metrics/default/scratch"
+    wait_until(lambda: any(path.stat().st_size > 1 << 20 for path in folder.glob("*")), "closed chunks are in a file", 20)
+
+    def sums():
+        query = {"query": "sum(sum_over_time(noise[2h]))", "time": end_ms / 1000}
+        answer = requests.get(gateway.url("/api/v1/query"), params=query, timeout=30)
+        return answer.status_code, answer.json()
+
+    before = sums()
+    assert before[0] == 200
+    for path in folder.glob("*"):
+        damaged = bytearray(path.read_bytes())
+        damaged[100::1000] = bytes(byte ^ 0xFF for byte in damaged[100::1000])
+        with open(path, "r+b") as file:
+            file.write(damaged)
+    status, told = sums()
+    assert status == 422 and "made again from the log soon" in told["error"], told
+    wait_until(lambda: sums() == before, "the answer is what it was", 20)
+    assert "were made again from the log" in gateway.log.read_text()
