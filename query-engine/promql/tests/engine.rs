@@ -8,7 +8,7 @@ mod memory_storage;
 use std::time::Duration;
 
 use memory_storage::MemoryStorage;
-use model::{ErrorKind, Labels, SampleColumns};
+use model::{BucketSpan, Buckets, ErrorKind, FloatHistogram, Labels, SampleColumns};
 use promql::{Cancel, Engine, EngineSettings, PromqlError, QueryOptions, QueryOutput, QueryValue, Stage};
 use runtime::Tasks;
 
@@ -89,6 +89,53 @@ async fn a_query_over_its_limits_fails_with_the_text_of_prometheus() {
     let small = engine(|settings| settings.memory_bytes_max = 10_000);
     let error = range(&small, &storage, "requests_total").await.expect_err("97 kB of columns");
     assert!(error.to_string().contains("more than 10000 bytes of memory"), "{error}");
+}
+
+/// `series` native histograms of 60 buckets, each of which counts for 41 samples, at 121 half minutes.
+fn histogram_storage(series: usize) -> MemoryStorage {
+    let mut storage = MemoryStorage::default();
+    for index in 0..series {
+        let mut samples = SampleColumns::default();
+        for step in 0..121_i64 {
+            let counts: Vec<f64> = (0..60).map(|bucket| (step * 60 + bucket + index as i64) as f64).collect();
+            let histogram = FloatHistogram {
+                count: counts.iter().sum(),
+                sum: step as f64,
+                positive: Buckets { spans: vec![BucketSpan { offset: 0, length: 60 }], counts },
+                ..FloatHistogram::default()
+            };
+            samples.push_histogram(step * MINUTE / 2, histogram.into());
+        }
+        let labels = [("__name__", "latency".to_owned()), ("instance", index.to_string())];
+        storage.append(Labels::from_pairs(labels), &samples);
+    }
+    storage
+}
+
+#[tokio::test]
+async fn histograms_that_an_aggregation_holds_count_for_its_samples() {
+    let storage = histogram_storage(24);
+    let whole = range(&engine(|_| ()), &storage, "sum(latency)").await.expect("far below the limit");
+    for threads in [1, 4] {
+        let small = engine(|settings| {
+            settings.samples_max = 50_000;
+            settings.threads = threads;
+            settings.cells_per_thread_min = 1;
+        });
+        // What goes into one sum is 119,000 samples, two series or so at a time.
+        for query in ["sum(latency)", "count(sum(rate(latency[1m])))"] {
+            let output = range(&small, &storage, query).await.expect(query);
+            let peak = output.stats.peak_samples;
+            assert!((50_000 / 8..50_000).contains(&peak), "{query} with {threads} threads: {peak}");
+            if query == "sum(latency)" {
+                assert_eq!(output.value, whole.value);
+            }
+        }
+        for query in ["count(sum by (instance) (latency))", "count(avg by (instance) (rate(latency[1m])))"] {
+            let error = range(&small, &storage, query).await.expect_err(query);
+            assert!(error.to_string().contains("too many samples"), "{query}: {error}");
+        }
+    }
 }
 
 #[tokio::test]

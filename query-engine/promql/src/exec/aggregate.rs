@@ -75,20 +75,23 @@ impl<'q> Evaluator<'q> {
         let mut histograms =
             HistogramAccumulator::new(aggregate.op, grid.steps, aggregate.expr.span, self.context);
         let batch = (BATCH_CELLS / grid.steps.max(1)).clamp(1, 8192);
-        for start in (0..source.keys.len()).step_by(batch) {
-            let end = (start + batch).min(source.keys.len());
+        let mut next = 0;
+        while next < source.keys.len() {
+            let end = (next + batch).min(source.keys.len());
             let held = self.context.held();
-            self.context.hold_columns(end - start, grid.steps)?;
-            for (index, column) in (start..end).zip(source.batch(start..end, self.context, grid)?) {
-                let key = &source.keys[index];
-                drop_name[groups.of[index]] |= key.drop_name;
-                cells.add(groups.of[index], &column);
+            self.context.hold_columns(end - next, grid.steps)?;
+            for column in source.batch(next..end, self.context, grid)? {
+                let (key, group) = (&source.keys[next], groups.of[next]);
+                drop_name[group] |= key.drop_name;
+                cells.add(group, &column);
                 if column.has_histograms() {
                     let metric = key.labels.get(METRIC_NAME).unwrap_or("");
-                    histograms.add(groups.of[index], &column, metric);
+                    histograms.add(group, &column, metric);
                 }
+                next += 1;
             }
             self.context.release_to(held);
+            self.context.hold_samples(histograms.take_kept())?;
         }
         let series = groups.labels.into_iter().zip(drop_name).enumerate();
         let series = series.map(|(group, (labels, drop_name))| {

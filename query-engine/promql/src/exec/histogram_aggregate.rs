@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use model::{Combined, CounterResetHint, FloatHistogram, HistogramSum, IncompatibleBuckets};
 
-use super::column::{ABSENT, Column, is_absent};
+use super::column::{ABSENT, Column, histogram_samples, is_absent};
 use super::context::Context;
 use crate::annotations::{Annotation, HistogramOperation};
 use crate::syntax::{AggregateOp, Span};
@@ -91,11 +91,13 @@ pub(super) struct HistogramAccumulator<'q> {
     span: Span,
     context: &'q Context,
     cells: HashMap<usize, State>,
+    /// Samples that the histograms kept since the last look count for.
+    kept: u64,
 }
 
 impl<'q> HistogramAccumulator<'q> {
     pub(super) fn new(op: AggregateOp, steps: usize, span: Span, context: &'q Context) -> Self {
-        Self { op, steps, span, context, cells: HashMap::new() }
+        Self { op, steps, span, context, cells: HashMap::new(), kept: 0 }
     }
 
     /// Adds the histograms of a series called `metric` to a group.
@@ -126,6 +128,7 @@ impl<'q> HistogramAccumulator<'q> {
         let Some(state) = self.cells.get_mut(&cell) else {
             let mean = Box::new(HistogramMean::new(histogram, is_mean));
             self.cells.insert(cell, State::Mean(mean));
+            self.kept += histogram_samples(histogram);
             return;
         };
         let State::Mean(mean) = state else { return };
@@ -140,6 +143,11 @@ impl<'q> HistogramAccumulator<'q> {
             }
             Ok(_) => {}
         }
+    }
+
+    /// Samples that the histograms count for which are kept since the last call: they are to be held.
+    pub(super) fn take_kept(&mut self) -> u64 {
+        std::mem::take(&mut self.kept)
     }
 
     /// Puts the results of a group beside those of its floats, which are in `column`.

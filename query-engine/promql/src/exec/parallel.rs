@@ -1,6 +1,7 @@
 //! Work over many series on all cores.
 //!
-//! Invariant PARALLEL-1: results stand in the order of their index, whatever the number of threads.
+//! Invariant PARALLEL-1: results stand in the order of their index, whatever the number of threads. Work that is ended
+//! early leaves the results of the first indices, without a gap.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,12 +19,24 @@ pub(crate) fn map<T: Send>(
     cells: usize,
     work: impl Fn(usize, &mut Scratch) -> PromqlResult<T> + Sync,
 ) -> PromqlResult<Vec<T>> {
+    map_until(context, count, cells, || false, work)
+}
+
+/// The same, but ends once `is_enough`: the results are those of the first indices then, one of them at least.
+pub(crate) fn map_until<T: Send>(
+    context: &Context,
+    count: usize,
+    cells: usize,
+    is_enough: impl Fn() -> bool + Sync,
+    work: impl Fn(usize, &mut Scratch) -> PromqlResult<T> + Sync,
+) -> PromqlResult<Vec<T>> {
     let useful = (count.saturating_mul(cells) / context.cells_per_thread_min.max(1)).min(count);
     let threads = context.threads.min(useful).max(1);
     let morsel = count.div_ceil(threads * 4).clamp(1, MORSEL);
     if threads == 1 {
         let mut scratch = Scratch::default();
         return (0..count)
+            .take_while(|index| *index == 0 || !is_enough())
             .map(|index| {
                 if index % MORSEL == 0 {
                     context.check()?;
@@ -42,9 +55,13 @@ pub(crate) fn map<T: Send>(
                 return Ok(done);
             }
             context.check()?;
-            let end = (start + morsel).min(count);
-            let results: PromqlResult<Vec<T>> = (start..end).map(|i| work(i, &mut scratch)).collect();
-            done.push((start, results?));
+            let wanted = (start..(start + morsel).min(count)).take_while(|index| *index == 0 || !is_enough());
+            let results: PromqlResult<Vec<T>> = wanted.map(|index| work(index, &mut scratch)).collect();
+            let results = results?;
+            if results.is_empty() {
+                return Ok(done);
+            }
+            done.push((start, results));
         }
     };
     let parts: PromqlResult<Vec<_>> = std::thread::scope(|scope| {
@@ -58,5 +75,13 @@ pub(crate) fn map<T: Send>(
     });
     let mut parts: Vec<(usize, Vec<T>)> = parts?.into_iter().flatten().collect();
     parts.sort_unstable_by_key(|(start, _)| *start);
-    Ok(parts.into_iter().flat_map(|(_, results)| results).collect())
+    let mut all = Vec::with_capacity(parts.iter().map(|(_, results)| results.len()).sum());
+    for (start, results) in parts {
+        if start != all.len() {
+            // The thread in front ended early.
+            break;
+        }
+        all.extend(results);
+    }
+    Ok(all)
 }

@@ -1,11 +1,17 @@
 //! A source of columns: keys up front, values on demand.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::column::{Column, Key, SeriesColumn};
 use super::context::Context;
 use super::grid::Grid;
 use super::parallel;
 use super::scratch::Scratch;
 use crate::error::PromqlResult;
+
+/// Samples that the histograms of one batch count for: 16 MiB of them, as a batch of floats has. Beyond that a thread
+/// ends the batch with the series that it is at.
+const BATCH_HISTOGRAM_SAMPLES: u64 = 1 << 20;
 
 type Compute<'q> = Box<dyn Fn(usize, &mut Scratch, &mut Column) -> PromqlResult<()> + Send + Sync + 'q>;
 
@@ -51,7 +57,8 @@ impl<'q> Source<'q> {
         Self { keys: self.keys, values }
     }
 
-    /// Computes the series `range`, on all cores.
+    /// Computes the series `range`, on all cores. Histograms are counted as held; once they are many the batch ends
+    /// early, with the columns of the first series of `range`.
     pub(crate) fn batch(
         &self,
         range: std::ops::Range<usize>,
@@ -60,11 +67,21 @@ impl<'q> Source<'q> {
     ) -> PromqlResult<Vec<Column>> {
         match &self.values {
             Values::Ready(columns) => Ok(columns[range].to_vec()),
-            Values::Computed(compute) => parallel::map(context, range.len(), grid.steps, |index, scratch| {
-                let mut column = Column::absent(grid.steps);
-                compute(range.start + index, scratch, &mut column)?;
-                Ok(column)
-            }),
+            Values::Computed(compute) => {
+                let most = BATCH_HISTOGRAM_SAMPLES.min(context.samples_max / 8);
+                let held = AtomicU64::new(0);
+                let is_enough = || held.load(Ordering::Relaxed) > most;
+                parallel::map_until(context, range.len(), grid.steps, is_enough, |index, scratch| {
+                    let mut column = Column::absent(grid.steps);
+                    compute(range.start + index, scratch, &mut column)?;
+                    if column.has_histograms() {
+                        let samples = column.samples();
+                        held.fetch_add(samples, Ordering::Relaxed);
+                        context.hold_samples(samples)?;
+                    }
+                    Ok(column)
+                })
+            }
         }
     }
 
