@@ -648,6 +648,15 @@ def log_cases():
     yield transform("logs", ['set(attributes["a"], 1 / 0)', 'set(attributes["b"], 1)'], "log", "propagate")
     yield transform("logs", ['set(attributes["a"], 1 / 0)', 'set(attributes["b"], 1)'], "log", "silent")
     yield [{"transform": {"log_statements": ['set(log.severity_text, "flat")', 'set(log.body, "b") where log.flags == 1']}}]
+    # Who sent it.
+    for statement in ('set(log.attributes["x"], otelcol.client.addr)',
+                      'set(log.attributes["x"], otelcol.client.metadata["X-Team"])',
+                      'set(log.attributes["x"], otelcol.client.metadata["x-team"][0])',
+                      'set(log.attributes["x"], otelcol.client.metadata["x-team"][1])',
+                      'set(log.attributes["x"], "y") where otelcol.client.metadata["x-nobody"] == nil',
+                      'set(resource.attributes["x"], otelcol.client.metadata["x-team"][0])'):
+        yield [{"transform": {"log_statements": [statement]}}]
+    yield [{"filter": {"log_conditions": ['otelcol.client.metadata["x-team"][0] == "a" and log.flags == 1']}}]
     yield [{"transform": {"log_statements": [
         {"context": "log", "conditions": ["severity_number > 9", 'attributes["flag"] == true'], "statements": ['set(body, "c")']},
         {"statements": ['set(scope.name, "second")']}]}}]
@@ -796,7 +805,7 @@ def config(signal, cases, port, sink, extra):
         exporters[f"otlphttp/{index}"] = {"endpoint": f"http://127.0.0.1:{sink}/c{index}", "compression": "none",
                                           "sending_queue": {"enabled": False}, "retry_on_failure": {"enabled": False}}
         pipelines[f"{signal}/{index}"] = {"receivers": ["otlp"], "processors": names, "exporters": [f"otlphttp/{index}"]}
-    receiver = {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}
+    receiver = {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}", "include_metadata": True}}}
     service = {"telemetry": {"metrics": {"level": "none"}}, "pipelines": pipelines}
     return {"receivers": {"otlp": receiver}, "processors": processors, "exporters": exporters, "service": service} | extra
 
@@ -818,7 +827,7 @@ def outputs(name, binary, signal, cases, folder, start, extra):
 
     wait_until(listens, f"{name} listens", seconds=240)
     # Pipelines with error_mode propagate refuse the request; the others have it all the same.
-    requests.post(url, json=DATA[signal](), timeout=60)
+    requests.post(url, json=DATA[signal](), headers={"X-Team": "a"}, timeout=60)
     process.kill()
     sink.server.shutdown()
     return sink.got
