@@ -15,6 +15,8 @@ enum Cause {
     Disk { dir: String, action: &'static str, reason: String },
     #[error("write-ahead log segment {path} {what}: a newer version of the program wrote it")]
     Version { path: String, what: String },
+    #[error("write-ahead log {0}: its writer ended by a mistake in the program; a restart is needed")]
+    WriterEnded(String),
     #[error("write-ahead log {0} is closed")]
     Closed(String),
     #[error("write-ahead log: a record of {bytes} bytes is over the limit of {limit}")]
@@ -34,15 +36,19 @@ impl WalError {
         Self(Cause::Closed(dir.display().to_string()))
     }
 
+    pub(crate) fn writer_ended(dir: &Path) -> Self {
+        Self(Cause::WriterEnded(dir.display().to_string()))
+    }
+
     pub(crate) fn too_large(bytes: usize, limit: usize) -> Self {
         Self(Cause::TooLarge { bytes, limit })
     }
 
-    /// `Unavailable` when the disk fails or is full (retry later, the log recovers by itself), `Closed` after
+    /// `Unavailable` when the disk fails or is full (retry later, the log recovers by itself) and when the writer panicked (only a restart helps), `Closed` after
     /// `close`, `Invalid` for a record over the limit and for a log of a newer version.
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
-            Cause::Disk { .. } => ErrorKind::Unavailable,
+            Cause::Disk { .. } | Cause::WriterEnded(_) => ErrorKind::Unavailable,
             Cause::Closed(_) => ErrorKind::Closed,
             Cause::TooLarge { .. } | Cause::Version { .. } => ErrorKind::Invalid,
         }
@@ -57,6 +63,7 @@ impl WalError {
             Cause::Version { what, .. } => {
                 format!("write-ahead log: a segment {what}: a newer version of the program wrote it")
             }
+            Cause::WriterEnded(_) => "the write-ahead log's writer ended; a restart is needed".to_owned(),
             Cause::Closed(_) => "the write-ahead log is closed".to_owned(),
             Cause::TooLarge { .. } => self.to_string(),
         }

@@ -91,7 +91,7 @@ pub(crate) struct Queue {
     pub(crate) has_thread: bool,
 }
 
-/// Tells those who wait for the end that the writer has ended, also when it panics.
+/// Tells those who wait that the writer has ended, also when it panics: nothing is taken from then on.
 struct WriterEnd {
     shared: Arc<Shared>,
     is_for_good: bool,
@@ -106,9 +106,18 @@ impl WriterEnd {
 
 impl Drop for WriterEnd {
     fn drop(&mut self) {
-        if self.is_for_good {
-            self.shared.finished.send_replace(true);
+        if !self.is_for_good {
+            return;
         }
+        {
+            let queue = &mut *self.shared.queue.lock();
+            if !queue.closed {
+                queue.broken = Some(WalError::writer_ended(&self.shared.dir));
+            }
+            queue.waiters.clear();
+        }
+        self.shared.finished.send_replace(true);
+        self.shared.admission.notify_waiters();
     }
 }
 

@@ -1,12 +1,13 @@
 //! What the log promises, on a disk that loses power, fills up and fails.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use model::ErrorKind;
-use runtime::{Disk, DiskFault, LocalDisk, SimulatedDisk, Tasks};
+use runtime::{AppendFile, Disk, DiskEntry, DiskFault, LocalDisk, ReadFile, SimulatedDisk, Tasks};
 
 use crate::frame::Payload;
 use crate::{Durability, ReplayReport, Wal, WalSettings};
@@ -374,6 +375,79 @@ async fn input_output_errors_lose_and_double_nothing() {
             assert_eq!(report.damage, [], "{fault:?}, seed {seed}");
         }
     }
+}
+
+/// A disk with a mistake in it: whoever makes a file panics.
+struct PanickingDisk(SimulatedDisk);
+
+impl Disk for PanickingDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        panic!("making {} goes wrong on purpose", path.display());
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        self.0.open_append(path)
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
+        self.0.open_read(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>> {
+        self.0.list(dir)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.0.create_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.link(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_file(path)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.0.remove_dir_all(dir)
+    }
+
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.0.truncate(path, len)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.0.free_bytes(path)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.0.exists(path)
+    }
+}
+
+#[tokio::test]
+async fn a_log_whose_writer_panicked_refuses_and_lets_nobody_wait() {
+    let disk = Arc::new(PanickingDisk(SimulatedDisk::new(0)));
+    let (wal, _) = Wal::open(disk, dir(), settings(), &Tasks::new(), |_| ()).expect("a new log");
+    let refused = async {
+        // Who was there when it happened hears that it is over, who comes then that a restart is needed.
+        while wal.append(b"record").await.expect_err("nothing is written").kind() != ErrorKind::Unavailable {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(wal.admit().await.err().map(|error| error.kind()), Some(ErrorKind::Unavailable));
+        assert!(wal.barrier().await.is_err());
+        wal.close().await;
+    };
+    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("nobody waits");
 }
 
 #[tokio::test]
