@@ -45,9 +45,22 @@ impl Maintenance {
 
 impl Tenant {
     /// Does what is due: a few flushes and one step of compaction at most. Tells whether more is due. Blocks on the
-    /// disk.
+    /// disk. Old blocks go whatever fails: on a full disk nothing else makes room.
     pub(crate) fn maintain(&self) -> StorageResult<bool> {
         let state = &mut *self.maintenance.lock();
+        let more = self.maintain_head_and_blocks(state);
+        // A log that grows because flushes fail takes the place of no block.
+        let other_bytes = match &more {
+            Ok(_) => self.log_bytes.load(Ordering::Relaxed) + state.checkpoint_bytes,
+            Err(_) => 0,
+        };
+        let expired = self.blocks.apply_retention(other_bytes);
+        let more = more?;
+        expired?;
+        Ok(more)
+    }
+
+    fn maintain_head_and_blocks(&self, state: &mut Maintenance) -> StorageResult<bool> {
         self.head.write_closed();
         self.mend(state);
         let mut flushed = None;
@@ -70,8 +83,6 @@ impl Tenant {
         }
         self.blocks.sweep()?;
         let compacted = self.blocks.compact_step()?;
-        let other_bytes = self.log_bytes.load(Ordering::Relaxed) + state.checkpoint_bytes;
-        self.blocks.apply_retention(other_bytes)?;
         Ok(compacted || self.due(state).is_some_and(|range| Some(range) != flushed))
     }
 

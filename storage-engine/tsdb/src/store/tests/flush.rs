@@ -272,6 +272,37 @@ async fn a_flush_on_a_full_disk_fails_and_the_head_keeps_everything() {
     assert_eq!(read_all(&store).await["up"], expected);
 }
 
+#[tokio::test]
+async fn blocks_past_a_shorter_retention_make_room_on_a_disk_that_is_too_full_to_flush() {
+    let disk = SimulatedDisk::new(0);
+    let mut store = open_with(&disk, small());
+    for second in 0..8 {
+        let times: Vec<_> = (0..100).map(|i| second * 1000 + i * 10).collect();
+        append(&store, "up", &times).await;
+        while store.maintain() {}
+    }
+    // One and a half blocks stay in the head; with these a flush is due.
+    let newest: Vec<_> = (800..1000).map(|i| i * 10).collect();
+    append(&store, "up", &newest).await;
+    drop(store);
+    disk.power_loss();
+    disk.set_capacity_bytes(disk_bytes(&disk, Path::new("/data/metrics")) + 100);
+    store = open_with(&disk, TsdbSettings { retention_ms: Some(2000), ..small() });
+    assert_eq!(read_all(&store).await["up"][0].0, 0);
+    let newest = || async {
+        let blocks = MetricsAdmin::blocks(&store, &tenant()).await.expect("lists");
+        blocks.iter().map(|block| block.max_time_ms).max().expect("the newest stays")
+    };
+    let before = newest().await;
+    store.maintain();
+    assert_eq!(newest().await, before, "the flush fails");
+    let left = &read_all(&store).await["up"];
+    let first = left[0].0;
+    assert!((1000..=6000).contains(&first), "blocks went: {first}");
+    let expected: Vec<_> = (first / 10..1000).map(|i| (i * 10, value("up", i * 10))).collect();
+    assert_eq!(*left, expected, "and the head kept what it could not flush");
+}
+
 fn disk_bytes(disk: &SimulatedDisk, dir: &Path) -> u64 {
     let entries = disk.list(dir).expect("lists");
     entries
