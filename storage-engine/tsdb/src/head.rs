@@ -275,6 +275,16 @@ impl Head {
         self.visible.read()
     }
 
+    /// The same, unless it had to wait for a query that begins, which waits for the appends before it.
+    pub(crate) fn try_begin_append(&self) -> Option<RwLockReadGuard<'_, u64>> {
+        self.visible.try_read()
+    }
+
+    /// Whether there may be appends under way for which [`Head::wait_for_appends`] waits.
+    pub(crate) fn has_appends(&self) -> bool {
+        self.visible.try_write().is_none()
+    }
+
     /// Waits until every append that is under way has its place in the log.
     pub(crate) fn wait_for_appends(&self) {
         drop(self.visible.write());

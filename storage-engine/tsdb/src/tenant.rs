@@ -41,7 +41,7 @@ const RECORD_ITEMS_MAX: usize = 1 << 13;
 /// Larger batches leave the async threads: at 0.1 µs a sample they would hold one for over half a millisecond.
 const INLINE_SAMPLES_MAX: usize = 5000;
 
-/// A histogram or an exemplar takes as long as this many samples, about.
+/// A histogram, an exemplar or a late sample takes as long as this many samples, about.
 const ITEM_SAMPLES: usize = 20;
 
 /// New series and metadata are queued in records of about this size.
@@ -76,6 +76,12 @@ struct Pending {
     /// Families whose metadata changed; their newest is what gets written. Each is in `Tenant::metadata`, so they are
     /// bounded with it.
     families: BTreeSet<String>,
+}
+
+/// What became of a batch in the head, and the ticket of its last record.
+struct Logged {
+    ticket: Option<Ticket>,
+    applied: Applied,
 }
 
 impl Tenant {
@@ -198,22 +204,35 @@ impl Tenant {
         check_shape(&batch)?;
         let permit = self.wal.admit().await?;
         let time_max_ms = clock.now_ms().saturating_add(self.future_max_ms);
-        let items = batch.histograms.len() + batch.exemplars.len();
-        let (ticket, outcome) = if batch.len() + items * ITEM_SAMPLES <= INLINE_SAMPLES_MAX {
-            let applied = self.apply(&permit, &batch, time_max_ms);
+        let ended = |error: tokio::task::JoinError| TsdbError::Task(error.to_string());
+        let at_once = if self.is_short(&batch) { self.try_apply(&permit, &batch, time_max_ms) } else { None };
+        let (ticket, outcome) = if let Some(logged) = at_once {
             if self.head.claim_closed() {
-                tasks.spawn_blocking("metrics-closed-chunks", move || self.head.write_closed());
+                let tenant = Arc::clone(&self);
+                tasks.spawn_blocking("metrics-closed-chunks", move || tenant.head.write_closed());
             }
-            applied
+            if logged.applied.duplicates > 0 && self.head.has_appends() {
+                let task = tasks.spawn_blocking("metrics-append-again", move || {
+                    self.head.wait_for_appends();
+                    self.finish(logged)
+                });
+                task.await.map_err(ended)?
+            } else {
+                self.finish(logged)
+            }
         } else {
             let task = tasks.spawn_blocking("metrics-append", move || {
-                let applied = self.apply(&permit, &batch, time_max_ms);
+                let logged = self.apply(&permit, &batch, time_max_ms, &self.head.begin_append());
+                if logged.applied.duplicates > 0 {
+                    self.head.wait_for_appends();
+                }
+                let finished = self.finish(logged);
                 if self.head.claim_closed() {
                     self.head.write_closed();
                 }
-                applied
+                finished
             });
-            task.await.map_err(|error| TsdbError::Task(error.to_string()))?
+            task.await.map_err(ended)?
         };
         if let Some(ticket) = ticket {
             ticket.await?;
@@ -221,13 +240,21 @@ impl Tenant {
         Ok(outcome)
     }
 
-    fn apply(
-        &self,
-        permit: &Permit,
-        batch: &SampleBatch,
-        time_max_ms: i64,
-    ) -> (Option<Ticket>, AppendOutcome) {
-        let visible = self.head.begin_append();
+    /// Whether a batch takes so little time that it may be put into the head by an async thread.
+    pub(crate) fn is_short(&self, batch: &SampleBatch) -> bool {
+        let items = batch.histograms.len() + batch.exemplars.len();
+        let fits = |items: usize| batch.len() + items * ITEM_SAMPLES <= INLINE_SAMPLES_MAX;
+        fits(items) && fits(items + self.head.count_late(&batch.timestamps_ms))
+    }
+
+    /// Puts a batch into the head, unless it had to wait for a query that waits for a long append.
+    fn try_apply(&self, permit: &Permit, batch: &SampleBatch, time_max_ms: i64) -> Option<Logged> {
+        let visible = self.head.try_begin_append()?;
+        Some(self.apply(permit, batch, time_max_ms, &visible))
+    }
+
+    /// Puts a batch into the head as part of the epoch `visible`, which the caller holds, and queues it for the log.
+    fn apply(&self, permit: &Permit, batch: &SampleBatch, time_max_ms: i64, visible: &u64) -> Logged {
         let mut ticket = None;
         // The ticket of the last record stands for those in front of it.
         let mut log = |record: &[u8]| ticket = Some(self.log(permit, record));
@@ -243,11 +270,15 @@ impl Tenant {
             }
             applied
         };
-        drop(visible);
+        Logged { ticket, applied }
+    }
+
+    /// The ticket to wait for, and what to answer then. The first append of duplicates may still be on its way to the
+    /// log: the caller has waited until it has its place there, and the ticket is for all in front of this moment
+    /// (TSDB-4).
+    fn finish(&self, logged: Logged) -> (Option<Ticket>, AppendOutcome) {
+        let Logged { mut ticket, applied } = logged;
         if applied.duplicates > 0 {
-            // The first append of these samples may still be on its way to the log: wait until it has its place
-            // there, and then for all that is in front of this moment (TSDB-4).
-            self.head.wait_for_appends();
             ticket = Some(self.wal.barrier());
         }
         let Applied { report, stale_refs, refused, exemplars, stale_exemplar_refs, .. } = applied;
@@ -256,6 +287,9 @@ impl Tenant {
 
     /// Queues a record for the log, behind the new series and metadata that wait.
     fn log(&self, permit: &Permit, record: &[u8]) -> Ticket {
+        // The long part, before others have to wait.
+        let mut scratch = Vec::new();
+        let prepared = permit.prepare(record, &mut scratch);
         let mut pending = self.pending.lock();
         let mut bytes = record.len();
         for series in pending.series.drain(..) {
@@ -264,7 +298,11 @@ impl Tenant {
         }
         self.log_metadata(permit, std::mem::take(&mut pending.families));
         self.log_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        permit.append(record)
+        match prepared {
+            Ok(prepared) => permit.append_prepared(&prepared),
+            // Fails again, as a ticket that says so.
+            Err(_) => permit.append(record),
+        }
     }
 
     /// The right to put records into the log.

@@ -146,6 +146,12 @@ impl Head {
         })
     }
 
+    /// How many of these times are too long ago for samples in order.
+    pub(crate) fn count_late(&self, timestamps_ms: &[i64]) -> usize {
+        let bounds = self.bounds(i64::MAX);
+        timestamps_ms.iter().filter(|time_ms| **time_ms < bounds.in_order_min_ms).count()
+    }
+
     /// As Prometheus has them (`appendableMinValidTime` and `appendable` in tsdb/head_append.go).
     fn bounds(&self, max_ms: i64) -> Bounds {
         let newest_ms = self.newest_ms();
@@ -316,7 +322,7 @@ impl Part<'_> {
             }
         }
         let (bytes, chunks) = (series.memory_bytes(), series.chunks());
-        let verdict = series.insert(room, time_ms, &value, epoch);
+        let verdict = series.insert_absent(room, time_ms, &value, epoch);
         if verdict != Verdict::Stored {
             return self.refuse(verdict, position, place, time_ms);
         }

@@ -17,6 +17,7 @@ use wal::WalSettings;
 use super::Tsdb;
 use crate::TsdbSettings;
 
+mod busy;
 mod damage;
 mod flush;
 mod late;

@@ -52,6 +52,21 @@ impl Series {
     /// Puts a sample of whatever age into its place, unless there is one of its time: what the log and the out-of-order
     /// window bring.
     pub(crate) fn insert(&mut self, room: &mut Room<'_>, time_ms: i64, value: &Value, epoch: u64) -> Verdict {
+        let is_newest = self.last_ms().is_none_or(|last| time_ms > last);
+        match if is_newest { None } else { self.verdict_of(room, time_ms, value) } {
+            Some(verdict) => verdict,
+            None => self.insert_absent(room, time_ms, value, epoch),
+        }
+    }
+
+    /// The same for a sample of whose time there is none, as its caller knows from [`Series::verdict_of`].
+    pub(crate) fn insert_absent(
+        &mut self,
+        room: &mut Room<'_>,
+        time_ms: i64,
+        value: &Value,
+        epoch: u64,
+    ) -> Verdict {
         if self.last_ms().is_none_or(|last| time_ms > last) {
             match value {
                 Value::Float(value) => self.push(room, time_ms, *value, epoch),
@@ -59,11 +74,8 @@ impl Series {
             };
             return Verdict::Stored;
         }
-        if let Some(verdict) = self.verdict_of(room, time_ms, value) {
-            return verdict;
-        }
         self.keep_for_queries(room, epoch);
-        match self.insert_absent(room, time_ms, value) {
+        match self.insert_between(room, time_ms, value) {
             Ok(()) => Verdict::Stored,
             Err(_) => Verdict::Unreadable,
         }
@@ -78,7 +90,7 @@ impl Series {
         }
     }
 
-    fn insert_absent(&mut self, room: &mut Room<'_>, time_ms: i64, value: &Value) -> Result<(), TsdbError> {
+    fn insert_between(&mut self, room: &mut Room<'_>, time_ms: i64, value: &Value) -> Result<(), TsdbError> {
         let block_ms = room.block_ms;
         let end = block_end(time_ms, block_ms);
         let same_block = |min_ms: i64| block_end(min_ms, block_ms) == end;
