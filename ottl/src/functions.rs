@@ -381,7 +381,10 @@ impl Functions {
             return Ok(function);
         }
         if NOT_YET.contains(&name) {
-            return Err(ParseError::new(format!("the function {name:?} is not supported yet")));
+            return Err(ParseError::new(format!(
+                "the function {name:?} is not supported: it knows browsers by a list of patterns (uap-core) that is no \
+                 part of this program"
+            )));
         }
         let mut known: Vec<&str> = TABLES
             .iter()

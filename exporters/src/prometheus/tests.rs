@@ -120,8 +120,13 @@ fn faulty_configs_are_refused_by_path() {
     check(json!({"endpoint": 7}), "endpoint: \"\": want host:port");
     check(json!({"endpoint": "x:1", "nope": {}}), "nope: unknown field");
     for own in ["unix:/run/page", "x:1"] {
-        create("prometheus", &json!({"endpoint": own, "tls": {}, "auth": {}}), &context(), &Stores::default())
-            .map(drop)
-            .expect("what is about the listener is for the process");
+        create(
+            "prometheus",
+            &json!({"endpoint": own, "tls": {}, "auth": {}}),
+            &context(),
+            &Stores::default(),
+        )
+        .map(drop)
+        .expect("what is about the listener is for the process");
     }
 }

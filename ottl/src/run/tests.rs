@@ -305,7 +305,7 @@ fn the_context_is_told_from_the_paths() {
     check(
         Signal::Logs,
         "set(log.body, UserAgent(log.body))",
-        Err("the function \"UserAgent\" is not supported yet"),
+        Err("the function \"UserAgent\" is not supported: it knows browsers"),
     );
     check(
         Signal::Logs,
