@@ -164,14 +164,27 @@ fn headers(message: &OwnedMessage) -> Vec<(&str, Option<&[u8]>)> {
 /// How often a run is tried whose delivery panics.
 const PANICS_MAX: u32 = 3;
 
-/// Delivers a run of messages; a defect that they hit must not end the deliveries of their partition, whose next run
-/// would pass them without a word.
+/// How the delivery of a run ended.
+enum Ending {
+    /// All of it is delivered, or passed with a word in the log.
+    Over,
+    /// The receiver stops or the partition is gone; nothing is known of the run.
+    Stopped,
+    /// Several messages were refused together, for good.
+    Refused,
+}
+
+/// Delivers a run of messages; `false` when the receiver stops or the partition is gone first. A defect that they hit must
+/// not end the deliveries of their partition, whose next run would pass them without a word. A run that is refused or
+/// panics is delivered message by message: one that nobody will ever take takes no others with it.
 async fn deliver_safely(shared: &Arc<Shared>, partition: &Partition, run: &Arc<[OwnedMessage]>) -> bool {
     let (topic, offset) = run.first().map_or(("", 0), |first| (first.topic(), first.offset()));
     for attempt in 1..=PANICS_MAX {
         // What the panic said is a line of its own on stderr.
         match AssertUnwindSafe(deliver_run(shared, partition, run)).catch_unwind().await {
-            Ok(is_done) => return is_done,
+            Ok(Ending::Over) => return true,
+            Ok(Ending::Stopped) => return false,
+            Ok(Ending::Refused) => break,
             Err(_panic) => tracing::error!(
                 receiver = %shared.id, topic, offset, messages = run.len(), attempt, of = PANICS_MAX,
                 "the delivery of messages panicked"
@@ -181,13 +194,22 @@ async fn deliver_safely(shared: &Arc<Shared>, partition: &Partition, run: &Arc<[
             return false;
         }
     }
-    tracing::error!(receiver = %shared.id, topic, offset, messages = run.len(), "dropping messages");
+    if run.len() == 1 {
+        tracing::error!(receiver = %shared.id, topic, offset, "dropping a message");
+        return true;
+    }
+    for message in run.iter() {
+        let alone: Arc<[OwnedMessage]> = Arc::new([message.clone()]);
+        if !Box::pin(deliver_safely(shared, partition, &alone)).await {
+            return false;
+        }
+    }
     true
 }
 
 /// Holds up the partition of a topic that the broker's side of a pattern takes and ours does not: whatever pattern was
-/// meant, its messages are not to be passed.
-async fn without_route(shared: &Shared, partition: &Partition, first: &OwnedMessage) -> bool {
+/// meant, its messages are not to be passed. Returns when the receiver stops or the partition is gone.
+async fn without_route(shared: &Shared, partition: &Partition, first: &OwnedMessage) {
     loop {
         tracing::error!(
             receiver = %shared.id, topic = first.topic(), partition = first.partition(), offset = first.offset(),
@@ -195,7 +217,7 @@ async fn without_route(shared: &Shared, partition: &Partition, first: &OwnedMess
              regular expression does"
         );
         if !pause(shared, partition, NO_ROUTE_WAIT).await {
-            return false;
+            return;
         }
     }
 }
@@ -216,19 +238,20 @@ async fn pause(shared: &Shared, partition: &Partition, time: Duration) -> bool {
     }
 }
 
-/// Delivers a run of messages, however long it takes; `false` when the receiver stops or the partition is gone first.
-async fn deliver_run(shared: &Arc<Shared>, partition: &Partition, run: &Arc<[OwnedMessage]>) -> bool {
-    let Some(first) = run.first() else { return true };
+/// Delivers a run of messages, however long it takes.
+async fn deliver_run(shared: &Arc<Shared>, partition: &Partition, run: &Arc<[OwnedMessage]>) -> Ending {
+    let Some(first) = run.first() else { return Ending::Over };
     let Some(route) = shared.route(first.topic()) else {
-        return without_route(shared, partition, first).await;
+        without_route(shared, partition, first).await;
+        return Ending::Stopped;
     };
     let batch = match make_batch_off_thread(shared, route, run).await {
         Ok(Some(batch)) => batch,
-        Ok(None) => return true,
+        Ok(None) => return Ending::Over,
         Err(error) => {
             let first = run.first().map_or(0, OwnedMessage::offset);
             tracing::error!(receiver = %shared.id, topic = route.topic, offset = first, %error, "dropping messages");
-            return true;
+            return Ending::Over;
         }
     };
     let (signal, items) = (route.signal, batch.items);
@@ -240,23 +263,25 @@ async fn deliver_run(shared: &Arc<Shared>, partition: &Partition, run: &Arc<[Own
         };
         let is_over = match &outcome {
             Ok(_) => true,
-            Err(error) => shared.pass_failed || !error.kind().is_retryable(),
+            Err(error) if error.kind().is_retryable() => shared.pass_failed,
+            Err(_) if run.len() > 1 => return Ending::Refused,
+            Err(_) => true,
         };
         if is_over || attempt == 0 {
             shared.metrics.count(signal, items, &outcome);
         }
-        let Err(error) = outcome else { return true };
+        let Err(error) = outcome else { return Ending::Over };
         if is_over {
             tracing::error!(
                 receiver = %shared.id, topic = route.topic, dropped_items = items, %error, "dropping messages"
             );
-            return true;
+            return Ending::Over;
         }
         let next = pipelines::plan(&shared.backoff, attempt, Duration::ZERO, &error, rand::random());
-        let pipelines::Next::Wait(wait) = next else { return true };
+        let pipelines::Next::Wait(wait) = next else { return Ending::Over };
         tracing::debug!(receiver = %shared.id, %error, ?wait, "delivery failed, will try again");
         if !pause(shared, partition, wait).await {
-            return false;
+            return Ending::Stopped;
         }
     }
     unreachable!("the loop above has no end")

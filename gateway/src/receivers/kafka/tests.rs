@@ -30,6 +30,8 @@ struct Pipeline {
     script: Mutex<VecDeque<ErrorKind>>,
     /// Deliveries that panic before the script begins.
     panics: Mutex<u32>,
+    /// A batch with a record of these flags is refused for good.
+    refused: Mutex<Option<u32>>,
     changed: Notify,
     attempts: Mutex<u64>,
 }
@@ -44,7 +46,8 @@ impl Consumer for Pipeline {
             left > 0
         };
         assert!(!is_to_panic, "as told");
-        let failure = self.script.lock().pop_front();
+        let is_refused = self.refused.lock().is_some_and(|refused| flags(&batch.payload).contains(&refused));
+        let failure = self.script.lock().pop_front().or(is_refused.then_some(ErrorKind::Invalid));
         let stored = batch.items;
         if failure.is_none() {
             self.taken.lock().push(batch);
@@ -227,6 +230,24 @@ async fn what_cannot_be_read_and_what_nobody_takes_is_passed() {
     let request = ExportLogsServiceRequest::decode(taken[0].payload.clone()).expect("well-formed");
     let resource = request.resource_logs[0].resource.as_ref().expect("has one");
     assert_eq!(resource.attributes[0].key, "kafka.header.X-Scope-OrgID");
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_takes_takes_no_others_with_it() {
+    let rig = Rig::new();
+    *rig.pipeline.refused.lock() = Some(7);
+    // The first one is held up, so that those behind it wait together.
+    rig.pipeline.script.lock().extend([ErrorKind::Unavailable; 300]);
+    for number in 0..20 {
+        rig.send(&logs(number), None).await;
+    }
+    let receiver = rig.start(json!({})).await;
+    let want: Vec<u32> = (0..20).filter(|number| *number != 7).collect();
+    assert_eq!(rig.pipeline.wait_for(19).await, want);
+    receiver.workers[0].shutdown().await;
+    assert_eq!(rig.committed(), Some(20));
+    let batches = rig.pipeline.taken.lock().len();
+    assert!(batches <= 21, "{batches}: what is refused alone is not tried again");
 }
 
 #[tokio::test]
