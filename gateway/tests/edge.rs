@@ -130,6 +130,9 @@ async fn health_and_pages_tell_how_the_process_is() {
     );
     let health: serde_json::Value = answer.json().await.expect("JSON");
     assert_eq!(health["status"], "Server available");
+    // The path "/" of the default has every other path below it, as in the collector.
+    let below = client.get(url(&gateway, "Health check", "/health/status")).send().await.expect("an answer");
+    assert_eq!(below.status(), StatusCode::OK);
     for (page, want) in [
         ("servicez", "tidegate"),
         ("pipelinez", "<td>otlp</td><td>batch</td><td>nop</td>"),

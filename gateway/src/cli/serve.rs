@@ -174,7 +174,7 @@ fn banner(directory: Option<&String>, listeners: &[Bound], refused: &[Signal]) -
     let mut text = format!("Tidegate {}, {keeps}\n\n", env!("CARGO_PKG_VERSION"));
     for listener in listeners {
         let tls = if listener.is_encrypted { "  (TLS)" } else { "" };
-        text.push_str(&format!("  {:<16}{}{tls}\n", listener.what, listener.address));
+        text.push_str(&format!("  {:<20}{}{tls}\n", listener.what, listener.address));
     }
     for signal in refused {
         text.push_str(&format!("  {signal}: not in any pipeline, refused\n"));

@@ -74,7 +74,11 @@ fn create(config: &ComponentConfig<'_>, context: &ExtensionContext) -> Result<Ex
         let answer = answer(&process, bodies.as_ref());
         async move { answer }
     };
-    let routes = Router::new().route(&config.path, axum::routing::any(page));
+    let mut routes = Router::new().route(&config.path, axum::routing::any(page.clone()));
+    // As Go's ServeMux: a path that ends in a slash has all that is below it.
+    if config.path.ends_with('/') {
+        routes = routes.route(&format!("{}{{*below}}", config.path), axum::routing::any(page));
+    }
     let page = OwnPage { what: "Health check", endpoint, server, routes };
     Ok(Extension { page: Some(page), ..Extension::default() })
 }
