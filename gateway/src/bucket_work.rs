@@ -243,6 +243,10 @@ impl Rounds {
                 tracing::info!(?done, "the bucket was compacted");
             }
             Ok(Round::Taken(owner)) => tracing::debug!(owner, "another process compacts the bucket"),
+            // What was under way ended with the process.
+            Err(error) if self.tasks.is_cancelled() => {
+                tracing::debug!(error = format!("{error:#}"), "not compacted")
+            }
             Err(error) => {
                 metrics::counter!("thanos_compact_retries_total").increment(1);
                 tracing::error!(

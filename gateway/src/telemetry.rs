@@ -8,13 +8,24 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics::{Label, gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use runtime::Tasks;
 use serde_json::Value;
 
 /// Upper bounds of histograms, seconds: what takes from 0.1 ms to 10 s.
 const BUCKETS: [f64; 16] =
     [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Upper bounds of sizes of batches, items, as the collector has them (`bucket_boundaries` in the metadata.yaml of
+/// exporterhelper and batchprocessor).
+const ITEM_BUCKETS: [f64; 22] = [
+    10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1e3, 2e3, 3e3, 4e3, 5e3, 6e3, 7e3, 8e3, 9e3, 1e4,
+    2e4, 3e4, 5e4, 1e5,
+];
+/// Upper bounds of sizes of batches, bytes, as the collector's batchprocessor has them.
+const BYTE_BUCKETS: [f64; 39] = [
+    10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1e3, 2e3, 3e3, 4e3, 5e3, 6e3, 7e3, 8e3, 9e3, 1e4,
+    2e4, 3e4, 5e4, 1e5, 2e5, 3e5, 4e5, 5e5, 6e5, 7e5, 8e5, 9e5, 1e6, 2e6, 3e6, 4e6, 5e6, 6e6, 7e6, 8e6, 9e6,
+];
 /// Time between two rounds of housekeeping, without which histograms grow.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Clock ticks a second in /proc/self/stat: fixed on Linux, whatever the kernel's own (proc(5), USER_HZ).
@@ -24,8 +35,14 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(crate) fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     let install = || {
-        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).expect("the buckets are not empty");
-        let recorder = builder.build_recorder();
+        let sizes = |builder: PrometheusBuilder, suffix: &str, buckets: &[f64]| {
+            builder.set_buckets_for_metric(Matcher::Suffix(suffix.to_owned()), buckets)
+        };
+        let builder = PrometheusBuilder::new()
+            .set_buckets(&BUCKETS)
+            .and_then(|builder| sizes(builder, "_batch_send_size", &ITEM_BUCKETS))
+            .and_then(|builder| sizes(builder, "_batch_send_size_bytes", &BYTE_BUCKETS));
+        let recorder = builder.expect("no list of buckets is empty").build_recorder();
         let handle = recorder.handle();
         // Only fails when another recorder is there, and nothing else installs one.
         let _ = metrics::set_global_recorder(recorder);
@@ -114,4 +131,23 @@ fn resident_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_of_batches_have_the_collectors_buckets() {
+        let page = super::recorder();
+        for (name, below, above) in [
+            ("otelcol_processor_batch_batch_send_size", "8000", "9000"),
+            ("otelcol_exporter_queue_batch_send_size_bytes", "8000", "9000"),
+            ("tidegate_log_store_flush_duration_seconds", "0.005", "10"),
+        ] {
+            let value = if name.ends_with("seconds") { 7.6 } else { 8192.0 };
+            metrics::histogram!(name, "of" => "a_test").record(value);
+            let text = page.render();
+            let line = |bound: &str, count| format!("{name}_bucket{{of=\"a_test\",le=\"{bound}\"}} {count}\n");
+            assert!(text.contains(&line(below, 0)) && text.contains(&line(above, 1)), "{text}");
+        }
+    }
 }
