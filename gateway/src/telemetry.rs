@@ -146,7 +146,8 @@ mod tests {
             let value = if name.ends_with("seconds") { 7.6 } else { 8192.0 };
             metrics::histogram!(name, "of" => "a_test").record(value);
             let text = page.render();
-            let line = |bound: &str, count| format!("{name}_bucket{{of=\"a_test\",le=\"{bound}\"}} {count}\n");
+            let line =
+                |bound: &str, count| format!("{name}_bucket{{of=\"a_test\",le=\"{bound}\"}} {count}\n");
             assert!(text.contains(&line(below, 0)) && text.contains(&line(above, 1)), "{text}");
         }
     }
