@@ -70,9 +70,24 @@ def ties(ours, theirs):
     return len(ours) > 0 and values(ours) == values(theirs)
 
 
-def by_value(result):
-    """The values in their order; of equal ones any may come first."""
-    return [f"{float(v):.9g}" for series in result for _, kind, v in points(series) if kind == "float"]
+def by_value(result, group=lambda metric: ()):
+    """The values of each group in their order; of equal ones any may come first. Groups come in the order in which a head
+    got its series."""
+    groups = {}
+    for series in result:
+        values = [f"{float(v):.9g}" for _, kind, v in points(series) if kind == "float"]
+        groups.setdefault(group(series["metric"]), []).extend(values)
+    return groups
+
+
+def grouping(query):
+    """What says to which group of an aggregation a series belongs."""
+    found = re.match(r"\w+ ?(by|without) ?\(([^)]*)\)", query)
+    if not found:
+        return lambda metric: ()
+    labels = {label.strip() for label in found[2].split(",")} | ({"__name__"} if found[1] == "without" else set())
+    keep = (lambda label: label in labels) if found[1] == "by" else (lambda label: label not in labels)
+    return lambda metric: tuple(sorted(pair for pair in metric.items() if keep(pair[0])))
 
 
 def text_of(said):
@@ -100,10 +115,10 @@ def difference(query, ours, theirs):
     if right["resultType"] in ("scalar", "string"):
         return None if left["result"][0] == right["result"][0] and close(left["result"][1], right["result"][1]) else f"{left} instead of {right}"
     if right["resultType"] == "vector" and not re.match(r"sort_by_label", query):
-        # Groups come in the order in which a head got its series.
-        is_ranked = re.match(r"(sort|sort_desc|topk|bottomk)\b(?! (by|without))", query)
-        if is_ranked and by_value(left["result"]) != by_value(right["result"]):
-            return f"order {by_value(left['result'])[:9]} instead of {by_value(right['result'])[:9]}"
+        if re.match(r"(sort|sort_desc|topk|bottomk)\b", query):
+            mine, other = (by_value(side["result"], grouping(query)) for side in (left, right))
+            if mine != other:
+                return f"order {mine} instead of {other}"[:600]
         for side in (left, right):
             side["result"].sort(key=lambda series: sorted(series["metric"].items()))
     if re.search(r"(topk|bottomk)\b", query) and ties(left["result"], right["result"]):
