@@ -1,9 +1,12 @@
 //! The Kafka client that the exporter and the receiver share: its settings, its log, and what its errors mean.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use model::ErrorKind;
+use parking_lot::Mutex;
 use pipelines::{ComponentId, ConfigError, PipelineError};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -74,23 +77,40 @@ impl Context {
     }
 }
 
-/// The next partition's number. One for all topics: each gets them in turn as far as messages are alike.
+/// Goes from partition to partition.
 #[derive(Default)]
-pub(super) struct Round(AtomicU32);
+pub(super) struct Round {
+    /// The next partition's number. One for all topics: each gets them in turn as far as messages are alike.
+    next: AtomicU32,
+    /// Which partitions of a topic had their leader's connection at some time. The client has one for a partition
+    /// only some time after it knows of it: messages that waited for the topic are given theirs just then, and must
+    /// not all go to the partition that came first.
+    led: Mutex<HashMap<String, Vec<bool>>>,
+}
 
 impl Partitioner for Round {
     fn partition(
         &self,
-        _topic: &str,
+        topic: &str,
         _key: Option<&[u8]>,
         partitions: i32,
         is_available: impl Fn(i32) -> bool,
     ) -> i32 {
         let count = partitions.max(1).cast_unsigned();
-        let first = self.0.fetch_add(1, Ordering::Relaxed) % count;
-        let mut all = (0..count).map(|step| ((first + step) % count).cast_signed());
-        // One without a leader would hold its messages up.
-        all.find(|partition| is_available(*partition)).unwrap_or(first.cast_signed())
+        let first = self.next.fetch_add(1, Ordering::Relaxed) % count;
+        let mut led = self.led.lock();
+        let led = led.entry_ref(topic).or_default();
+        led.resize(count as usize, false);
+        for partition in (0..count).map(|step| (first + step) % count) {
+            let led = &mut led[partition as usize];
+            let available = is_available(partition.cast_signed());
+            // One that lost its leader would hold its messages up.
+            if available || !*led {
+                *led |= available;
+                return partition.cast_signed();
+            }
+        }
+        first.cast_signed()
     }
 }
 
