@@ -29,6 +29,8 @@ pub(crate) enum TsdbError {
     TenantLimit { tenant: TenantId, limit: usize },
     #[error("blocks of {got} ms (block_duration) are not possible, allowed is from 1 to {most} ms")]
     BlockDuration { got: i64, most: i64 },
+    #[error("tenant {tenant} had no data and was let go")]
+    LetGo { tenant: TenantId },
     #[error("a series needs a label")]
     NoLabels,
     #[error("a series has {got} labels, at most {limit} are allowed (labels_max)")]
@@ -72,6 +74,7 @@ impl TsdbError {
             // Not `Throttled`, by which the seam means a tenant's own limit: the whole request may come again.
             Self::Disk { .. } | Self::TenantLimit { .. } | Self::Scratch { .. } => ErrorKind::Unavailable,
             Self::SeriesLimit { .. } => ErrorKind::Throttled,
+            Self::LetGo { .. } => ErrorKind::Closed,
             Self::NoLabels
             | Self::BlockDuration { .. }
             | Self::TooManyLabels { .. }

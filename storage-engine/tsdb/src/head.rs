@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use hashbrown::HashTable;
 use model::{Labels, TenantId, TimeRange};
@@ -65,6 +65,8 @@ pub(crate) struct Head {
     /// One query at a time reads against the marks of its epoch.
     gather: Mutex<()>,
     names: RwLock<()>,
+    /// Whether it makes no more series; changes while `names` is held alone.
+    is_closed: AtomicBool,
     exemplars: Mutex<Exemplars>,
     series_count: AtomicU64,
     memory_bytes: AtomicU64,
@@ -163,6 +165,7 @@ impl Head {
             visible: RwLock::new(1),
             gather: Mutex::new(()),
             names: RwLock::new(()),
+            is_closed: AtomicBool::new(false),
             exemplars: Mutex::new(exemplars),
             series_count: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
@@ -214,8 +217,11 @@ impl Head {
         {
             return Ok(Place { shard, local });
         }
-        self.reserve_series()?;
         let _names = self.names.read();
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(TsdbError::LetGo { tenant: self.tenant.clone() });
+        }
+        self.reserve_series()?;
         self.symbols.intern(PairIter(labels, 0), &mut symbols);
         let index = &mut *self.shards[shard as usize].index.write();
         if let Some(local) = index.find(&symbols) {
@@ -293,6 +299,12 @@ impl Head {
     /// Whether there is such a series.
     fn has(&self, place: Place) -> bool {
         self.shards[place.shard as usize].data.lock().series.get(place.local).is_some()
+    }
+
+    /// Makes no more series from now on; those who are about to have made theirs.
+    pub(crate) fn close(&self) {
+        let _nobody_makes_series = self.names.write();
+        self.is_closed.store(true, Ordering::Relaxed);
     }
 
     /// The number of the next series of each shard.

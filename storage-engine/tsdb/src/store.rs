@@ -219,6 +219,14 @@ impl Inner {
         Ok(found)
     }
 
+    /// The series with these labels in a tenant that was found a moment ago, or in the one that came in its place.
+    fn series(&self, found: &Tenant, tenant: &TenantId, labels: &Labels) -> Result<SeriesRef, TsdbError> {
+        match found.series(labels) {
+            Err(TsdbError::LetGo { .. }) => self.find_to_write(tenant)?.series(labels),
+            made => made,
+        }
+    }
+
     /// Forgets a tenant that has no data and that nobody writes to, so that another one finds room.
     fn let_go(&self, id: &TenantId, tenant: &Arc<Tenant>) {
         let mut next_locals = self.opening.lock();
@@ -227,6 +235,7 @@ impl Inner {
         }
         // Whoever holds it still is told that its log is closed, and finds or makes another one when it comes again.
         self.tenants.write().remove(id);
+        tenant.head.close();
         tenant.head.forget_empty_series();
         for (next, of_tenant) in next_locals.iter_mut().zip(tenant.head.next_locals()) {
             *next = (*next).max(of_tenant);
@@ -246,7 +255,8 @@ impl Inner {
 
 impl MetricsAppender for Tsdb {
     fn series(&self, tenant: &TenantId, labels: &Labels) -> StorageResult<SeriesRef> {
-        Ok(self.0.find_to_write(tenant)?.series(labels)?)
+        let found = self.0.find_to_write(tenant)?;
+        Ok(self.0.series(&found, tenant, labels)?)
     }
 
     fn prepare<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()> {

@@ -249,6 +249,25 @@ async fn a_tenant_without_data_leaves_its_place_and_its_numbers_are_not_given_ag
 }
 
 #[tokio::test]
+async fn who_writes_to_a_tenant_that_is_let_go_makes_its_series_in_the_next_one() {
+    let settings = TsdbSettings { tenant_idle: Duration::ZERO, ..settings() };
+    let store = open_with(&SimulatedDisk::new(0), settings);
+    let labels = |pod: usize| Labels::from_pairs([("__name__", "up"), ("pod", &pod.to_string())]);
+    store.series(&tenant(), &labels(0)).expect("room");
+    let old = store.0.find(&tenant()).expect("it has a series");
+    store.maintain();
+    assert_eq!(store.tenants(), [], "without data, and nothing on its way to its log");
+    // Numbers that the next tenant would give again, to other labels.
+    for pod in 1..100 {
+        old.series(&labels(pod)).expect_err("let go");
+    }
+    let made = store.0.series(&old, &tenant(), &labels(1)).expect("in the next one");
+    assert_eq!(store.head_stats(&tenant()).series, 1);
+    store.append(&tenant(), batch(&[(made, 1000, 1.0)])).await.expect("durable");
+    assert_eq!(store.series_labels(&select_all()).await.expect("reads"), [labels(1)]);
+}
+
+#[tokio::test]
 async fn labels_and_series_are_found_by_matchers_and_range() {
     let store = open(&SimulatedDisk::new(0));
     let mut samples = Vec::new();
