@@ -7,7 +7,6 @@
 //! carry, is dropped, counted and, once a minute and reason, logged. An endpoint that does not take version 2 (415, or
 //! success without the headers that say how much was written) gets version 1 from then on, as the specification asks.
 
-mod refusals;
 mod requests;
 mod series;
 
@@ -23,8 +22,8 @@ use model::{AppendReport, ErrorKind, Signal};
 use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineError, PipelineResult, QueueConfig, RetryConfig, Sending, SendingSettings,
-    Stability, off_thread, retry,
+    ExporterFactory, Outage, PipelineError, PipelineResult, QueueConfig, RetryConfig, Sending,
+    SendingSettings, Stability, Throttle, off_thread, retry,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -34,7 +33,6 @@ use wire::otlp_to_prometheus::{Settings, Translator};
 use wire::prometheus_names::Strategy;
 use wire::remote_write::{Version, WRITTEN_HEADERS};
 
-use self::refusals::Refusals;
 use self::requests::{Counts, Form, Lane, Request, lanes};
 use self::series::{ItemList, SeriesTable};
 use crate::Stores;
@@ -244,7 +242,8 @@ fn create(
         give_up: give_up.clone(),
         tasks: context.tasks.clone(),
         clock: Arc::clone(&context.clock),
-        refusals: Mutex::default(),
+        refusals: Throttle::default(),
+        outage: Outage::new(id),
     });
     let settings = SendingSettings {
         // One batch at a time keeps the order of each series; the lanes inside a batch give the parallelism.
@@ -306,12 +305,12 @@ struct Deliveries {
     give_up: CancellationToken,
     tasks: Tasks,
     clock: Arc<dyn Clock>,
-    refusals: Mutex<Refusals>,
+    refusals: Throttle<&'static str>,
+    outage: Outage,
 }
 
 impl Deliveries {
     async fn deliver(&self, batch: Batch) -> PipelineResult<AppendReport> {
-        let items = batch.items;
         let (lanes, mut report) = self.translate(batch.clone()).await?;
         let mut outcomes = self.send_lanes(lanes).await;
         if outcomes.iter().any(|outcome| outcome.needs_v1) {
@@ -334,9 +333,10 @@ impl Deliveries {
             }
             failure = failure.or(outcome.failure);
         }
-        // Also when a lane failed: what was refused is not sent by a later attempt either.
-        self.tell(&report, items);
-        failure.map_or(Ok(report), Err)
+        let Some(failure) = failure else { return Ok(report) };
+        // The report ends here, and what was refused is not sent by a later attempt either.
+        self.tell(&report);
+        Err(failure)
     }
 
     async fn send_lanes(&self, lanes: Vec<Lane>) -> Vec<LaneOutcome> {
@@ -372,7 +372,8 @@ impl Deliveries {
     async fn send_lane(&self, lane: Lane) -> LaneOutcome {
         let mut outcome = LaneOutcome::default();
         for Request { body, counts } in lane {
-            let sent = retry(&self.retry, &self.give_up, || self.attempt(body.clone(), counts)).await;
+            let attempt = || self.attempt(body.clone(), counts);
+            let sent = retry(&self.retry, &self.give_up, &self.outage, attempt).await;
             let (written, message) = match sent {
                 Ok(Answer::Taken) => continue,
                 Ok(Answer::NeedsV1) => {
@@ -442,14 +443,13 @@ impl Deliveries {
         Ok(Answer::Refused { written, message: error.to_string() })
     }
 
-    /// Logs what was refused now and then: a queue has nobody left to tell. The queue counts it.
-    fn tell(&self, report: &AppendReport, items: u64) {
+    /// Logs what was refused now and then, as the queue does with reports that come to it.
+    fn tell(&self, report: &AppendReport) {
         for rejection in report.rejected.iter().filter(|rejection| rejection.count > 0) {
-            let due = self.refusals.lock().add(rejection.reason, rejection.count, self.clock.now_ms());
+            let due = self.refusals.add(rejection.reason, rejection.count);
             if let Some(dropped_items) = due {
                 tracing::warn!(
-                    exporter = %self.id, reason = rejection.reason, dropped_items, of_this_batch = rejection.count,
-                    batch_items = items, example = rejection.message,
+                    exporter = %self.id, reason = rejection.reason, dropped_items, example = rejection.message,
                     "points were not sent; more of this reason are told in a minute"
                 );
             }

@@ -20,6 +20,7 @@ mod settled;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod throttle;
 mod values;
 
 pub use admission::{RETRY_AFTER_REFUSAL, admit, refusal, resize};
@@ -35,10 +36,11 @@ pub use graph::{Graph, GraphContext, PipelineConfig, PipelineId, PipelinesConfig
 pub use off_thread::off_thread;
 pub use processors::PROCESSORS;
 pub use sending::{
-    Delivery, EntryError, Next, PartitionConfig, QueueBatchConfig, QueueConfig, RetryConfig, Sending,
+    Delivery, EntryError, Next, Outage, PartitionConfig, QueueBatchConfig, QueueConfig, RetryConfig, Sending,
     SendingSettings, Sizer, decode_queued, encode_queued, plan, retry,
 };
 pub use telemetry::{ExporterMetrics, ReceiverMetrics};
+pub use throttle::Throttle;
 pub use values::{ConfigDuration, Opaque};
 
 use futures_util::future::BoxFuture;

@@ -11,6 +11,7 @@ mod config;
 mod consumers;
 mod delivery;
 mod disk;
+mod outage;
 mod queue;
 mod retry;
 mod room;
@@ -36,6 +37,7 @@ use consumers::Waiting;
 pub use delivery::Delivery;
 use disk::{DiskPushError, DiskQueue, DiskQueueSettings};
 pub use disk::{EntryError, decode_queued, encode_queued};
+pub use outage::Outage;
 use queue::Line;
 pub use retry::{Next, RetryConfig, plan, retry};
 use room::PushError;
@@ -55,6 +57,7 @@ struct Shared {
     id: ComponentId,
     settings: SendingSettings,
     destination: Arc<dyn Consumer>,
+    outage: Outage,
     queue: Queue,
     /// Ends retries.
     give_up: CancellationToken,
@@ -97,6 +100,7 @@ impl Sending {
             queue_metrics: QueueMetrics::new(id, if is_on { capacity } else { 0 }),
             settings,
             destination,
+            outage: Outage::new(id),
             give_up,
             too_late: CancellationToken::new(),
             budget: Arc::clone(&context.budget),

@@ -5,13 +5,11 @@
 //! an atomic add.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use model::{AppendReport, Rejection, Signal};
-use parking_lot::Mutex;
 
-use crate::{ComponentId, PipelineResult};
+use crate::{ComponentId, PipelineResult, Throttle};
 
 /// Counters by signal, in the order of [`Signal::ALL`].
 #[derive(Clone)]
@@ -115,12 +113,9 @@ pub struct ExporterMetrics {
     in_flight: Gauge,
     batch_items: Histogram,
     batch_bytes: Histogram,
-    /// When refused items were last told in the log.
-    told: Arc<Mutex<Option<Instant>>>,
+    /// Refused items by reason: a sender may repeat its fault in each request.
+    told: Arc<Throttle<&'static str>>,
 }
-
-/// Items that a destination refuses are told in the log at most this often: a sender may repeat its fault in each request.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 
 impl ExporterMetrics {
     /// The counters of exporter `id`.
@@ -158,8 +153,8 @@ impl ExporterMetrics {
                 for rejection in report.rejected.iter().filter(|rejection| rejection.count > 0) {
                     let labels = [("exporter", self.id.to_string()), ("reason", rejection.reason.to_owned())];
                     counter!("tidegate_exporter_rejected_items", &labels).increment(rejection.count);
+                    self.tell(rejection);
                 }
-                self.tell(report);
                 let rejected = report.rejected_count().min(items);
                 self.sent.add(signal, items - rejected);
                 self.send_failed.add(signal, rejected);
@@ -168,18 +163,14 @@ impl ExporterMetrics {
         }
     }
 
-    fn tell(&self, report: &AppendReport) {
-        let Some(refused) = report.rejected.iter().find(|rejection| rejection.count > 0) else { return };
-        let mut told = self.told.lock();
-        if told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
-            return;
+    fn tell(&self, rejection: &Rejection) {
+        let Rejection { reason, message, count } = rejection;
+        if let Some(items) = self.told.add(reason, *count) {
+            tracing::warn!(
+                exporter = %self.id, reason, items, "items were refused for good, e.g.: {message}; \
+                 tidegate_exporter_rejected_items counts them"
+            );
         }
-        *told = Some(Instant::now());
-        let Rejection { reason, message, .. } = refused;
-        tracing::warn!(
-            exporter = %self.id, reason, "items were refused for good, e.g.: {message}; \
-             tidegate_exporter_rejected_items counts them"
-        );
     }
 
     /// Counts items that the queue had no room for.

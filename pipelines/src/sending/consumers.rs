@@ -197,7 +197,8 @@ impl Shared {
     /// All attempts for one batch.
     pub(super) async fn deliver(&self, batch: Batch) -> PipelineResult<AppendReport> {
         let _in_flight = self.metrics.enter_flight();
-        let attempts = retry(&self.settings.retry, &self.give_up, || self.attempt(batch.clone()));
+        let attempt = || self.attempt(batch.clone());
+        let attempts = retry(&self.settings.retry, &self.give_up, &self.outage, attempt);
         Delivery::attempts(&*self.clock, attempts).await
     }
 

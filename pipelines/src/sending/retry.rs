@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Outage;
 use crate::{ConfigDuration, ConfigError, PipelineError, PipelineResult};
 
 /// `retry_on_failure` of an exporter.
@@ -102,10 +103,12 @@ pub fn plan(
     Next::Wait(wait)
 }
 
-/// Runs `attempt` until it succeeds, fails for good, or `give_up` is set. The last error is returned.
+/// Runs `attempt` until it succeeds, fails for good, or `give_up` is set. The last error is returned; those before it are
+/// told as an outage of the destination.
 pub async fn retry<T, F, A>(
     config: &RetryConfig,
     give_up: &CancellationToken,
+    outage: &Outage,
     mut attempt: A,
 ) -> PipelineResult<T>
 where
@@ -115,7 +118,10 @@ where
     let began = Instant::now();
     for number in 0.. {
         let error = match attempt().await {
-            Ok(done) => return Ok(done),
+            Ok(done) => {
+                outage.works();
+                return Ok(done);
+            }
             Err(error) => error,
         };
         if give_up.is_cancelled() {
@@ -132,7 +138,7 @@ where
                 ));
             }
         };
-        tracing::debug!(%error, ?wait, "delivery failed, will retry");
+        outage.failed(&error, wait);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = give_up.cancelled() => return Err(error),

@@ -106,6 +106,18 @@ async fn a_queued_batch_is_delivered_once_after_the_peer_came_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_destination_that_is_away_is_told_and_so_is_its_return() {
+    let destination = Destination::answering([Err(unavailable())]);
+    let sending = sending(settings(QueueConfig::default()), &destination).await;
+    sending.consume(batch("a", 1)).await.expect("queued");
+    destination.came.notified().await;
+    assert!(sending.shared.outage.is_told());
+    sending.shutdown().await;
+    assert_eq!(destination.payloads(), ["a", "a"]);
+    assert!(!sending.shared.outage.is_told());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_with_a_hint_and_takes_again_when_there_is_room() {
     let destination = Destination::stalled();
     let queue = QueueConfig { queue_size: 2, num_consumers: 1, ..QueueConfig::default() };

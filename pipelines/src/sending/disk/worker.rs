@@ -12,6 +12,7 @@ use wal::Reader;
 
 use super::marks::{Done, Marks};
 use super::{READ_AHEAD, SEGMENT_BYTES_MAX, Shared, entry};
+use crate::Throttle;
 
 /// How long the disk is left alone after a failed read, and how often a record that is not durable yet is asked for
 /// when nobody tells.
@@ -25,6 +26,16 @@ pub(super) struct Worker {
     marked: BTreeSet<u64>,
     /// Bytes read since segments were last removed.
     bytes_read: u64,
+    /// What the disk refused: each of it may come many times a second.
+    failed: Throttle<Failed>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Failed {
+    Read,
+    Mark,
+    Rewrite,
+    Remove,
 }
 
 enum Work {
@@ -36,7 +47,7 @@ enum Work {
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, marks: Marks, marked: BTreeSet<u64>) -> Self {
         let reader = shared.wal.reader();
-        Self { shared, reader, marks, marked, bytes_read: 0 }
+        Self { shared, reader, marks, marked, bytes_read: 0, failed: Throttle::default() }
     }
 
     pub(super) fn run(mut self) {
@@ -83,7 +94,12 @@ impl Worker {
         let record = match self.reader.read(sequence) {
             Ok(record) => record.map(Bytes::copy_from_slice),
             Err(error) => {
-                tracing::error!(exporter = %shared.id, %error, "cannot read the queue on disk, trying again");
+                if let Some(failures) = self.failed.add(Failed::Read, 1) {
+                    tracing::error!(
+                        exporter = %shared.id, sequence, failures, %error,
+                        "cannot read the queue on disk, trying again; nothing behind this batch is delivered meanwhile"
+                    );
+                }
                 let mut state = shared.state.lock();
                 state.waiting.push_front(sequence);
                 state.reading = false;
@@ -116,9 +132,11 @@ impl Worker {
     fn mark(&mut self, finished: Vec<u64>) {
         let added = self.marks.add(&finished);
         self.marked.extend(finished);
-        if let Err(error) = added {
+        if let Err(error) = added
+            && let Some(failures) = self.failed.add(Failed::Mark, 1)
+        {
             // Harmless but for what a restart delivers again, unless it goes on.
-            tracing::warn!(exporter = %self.shared.id, %error, "cannot mark what was delivered");
+            tracing::warn!(exporter = %self.shared.id, failures, %error, "cannot mark what was delivered");
         }
         let has_read_enough = self.bytes_read >= SEGMENT_BYTES_MAX;
         if has_read_enough || self.marks.is_large() {
@@ -138,11 +156,15 @@ impl Worker {
         let done = Done { below, above: self.marked.clone() };
         // First the marks: a segment that is gone needs none, one that stays must not come back.
         let written = self.marks.rewrite(&done);
-        if let Err(error) = written {
-            tracing::warn!(exporter = %self.shared.id, %error, "cannot write the marks of what was delivered");
+        if let Err(error) = written
+            && let Some(failures) = self.failed.add(Failed::Rewrite, 1)
+        {
+            tracing::warn!(exporter = %self.shared.id, failures, %error, "cannot write the marks of what was delivered");
         }
-        if let Err(error) = self.shared.wal.truncate_before(below) {
-            tracing::warn!(exporter = %self.shared.id, %error, "cannot remove what was delivered from the disk");
+        if let Err(error) = self.shared.wal.truncate_before(below)
+            && let Some(failures) = self.failed.add(Failed::Remove, 1)
+        {
+            tracing::warn!(exporter = %self.shared.id, failures, %error, "cannot remove what was delivered from the disk");
         }
     }
 }
