@@ -11,7 +11,7 @@ use runtime::MemoryBudget;
 use tokio::time::Instant;
 use wire::otlp::{PartsRoom, merge, split_within};
 
-use super::config::QueueBatchConfig;
+use super::config::{QueueBatchConfig, Sizer};
 use super::taken::Taken;
 use crate::Batch;
 
@@ -26,11 +26,19 @@ pub(super) struct Joined {
 pub(super) struct Batcher {
     config: QueueBatchConfig,
     budget: Arc<MemoryBudget>,
+    /// The oldest first.
     open: Vec<Open>,
+    /// Bytes in `open`.
+    bytes: usize,
+    bytes_max: usize,
 }
 
 /// Kinds of batches that are joined at the same time; with more, the oldest leaves early.
 const OPEN_MAX: usize = 1000;
+
+/// Bytes that are joined at the same time; past them the oldest leaves early. A queue on disk may hold far more than
+/// memory does, and reads on for as long as batches are joined.
+const OPEN_BYTES_MAX: usize = 128 << 20;
 
 struct Open {
     signal: Signal,
@@ -45,7 +53,12 @@ struct Open {
 
 impl Batcher {
     pub(super) fn new(config: QueueBatchConfig, budget: Arc<MemoryBudget>) -> Self {
-        Self { config, budget, open: Vec::new() }
+        let enough = match config.sizer {
+            // Two batches of any size that is asked for can be joined side by side.
+            Sizer::Bytes => usize::try_from(config.min_size).unwrap_or(usize::MAX).saturating_mul(2),
+            _ => 0,
+        };
+        Self { config, budget, open: Vec::new(), bytes: 0, bytes_max: enough.max(OPEN_BYTES_MAX) }
     }
 
     /// Adds a batch and returns what is to leave now.
@@ -70,12 +83,12 @@ impl Batcher {
             && max_size > 0
             && self.open[at].size + size > max_size
         {
-            leaving.push(self.open.remove(at).close(&self.budget));
+            leaving.push(self.close(at));
             found = None;
         }
         let at = found.unwrap_or_else(|| {
             if self.open.len() >= OPEN_MAX {
-                leaving.push(self.open.remove(0).close(&self.budget));
+                leaving.push(self.close(0));
             }
             let (signal, tenant) = (piece.signal, piece.tenant.clone());
             let due = now + flush_timeout.0;
@@ -84,16 +97,26 @@ impl Batcher {
         });
         let open = &mut self.open[at];
         open.size += size;
+        self.bytes += piece.payload.len();
         open.pieces.push(piece);
         open.of.push(taken);
         if open.size >= min_size {
-            leaving.push(self.open.remove(at).close(&self.budget));
+            leaving.push(self.close(at));
         }
+        while self.bytes > self.bytes_max {
+            leaving.push(self.close(0));
+        }
+    }
+
+    fn close(&mut self, at: usize) -> Joined {
+        let open = self.open.remove(at);
+        self.bytes -= open.pieces.iter().map(|piece| piece.payload.len()).sum::<usize>();
+        open.close(&self.budget)
     }
 
     /// Bytes that are being joined.
     pub(super) fn bytes(&self) -> usize {
-        self.open.iter().flat_map(|open| &open.pieces).map(|piece| piece.payload.len()).sum()
+        self.bytes
     }
 
     /// When the next batch is due, whatever its size. The oldest is the first.
@@ -104,12 +127,12 @@ impl Batcher {
     /// What is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<Joined> {
         let due = self.open.iter().take_while(|open| open.due <= now).count();
-        self.open.drain(..due).map(|open| open.close(&self.budget)).collect()
+        (0..due).map(|_| self.close(0)).collect()
     }
 
     /// Everything.
     pub(super) fn take_all(&mut self) -> Vec<Joined> {
-        self.open.drain(..).map(|open| open.close(&self.budget)).collect()
+        (0..self.open.len()).map(|_| self.close(0)).collect()
     }
 
     fn key(&self, batch: &Batch) -> Vec<Option<String>> {

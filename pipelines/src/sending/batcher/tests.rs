@@ -98,3 +98,27 @@ async fn signals_tenants_and_chosen_metadata_stay_apart() {
         .collect();
     assert_eq!(payloads, ["ag", "b", "c", "df", "e"]);
 }
+
+#[tokio::test]
+async fn past_its_bytes_the_oldest_leaves_early() {
+    let mut batcher = batcher(QueueBatchConfig { min_size: 1000, ..QueueBatchConfig::default() });
+    batcher.bytes_max = 10;
+    let of = |tenant: &str, payload: &str| Batch {
+        tenant: TenantId::new(tenant).expect("a tenant"),
+        ..batch(payload, 1)
+    };
+    let mut left = Vec::new();
+    for each in
+        [of("a", "aaaa"), of("b", "bbbb"), of("a", "AA"), of("c", "c"), of("b", "BBBB"), of("d", "dddd")]
+    {
+        let leaving = batcher.add(each, taken().0, Instant::now());
+        left.push(leaving.iter().map(|joined| joined.batch.payload.clone()).collect::<Vec<_>>());
+        assert!(batcher.bytes() <= 10);
+    }
+    let [none, aaaa_and_aa, bbbb_and_bbbb] = [vec![], vec![&b"aaaaAA"[..]], vec![&b"bbbbBBBB"[..]]];
+    assert_eq!(left, [none.clone(), none.clone(), none.clone(), aaaa_and_aa, none, bbbb_and_bbbb]);
+    assert_eq!(batcher.take_all().len(), 2, "c and d");
+    assert_eq!(batcher.bytes(), 0);
+    // One that is larger than all the room by itself is not held either.
+    assert_eq!(batcher.add(of("a", "larger than ten"), taken().0, Instant::now()).len(), 1);
+}
