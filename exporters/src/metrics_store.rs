@@ -329,7 +329,10 @@ impl Shared {
             idle.push(translator);
         }
         drop(idle);
-        let report = translated.map_err(|ResolveError(error)| error)?;
+        let mut report = translated.map_err(|ResolveError(error)| error)?;
+        for delta in report.rejected.iter_mut().filter(|rejection| rejection.reason == "delta_temporality") {
+            delta.message.push_str(", unless `delta` of the exporter is `cumulative` or `native`");
+        }
         Ok((sink.into_columns(), report))
     }
 

@@ -193,7 +193,7 @@ fn faulty_configs_are_refused() {
 async fn deltas_are_added_up_when_they_are_to_be() {
     let store = Arc::new(MemoryMetrics::default());
     let stores = Stores { metrics: Some(Arc::clone(&store) as _), logs: None };
-    let exporter =
+    let cumulative =
         create("metrics_store", &json!({"delta": "cumulative"}), &context(), &stores).expect("good");
     let delta = |time: u64, value: f64| {
         let point = NumberDataPoint {
@@ -204,13 +204,19 @@ async fn deltas_are_added_up_when_they_are_to_be() {
         let data = Sum { data_points: vec![point], aggregation_temporality: 1, is_monotonic: true };
         metrics(vec![Metric { name: "d".to_owned(), data: Some(Data::Sum(data)), ..Metric::default() }], 1)
     };
+    let refused = exporter(&store).consume(delta(1, 1.0)).await.expect("taken in part");
+    assert_eq!(
+        refused.rejected[0].message,
+        "invalid temporality and type combination for metric \"d\": delta temporality is not taken here, unless \
+         `delta` of the exporter is `cumulative` or `native`"
+    );
     for (time, value, becomes) in [
         (1, 1.5, (1, vec![])),
         (2, 2.0, (1, vec![])),
         (1, 4.0, (0, vec![("delta_out_of_order", 1)])),
         (3, 4.0, (1, vec![])),
     ] {
-        assert_eq!(told(exporter.consume(delta(time, value)).await), becomes, "{value} at {time}");
+        assert_eq!(told(cumulative.consume(delta(time, value)).await), becomes, "{value} at {time}");
     }
     let expected = vec![(1, 1.5), (2, 3.5), (3, 7.5)];
     assert_eq!(store.dump("default"), [(r#"{__name__="d_total", job="shop"}"#.to_owned(), expected)]);

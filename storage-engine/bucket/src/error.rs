@@ -14,7 +14,7 @@ pub struct BucketError {
 
 #[derive(Debug, thiserror::Error)]
 enum Inner {
-    #[error("{name}: {source}")]
+    #[error("{name}: {}", with_cause(source))]
     Store { name: String, source: object_store::Error },
     #[error("{path}: {source}")]
     Disk { path: String, source: std::io::Error },
@@ -42,7 +42,7 @@ impl BucketError {
     pub fn message(&self) -> String {
         match &self.inner {
             Inner::Config { message, .. } | Inner::Object { message, .. } => message.clone(),
-            Inner::Store { source, .. } => source.to_string(),
+            Inner::Store { source, .. } => with_cause(source),
             Inner::Disk { source, .. } => source.to_string(),
         }
     }
@@ -86,6 +86,18 @@ impl BucketError {
     }
 }
 
+/// The error and, behind it, what it comes from in the end: a store's own text ends with `error sending request`, and
+/// whether a name was not found or a connection refused is only said below.
+fn with_cause(error: &object_store::Error) -> String {
+    let mut text = error.to_string();
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    if let Some(cause) = causes.last().map(ToString::to_string).filter(|cause| !text.contains(cause)) {
+        text.push_str(": ");
+        text.push_str(&cause);
+    }
+    text
+}
+
 impl std::fmt::Display for BucketError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.inner.fmt(f)
@@ -95,5 +107,37 @@ impl std::fmt::Display for BucketError {
 impl std::error::Error for BucketError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::BucketError;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("error sending request")]
+    struct Sending(#[source] io::Error);
+
+    #[test]
+    fn an_error_of_a_store_ends_with_its_innermost_cause() {
+        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused");
+        let source = object_store::Error::Generic { store: "S3", source: Box::new(Sending(refused)) };
+        let error = BucketError::store("s3://logs: a/b", source);
+        assert_eq!(
+            error.to_string(),
+            "s3://logs: a/b: Generic S3 error: error sending request: connection refused"
+        );
+        assert_eq!(error.message(), "Generic S3 error: error sending request: connection refused");
+    }
+
+    #[test]
+    fn a_cause_that_the_text_has_is_not_said_twice() {
+        let source = object_store::Error::Generic { store: "S3", source: "slow down".into() };
+        assert_eq!(
+            BucketError::store("s3://a: b", source).to_string(),
+            "s3://a: b: Generic S3 error: slow down"
+        );
     }
 }

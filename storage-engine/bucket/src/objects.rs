@@ -13,7 +13,7 @@ use runtime::{ObjectEntry, ObjectPlace, Objects, ReadFile};
 use ulid::Ulid;
 
 use crate::page_cache::PageCache;
-use crate::paged_file::{PagedFile, failed};
+use crate::paged_file::{PagedFile, io_kind};
 use crate::{Bucket, BucketResult};
 
 /// Objects of which parts are fetched at a time.
@@ -37,8 +37,9 @@ impl BucketObjects {
         PagedFile::new(&self.bucket, name.clone(), *bytes, (Ulid(*id), 0), &self.cache)
     }
 
+    /// Errors do not name the object: whoever asked for it does.
     fn wait<T>(&self, work: impl Future<Output = BucketResult<T>>) -> io::Result<T> {
-        self.bucket.wait(work).map_err(|error| failed(&error))
+        self.bucket.wait(work).map_err(|error| io::Error::new(io_kind(&error), error.message()))
     }
 }
 

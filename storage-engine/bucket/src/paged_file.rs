@@ -110,14 +110,18 @@ fn runs(pages: &[u32]) -> Vec<Range<usize>> {
 
 /// The error as a disk would have it.
 pub(crate) fn failed(error: &BucketError) -> io::Error {
-    let kind = match error.kind() {
+    io::Error::new(io_kind(error), error.to_string())
+}
+
+/// The kind of error that a disk would have.
+pub(crate) fn io_kind(error: &BucketError) -> io::ErrorKind {
+    match error.kind() {
         ErrorKind::NotFound => io::ErrorKind::NotFound,
         ErrorKind::Corrupt => io::ErrorKind::UnexpectedEof,
         ErrorKind::Unavailable => io::ErrorKind::TimedOut,
         ErrorKind::Invalid => io::ErrorKind::PermissionDenied,
         _ => io::ErrorKind::Other,
-    };
-    io::Error::new(kind, error.to_string())
+    }
 }
 
 impl ReadFile for PagedFile {
