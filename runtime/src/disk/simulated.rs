@@ -45,6 +45,7 @@ struct State {
     power: bool,
     /// Grows with every power loss; handles from before are dead.
     boot: u64,
+    reads: u64,
 }
 
 #[derive(Debug, Default)]
@@ -119,7 +120,13 @@ impl SimulatedDisk {
             operations_left: None,
             power: true,
             boot: 0,
+            reads: 0,
         })))
+    }
+
+    /// How often a file was read.
+    pub fn reads(&self) -> u64 {
+        self.0.lock().reads
     }
 
     /// Cuts the power after `operations` more changing operations; the last one may be done in part. Until
@@ -296,9 +303,10 @@ impl ReadFile for SimulatedFile {
     }
 
     fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.disk.0.lock();
-        self.check_boot(&state)?;
+        let state = &mut *self.disk.0.lock();
+        self.check_boot(state)?;
         state.check_power()?;
+        state.reads += 1;
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let bytes = start
             .checked_add(out.len())

@@ -105,7 +105,8 @@ impl Data {
     /// The series, and what they need to change.
     fn split<'a>(&'a mut self, head: &'a Head) -> (&'a mut Paged<Series>, Room<'a>) {
         let Self { series, pieces } = self;
-        (series, Room { pieces, spill: &head.spill, block_ms: head.settings.block_duration_ms })
+        let block_ms = head.settings.block_duration_ms;
+        (series, Room { pieces, spill: &head.spill, block_ms, looked: None })
     }
 }
 

@@ -12,7 +12,7 @@ use model::{NativeHistogram, TimeRange};
 
 use super::pieces::{Chain, Pieces};
 use super::spill::{Spill, SpillPlace, SpillView};
-use super::value::OpenHistogram;
+use super::value::{OpenHistogram, Value};
 use crate::error::TsdbError;
 
 mod histogram;
@@ -80,6 +80,9 @@ pub(crate) struct Room<'a> {
     pub(crate) spill: &'a Spill,
     /// Length of a block, ms.
     pub(crate) block_ms: i64,
+    /// The closed chunk that was looked into last, with its samples: one that is stored is looked for before, and a batch
+    /// may have several for the same chunk.
+    pub(crate) looked: Option<(ChunkData, Vec<(i64, Value)>)>,
 }
 
 /// Bytes of a chunk that do not change any more.

@@ -17,7 +17,7 @@ const RESET_BITS: u8 = 0b1100_0000;
 impl Series {
     /// What a sample is if there is one of its time already.
     #[cold]
-    pub(crate) fn verdict_of(&self, room: &Room<'_>, time_ms: i64, value: &Value) -> Option<Verdict> {
+    pub(crate) fn verdict_of(&self, room: &mut Room<'_>, time_ms: i64, value: &Value) -> Option<Verdict> {
         match self.stored_at(room, time_ms) {
             Ok(stored) if stored.as_ref()?.same(value) => Some(Verdict::Duplicate),
             Ok(_) => Some(Verdict::Conflict),
@@ -25,11 +25,11 @@ impl Series {
         }
     }
 
-    fn stored_at(&self, room: &Room<'_>, time_ms: i64) -> Result<Option<Value>, TsdbError> {
+    fn stored_at(&self, room: &mut Room<'_>, time_ms: i64) -> Result<Option<Value>, TsdbError> {
         let index = self.closed.partition_point(|chunk| chunk.range().max < time_ms);
-        let mut values = match self.closed.get(index) {
-            Some(chunk) if chunk.min_ms <= time_ms => chunk.values(room)?,
-            Some(_) => return Ok(None),
+        match self.closed.get(index) {
+            Some(chunk) if chunk.min_ms <= time_ms => Ok(value_at(room.look_into(chunk)?, time_ms)),
+            Some(_) => Ok(None),
             None if self.has_open() && self.open_min_ms <= time_ms => {
                 if self.appender.0.samples() > 0 && self.appender.0.last_timestamp_ms() == time_ms {
                     return Ok(Some(Value::Float(self.appender.0.last_value())));
@@ -37,12 +37,10 @@ impl Series {
                 if self.last_ms().is_some_and(|last| last < time_ms) {
                     return Ok(None);
                 }
-                self.open_values(room)
+                Ok(value_at(&self.open_values(room), time_ms))
             }
-            None => return Ok(None),
-        };
-        let at = values.binary_search_by_key(&time_ms, |value| value.0).ok();
-        Ok(at.map(|at| values.swap_remove(at).1))
+            None => Ok(None),
+        }
     }
 
     fn open_values(&self, room: &Room<'_>) -> Vec<(i64, Value)> {
@@ -113,7 +111,7 @@ impl Series {
             of_closed(index).map(|_| index)
         };
         let mut values = match target {
-            Some(target) => self.closed[target].values(room)?,
+            Some(target) => room.take_from(&self.closed[target])?,
             None => Vec::new(),
         };
         insert_value(&mut values, time_ms, value);
@@ -225,6 +223,22 @@ impl Series {
     }
 }
 
+impl Room<'_> {
+    /// The samples of a chunk, which stay for the next look into the same one.
+    fn look_into(&mut self, chunk: &ClosedChunk) -> Result<&[(i64, Value)], TsdbError> {
+        let values = self.take_from(chunk)?;
+        Ok(&self.looked.insert((chunk.data.clone(), values)).1)
+    }
+
+    /// The samples of a chunk that is about to be another one.
+    fn take_from(&mut self, chunk: &ClosedChunk) -> Result<Vec<(i64, Value)>, TsdbError> {
+        match self.looked.take() {
+            Some((data, values)) if data.is(&chunk.data) => Ok(values),
+            _ => chunk.values(self),
+        }
+    }
+}
+
 impl ClosedChunk {
     fn bytes(&self, room: &Room<'_>) -> Result<Vec<u8>, TsdbError> {
         match &self.data {
@@ -240,6 +254,11 @@ impl ClosedChunk {
 
 fn close(built: Built) -> ClosedChunk {
     ClosedChunk::held(built.range, built.appender.encoding(), &built.data)
+}
+
+fn value_at(values: &[(i64, Value)], time_ms: i64) -> Option<Value> {
+    let at = values.binary_search_by_key(&time_ms, |value| value.0).ok()?;
+    Some(values[at].1.clone())
 }
 
 fn insert_value(values: &mut Vec<(i64, Value)>, time_ms: i64, value: &Value) {

@@ -37,7 +37,7 @@ impl Default for Series {
 impl Series {
     fn with<T>(&mut self, block_ms: i64, change: impl FnOnce(&mut super::Series, &mut Room<'_>) -> T) -> T {
         let Self { series, pieces, spill } = self;
-        change(series, &mut Room { pieces, spill, block_ms })
+        change(series, &mut Room { pieces, spill, block_ms, looked: None })
     }
 
     fn push(&mut self, time_ms: i64, value: f64, epoch: u64, block_ms: i64) -> bool {

@@ -103,6 +103,26 @@ async fn chunks_in_files_serve_queries_late_samples_deletions_blocks_and_starts(
     assert_eq!(read_all(&store).await, expected, "from a block");
 }
 
+#[tokio::test]
+async fn samples_of_a_batch_that_come_late_read_a_chunk_once() {
+    let disk = SimulatedDisk::new(0);
+    let store = open_with(&disk, small());
+    let mut expected = Samples::new();
+    append(&store, &mut expected, (0..1500).map(|i| i * 1000)).await;
+    let a = series(&store, "a");
+    let again: Vec<_> = (5..25).map(|i| (a, i * 1000, (i * 1000) as f64 * 0.37)).collect();
+    let one_new = vec![(a, 7500, 1.0)];
+    let new_after_others = vec![(a, 303_000, 0.37 * 303_000.0), (a, 304_000, 9.0), (a, 303_500, 2.0)];
+    for (samples, stored) in [(again, 20), (one_new, 1), (new_after_others, 2)] {
+        let before = disk.reads();
+        let outcome = store.append(&tenant(), batch(&samples)).await.expect("durable");
+        assert_eq!((outcome.report.stored, disk.reads() - before), (stored, 1), "{samples:?}");
+    }
+    insert(&mut expected, "a", 7500, 1.0);
+    insert(&mut expected, "a", 303_500, 2.0);
+    assert_eq!(read_all(&store).await, expected);
+}
+
 fn restart(disk: &SimulatedDisk, store: Tsdb, settings: &TsdbSettings) -> Tsdb {
     drop(store);
     disk.power_loss();
