@@ -14,7 +14,8 @@ import requests
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEERS = pathlib.Path(os.environ.get("PEERS_BIN", pathlib.Path.home() / ".cache/tidegate-peers/bin"))
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-READY_SECONDS = 30
+# Long, as it only says when a test fails: on a machine with other work a peer may take a minute to start.
+READY_SECONDS = 90
 
 
 # Below the ports that systems give to those who ask for none, and apart for each worker of a run.
@@ -90,7 +91,7 @@ class Process:
         if self.child:
             self.child.wait()
 
-    def stop(self, seconds=30):
+    def stop(self, seconds=60):
         """Asks the program to end; returns its exit code."""
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)

@@ -180,15 +180,16 @@ scrape_configs: [{{job_name: self, scrape_interval: 1s, scrape_native_histograms
         config.write_text("global: {}\n" + scrape.replace("PORT", str(sender.port)))
         sender.start()
         try:
-            wait_until(lambda: len(held(sender, 5, time.time())) > 300, "Prometheus scrapes itself", 30)
+            wait_until(lambda: len(held(sender, 5, time.time())) > 300, "Prometheus scrapes itself", 60)
             at = int(time.time()) + 4
 
             def arrived():
-                return time.time() > at + 2 and held(ours, 1, at + 2) and len(held(ours, 3, at)) >= len(held(sender, 3, at))
+                # It sends from several shards, each at its own pace, and scrapes late when the machine is busy.
+                found = [held(server, 3, at) for server in (ours, sender)]
+                assert not differences(*found), "\n".join(differences(*found))
+                return time.time() > at + 2 and len(found[1]) > 300
 
             wait_until(arrived, f"{message} arrived", 60)
-            found = [held(server, 3, at) for server in (ours, sender)]
-            assert not differences(*found), "\n".join(differences(*found))
         finally:
             sender.kill()
 

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::listen::{BoundAddress, Transport};
 use super::{Exchange, Handler, Listening, ServeSettings, router_handler};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn says(text: &'static str) -> Handler {
     router_handler(Router::new().route("/", get(move || async move { text })))
@@ -52,7 +52,7 @@ async fn connections_without_a_request_do_not_delay_a_stop() {
     http2.get(format!("http://{address}/")).send().await.expect("an answer");
     let begun = Instant::now();
     listening.stop(SOON).await.expect("ends in time");
-    assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < SOON / 2, "took {:?}", begun.elapsed());
     assert_eq!(asked.read(&mut [0; 16]).await.expect("closed in order"), 0);
 }
 

@@ -28,12 +28,12 @@ impl LongAppend {
         let append = thread::spawn(move || {
             let _visible = of_append.head.begin_append();
             begun.send(()).expect("the test waits");
-            ended.recv_timeout(Duration::from_secs(5)).is_ok()
+            ended.recv_timeout(Duration::from_secs(60)).is_ok()
         });
         begins.recv().expect("the append begins");
         let of_query = head();
         let query = with_query.then(|| thread::spawn(move || of_query.head.wait_for_appends()));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while with_query && head().head.try_begin_append().is_some() {
             assert!(Instant::now() < deadline, "the query waits");
             thread::yield_now();
