@@ -6,7 +6,7 @@
 //!
 //! - PUSH-1: a request costs a small multiple of its bytes.
 //!
-//! Messages of refused JSON are those of the parser that Loki uses (buger/jsonparser), with the place put before.
+//! Messages of refused JSON say where it is wrong, what is there and what is expected.
 
 mod labels;
 
@@ -27,10 +27,8 @@ pub const NO_STREAMS: &str = "error at least one valid stream is required for in
 /// Longest label string of a stream, bytes (`maxStreamLabelsSize` in pkg/loghttp/push/push.go).
 pub const STREAM_LABELS_BYTES_MAX: usize = 16 << 20;
 
+const NOT_A_TIME: &str = "a timestamp is no whole number of nanoseconds that fits 64 bits";
 const TOO_LARGE: &str = "a stream has more than 4 GiB of text in one request";
-const NOT_A_STRING: &str = "Value is string, but can't find closing '\"' symbol";
-const NOT_AN_OBJECT: &str = "Value looks like object, but can't find closing '}' symbol";
-const NOT_A_NUMBER: &str = "Value looks like Number/Boolean/None, but can't find its end: ',' or '}' symbol";
 
 /// Streams to store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -243,7 +241,7 @@ fn json_stream(lexer: &mut Lexer<'_>) -> Result<(BTreeMap<String, String>, LogEn
         "stream" => {
             labels.clear();
             lexer.object(|lexer, name| {
-                labels.insert(name.to_owned(), string(lexer)?.to_owned());
+                labels.insert(name.to_owned(), lexer.string()?.to_owned());
                 Ok(())
             })
         }
@@ -271,13 +269,13 @@ fn json_entry(
     lexer.array(|lexer| {
         match index {
             0 => {
-                let parsed = string(lexer)?.parse::<i64>();
-                timestamp_ns = parsed.map_err(|_| lexer.error(NOT_A_NUMBER))?;
+                let parsed = lexer.string()?.parse::<i64>();
+                timestamp_ns = parsed.map_err(|_| lexer.error(NOT_A_TIME))?;
             }
-            1 => line.push_str(string(lexer)?),
-            2 if lexer.peek() != Some(b'{') => return Err(lexer.error(NOT_AN_OBJECT)),
+            1 => line.push_str(lexer.string()?),
+            2 if lexer.peek() != Some(b'{') => return Err(lexer.unexpected("an object")),
             2 => lexer.object(|lexer, name| {
-                metadata.push(name, string(lexer)?);
+                metadata.push(name, lexer.string()?);
                 Ok(())
             })?,
             _ => lexer.skip()?,
@@ -294,13 +292,6 @@ fn json_entry(
     }
     entries.push(timestamp_ns, line, metadata.iter());
     Ok(())
-}
-
-fn string<'l>(lexer: &'l mut Lexer<'_>) -> Result<&'l str, JsonError> {
-    match lexer.peek() {
-        Some(b'"') => lexer.string(),
-        _ => Err(lexer.error(NOT_A_STRING)),
-    }
 }
 
 #[cfg(test)]

@@ -110,31 +110,40 @@ fn json_streams_are_read() {
 }
 
 #[test]
-fn bad_json_is_refused_in_lokis_words() {
+fn bad_json_is_refused_with_where_it_is_and_what_is_there() {
     let in_values = |values: &str| format!(r#"{{"streams":[{{"stream":{{"a":"b"}},"values":[{values}]}}]}}"#);
-    let not_a_string =
-        "json: streams[0].values[0][0]: Value is string, but can't find closing '\"' symbol at byte 43";
     for (body, expected) in [
-        (in_values(r#"[5,"x"]"#), not_a_string),
+        (
+            in_values(r#"[5,"x"]"#),
+            "json: streams[0].values[0][0]: got a number, expected a string at byte 43",
+        ),
         (
             in_values(r#"["5",6]"#),
-            "json: streams[0].values[0][1]: Value is string, but can't find closing '\"' symbol at byte 47",
+            "json: streams[0].values[0][1]: got a number, expected a string at byte 47",
         ),
         (
             in_values(r#"["5","x","y"]"#),
-            "json: streams[0].values[0][2]: Value looks like object, but can't find closing '}' symbol at byte 51",
+            "json: streams[0].values[0][2]: got a string, expected an object at byte 51",
         ),
         (
             in_values(r#"["5","x",{"k":6}]"#),
-            "json: streams[0].values[0][2].k: Value is string, but can't find closing '\"' symbol at byte 56",
+            "json: streams[0].values[0][2].k: got a number, expected a string at byte 56",
         ),
         (
             in_values(r#"["five","x"]"#),
-            "json: streams[0].values[0][0]: Value looks like Number/Boolean/None, but can't find its end: ',' or '}' symbol at byte 49",
+            "json: streams[0].values[0][0]: a timestamp is no whole number of nanoseconds that fits 64 bits at byte 49",
         ),
         (
             in_values("[]"),
             "json: streams[0].values[0]: an entry has no elements, a timestamp and a line are needed at byte 44",
+        ),
+        (
+            r#"{"streams":[{"stream":{"a":5},"values":[]}]}"#.to_owned(),
+            "json: streams[0].stream.a: got a number, expected a string at byte 27",
+        ),
+        (
+            in_values(r#"["5","x",null]"#),
+            "json: streams[0].values[0][2]: got null, expected an object at byte 51",
         ),
         (
             r#"{"streams":[{"stream":{"a-b":"c"},"values":[]}]}"#.to_owned(),
