@@ -42,10 +42,18 @@ const MALFORMED_OBJECT: JsonStop =
 const UNKNOWN_VALUE: JsonStop = JsonStop::Malformed("Unknown value type");
 const BAD_ESCAPE: JsonStop = JsonStop::Malformed("Encountered an invalid escape sequence in a string");
 
+/// How many places of an object are remembered: lines with more members are rare.
+const PLACES_MAX: usize = 64;
+/// Longer keys are not remembered.
+const REMEMBERED_KEY_MAX: usize = 64;
+
 /// Buffers of the parser, reused from line to line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JsonParser {
     early: Vec<CompiledLabelFilter>,
+    /// Keys as they stand in the line, by their place in it, below which no label is wanted. Most lines of a stream
+    /// have the same keys in the same order: one comparison then passes a member over.
+    unwanted: Vec<String>,
     name: String,
     value: String,
     key: String,
@@ -73,19 +81,30 @@ impl JsonParser {
 
     fn object(&mut self, object: &str, labels: &mut EntryLabels, depth: usize) -> Result<(), JsonStop> {
         let mut members = Members::new(object)?;
+        let mut places = 0..if depth == 0 { PLACES_MAX } else { 0 };
         while let Some((key, kind, value)) = members.next()? {
+            let place = places.next();
+            if place.and_then(|place| self.unwanted.get(place)).is_some_and(|unwanted| unwanted == key) {
+                if kind != JsonKind::Object && labels.found_all_required() {
+                    return Err(JsonStop::Enough);
+                }
+                continue;
+            }
             let mut unescaped = std::mem::take(&mut self.key);
             let result = match unescape(key, &mut unescaped) {
                 Some(key) => self.member(key, kind, value, labels, depth),
                 None => Err(BAD_ESCAPE),
             };
             self.key = unescaped;
-            result?;
+            if !result? {
+                place.into_iter().for_each(|place| self.remember_unwanted(place, key));
+            }
         }
         Ok(())
     }
 
-    /// One member; `self.name` holds the joined names of the objects around it.
+    /// One member; `self.name` holds the joined names of the objects around it. Tells whether a label of this name, or
+    /// of one below it, may be wanted.
     fn member(
         &mut self,
         key: &str,
@@ -93,40 +112,64 @@ impl JsonParser {
         value: &str,
         labels: &mut EntryLabels,
         depth: usize,
-    ) -> Result<(), JsonStop> {
+    ) -> Result<bool, JsonStop> {
         let prefix_len = self.name.len();
+        let mut wanted = true;
         match kind {
             JsonKind::Object => {
                 self.push_name(key);
+                wanted = labels.wanted().should_extract_below(&self.name);
                 let mut result = Ok(());
-                if depth < DEPTH_MAX && labels.wanted().should_extract_below(&self.name) {
+                if wanted && depth < DEPTH_MAX {
                     result = self.object(value, labels, depth + 1);
                 }
                 self.name.truncate(prefix_len);
-                return result;
+                return result.map(|()| wanted);
             }
             JsonKind::String | JsonKind::Number | JsonKind::Boolean => {
                 self.push_name(key);
-                if !self.name.is_empty() && labels.wanted().may_extract(&self.name) {
-                    if labels.clashes(&self.name) {
-                        self.name.push_str(CLASH_SUFFIX);
-                    }
-                    if labels.wanted().should_extract(&self.name) && !labels.is_extracted(&self.name) {
-                        let text = match kind {
-                            JsonKind::String => string_value(value, &mut self.value),
-                            _ => value,
-                        };
-                        if self.early.iter().any(|filter| filter.refuses(&self.name, text)) {
-                            return Err(JsonStop::Refused);
-                        }
-                        labels.set_parsed(&self.name, text);
-                    }
-                }
+                wanted = labels.wanted().should_extract_below(&self.name);
+                let result = if wanted { self.scalar(kind, value, labels) } else { Ok(()) };
                 self.name.truncate(prefix_len);
+                result?;
             }
             JsonKind::Null | JsonKind::Array => {}
         }
-        if labels.found_all_required() { Err(JsonStop::Enough) } else { Ok(()) }
+        if labels.found_all_required() { Err(JsonStop::Enough) } else { Ok(wanted) }
+    }
+
+    /// The member that `self.name` names.
+    fn scalar(&mut self, kind: JsonKind, value: &str, labels: &mut EntryLabels) -> Result<(), JsonStop> {
+        if self.name.is_empty() || !labels.wanted().may_extract(&self.name) {
+            return Ok(());
+        }
+        if labels.clashes(&self.name) {
+            self.name.push_str(CLASH_SUFFIX);
+        }
+        if labels.wanted().should_extract(&self.name) && !labels.is_extracted(&self.name) {
+            let text = match kind {
+                JsonKind::String => string_value(value, &mut self.value),
+                _ => value,
+            };
+            if self.early.iter().any(|filter| filter.refuses(&self.name, text)) {
+                return Err(JsonStop::Refused);
+            }
+            labels.set_parsed(&self.name, text);
+        }
+        Ok(())
+    }
+
+    /// Remembers `key` as it stands in the line.
+    fn remember_unwanted(&mut self, place: usize, key: &str) {
+        if key.len() > REMEMBERED_KEY_MAX {
+            return;
+        }
+        if self.unwanted.len() <= place {
+            self.unwanted.resize_with(place + 1, String::new);
+        }
+        let known = &mut self.unwanted[place];
+        known.clear();
+        known.push_str(key);
     }
 
     fn push_name(&mut self, key: &str) {
@@ -248,6 +291,20 @@ pub(super) fn skip_blanks(text: &str) -> &str {
 pub(super) fn string_end(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut from = 0;
+    // Most strings are short: their words of eight bytes are looked at right here.
+    for word in bytes.chunks_exact(8).take(4) {
+        let word = u64::from_le_bytes(word.try_into().expect("chunks have eight bytes"));
+        let found = zero_bytes(word ^ u64::from_le_bytes([b'"'; 8]))
+            | zero_bytes(word ^ u64::from_le_bytes([b'\\'; 8]));
+        if found != 0 {
+            let at = from + found.trailing_zeros() as usize / 8;
+            if bytes[at] == b'"' {
+                return Some(at);
+            }
+            break;
+        }
+        from += 8;
+    }
     loop {
         let at = from + memchr::memchr2(b'"', b'\\', &bytes[from..])?;
         if bytes[at] == b'"' {
@@ -258,6 +315,11 @@ pub(super) fn string_end(text: &str) -> Option<usize> {
             return None;
         }
     }
+}
+
+/// The high bit of each byte that is zero; of bytes after the first such one it may be set too.
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(u64::from_le_bytes([1; 8])) & !word & u64::from_le_bytes([0x80; 8])
 }
 
 /// One past the end of the array or object that `text` starts with.
@@ -348,3 +410,6 @@ fn unicode_escape(text: &str) -> Option<(char, usize)> {
     let combined = 0x10000 + ((high.checked_sub(0xd800)? & 0x3ff) << 10) + (low - 0xdc00);
     char::from_u32(combined).map(|c| (c, 12))
 }
+
+#[cfg(test)]
+mod tests;
