@@ -6,6 +6,7 @@
 
 mod cache;
 mod load;
+mod lru;
 mod missing;
 mod pages;
 mod place;

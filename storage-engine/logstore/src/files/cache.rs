@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+use super::lru::Lru;
 use super::{DataFile, Place};
 use crate::error::LogStoreResult;
 use crate::file::reader::OpenFile;
@@ -25,20 +25,7 @@ pub(crate) struct LoadedFile {
 /// Open files by path.
 pub(crate) struct IndexCache {
     bytes_max: usize,
-    held: Mutex<Held>,
-}
-
-#[derive(Default)]
-struct Held {
-    files: HashMap<PathBuf, Entry>,
-    bytes: usize,
-    clock: u64,
-}
-
-struct Entry {
-    file: Arc<LoadedFile>,
-    bytes: usize,
-    used: u64,
+    held: Mutex<Lru<PathBuf, Arc<LoadedFile>>>,
 }
 
 impl LoadedFile {
@@ -92,43 +79,32 @@ impl IndexCache {
     }
 
     fn look_up(&self, path: &Path) -> Option<Arc<LoadedFile>> {
-        let held = &mut *self.held.lock();
-        held.clock += 1;
-        let entry = held.files.get_mut(path)?;
-        entry.used = held.clock;
-        Some(Arc::clone(&entry.file))
+        self.held.lock().get(path).map(|file| Arc::clone(file))
     }
 
     fn insert(&self, path: &Path, file: &Arc<LoadedFile>) {
         let bytes = file.memory_bytes();
-        let held = &mut *self.held.lock();
-        let entry = Entry { file: Arc::clone(file), bytes, used: held.clock };
-        if let Some(before) = held.files.insert(path.to_owned(), entry) {
-            held.bytes -= before.bytes;
-        }
-        held.bytes += bytes;
-        while held.bytes > self.bytes_max && held.files.len() > 1 {
-            let oldest = held.files.iter().min_by_key(|(_, entry)| entry.used).map(|(path, _)| path.clone());
-            let Some(entry) = oldest.and_then(|path| held.files.remove(&path)) else { return };
-            held.bytes -= entry.bytes;
+        let mut held = self.held.lock();
+        held.insert(path.to_owned(), Arc::clone(file), bytes);
+        while held.bytes() > self.bytes_max && held.len() > 1 {
+            if held.remove_oldest().is_none() {
+                return;
+            }
         }
     }
 
     /// Whether a file is open.
     pub(crate) fn has(&self, file: &DataFile) -> bool {
-        self.held.lock().files.contains_key(&file.path)
+        self.held.lock().has(&file.path)
     }
 
     /// The open files.
     pub(crate) fn held(&self) -> Vec<Arc<LoadedFile>> {
-        self.held.lock().files.values().map(|entry| Arc::clone(&entry.file)).collect()
+        self.held.lock().iter().map(|(_, file)| Arc::clone(file)).collect()
     }
 
     /// Forgets a file that is gone.
     pub(crate) fn forget(&self, path: &Path) {
-        let held = &mut *self.held.lock();
-        if let Some(entry) = held.files.remove(path) {
-            held.bytes -= entry.bytes;
-        }
+        self.held.lock().remove(path);
     }
 }

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use model::LogEntries;
 use parking_lot::Mutex;
 use runtime::{MemoryBudget, Reservation};
 
+use super::lru::Lru;
 use crate::error::LogStoreResult;
 
 /// A page of a file, by the file's number in this process.
@@ -20,14 +20,8 @@ pub(crate) type PageKey = (u64, u32);
 pub(crate) struct PageCache {
     bytes_max: usize,
     budget: Arc<MemoryBudget>,
-    held: Mutex<Held>,
-}
-
-#[derive(Default)]
-struct Held {
-    pages: HashMap<PageKey, Entry>,
-    bytes: usize,
-    clock: u64,
+    /// A page has no bytes until it is decoded, so that none is pushed out before.
+    held: Mutex<Lru<PageKey, Entry>>,
 }
 
 /// Locked while the page is decoded.
@@ -35,10 +29,8 @@ type Slot = Arc<Mutex<Option<Arc<LogEntries>>>>;
 
 struct Entry {
     slot: Slot,
-    /// 0 until the page is decoded.
-    bytes: usize,
-    used: u64,
-    _memory: Option<Reservation>,
+    /// Those of the decoded page.
+    memory: Option<Reservation>,
 }
 
 impl PageCache {
@@ -66,53 +58,41 @@ impl PageCache {
                 Ok(Some(entries))
             }
             outcome => {
-                self.held.lock().remove(key);
+                self.held.lock().remove(&key);
                 outcome.map(|_| None)
             }
         }
     }
 
     fn slot(&self, key: PageKey) -> Slot {
-        let held = &mut *self.held.lock();
-        held.clock += 1;
-        let used = held.clock;
-        let entry = held.pages.entry(key).or_insert_with(|| Entry {
-            slot: Slot::default(),
-            bytes: 0,
-            used,
-            _memory: None,
-        });
-        entry.used = used;
-        Arc::clone(&entry.slot)
+        let mut held = self.held.lock();
+        if let Some(entry) = held.get(&key) {
+            return Arc::clone(&entry.slot);
+        }
+        let slot = Slot::default();
+        held.insert(key, Entry { slot: Arc::clone(&slot), memory: None }, 0);
+        slot
     }
 
     fn note_decoded(&self, key: PageKey, bytes: usize) {
-        let held = &mut *self.held.lock();
-        let Some(entry) = held.pages.get_mut(&key).filter(|entry| entry.bytes == 0) else { return };
-        entry.bytes = bytes;
-        entry._memory = Some(self.budget.reserve_unchecked(bytes as u64));
-        held.bytes += bytes;
-        while held.bytes > self.bytes_max {
-            let decoded = held.pages.iter().filter(|(_, entry)| entry.bytes > 0);
-            let Some(oldest) = decoded.min_by_key(|(_, entry)| entry.used).map(|(key, _)| *key) else {
+        let mut held = self.held.lock();
+        let Some(entry) = held.get(&key).filter(|entry| entry.memory.is_none()) else { return };
+        let memory = Some(self.budget.reserve_unchecked(bytes as u64));
+        let entry = Entry { slot: Arc::clone(&entry.slot), memory };
+        held.insert(key, entry, bytes);
+        while held.bytes() > self.bytes_max {
+            if held.remove_oldest().is_none() {
                 return;
-            };
-            held.remove(oldest);
+            }
         }
     }
 
     /// Forgets the pages of a file that is gone.
     pub(crate) fn forget(&self, file: u64) {
-        let held = &mut *self.held.lock();
-        let gone: Vec<PageKey> = held.pages.keys().filter(|key| key.0 == file).copied().collect();
-        gone.into_iter().for_each(|key| held.remove(key));
-    }
-}
-
-impl Held {
-    fn remove(&mut self, key: PageKey) {
-        if let Some(entry) = self.pages.remove(&key) {
-            self.bytes -= entry.bytes;
+        let mut held = self.held.lock();
+        let gone: Vec<PageKey> = held.iter().map(|(key, _)| *key).filter(|key| key.0 == file).collect();
+        for key in gone {
+            held.remove(&key);
         }
     }
 }
