@@ -103,6 +103,11 @@ impl LogStoreError {
         Self { kind: ErrorKind::Throttled, cause: Cause::TenantLimit { tenant: tenant.clone(), limit } }
     }
 
+    /// Nobody waits for the answer any more.
+    pub(crate) fn canceled() -> Self {
+        Self { kind: ErrorKind::Canceled, cause: Cause::Stopped("nobody waits for the answer".to_owned()) }
+    }
+
     /// A background thread of ours ended without an answer.
     pub(crate) fn stopped(what: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Internal, cause: Cause::Stopped(what.into()) }

@@ -20,6 +20,7 @@ mod flush;
 mod open;
 mod rewrite;
 mod select;
+mod stop;
 
 use std::path::PathBuf;
 use std::sync::Arc;

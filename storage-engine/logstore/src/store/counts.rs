@@ -13,6 +13,7 @@ use storage_api::{BucketCount, EntryCount, LogCountSelect, StreamCounts};
 
 use super::Inner;
 use super::select::{MINUTE_NS, Snapshot};
+use super::stop::Stop;
 use crate::error::LogStoreResult;
 use crate::files::LoadedFile;
 
@@ -48,8 +49,8 @@ impl Places {
 
 impl Inner {
     /// Blocks on the disk for file indexes that are not in memory.
-    pub(super) fn counts(&self, select: &LogCountSelect) -> LogStoreResult<Vec<StreamCounts>> {
-        let snapshot = self.snapshot(&select.tenant, select.range, &select.matchers)?;
+    pub(super) fn counts(&self, select: &LogCountSelect, stop: &Stop) -> LogStoreResult<Vec<StreamCounts>> {
+        let snapshot = self.snapshot(&select.tenant, select.range, &select.matchers, stop)?;
         let places = places(&snapshot);
         let mut streams: HashMap<u32, StreamCounts> = HashMap::new();
         for (data, file) in &snapshot.files {

@@ -13,6 +13,7 @@ use storage_api::{
     StreamCounts, StreamSummary,
 };
 
+use super::stop::Stop;
 use super::{Inner, LogStore};
 use crate::error::{LogStoreError, LogStoreResult};
 use crate::file::search::TextSearch;
@@ -32,8 +33,8 @@ impl LogQuerier for LogStore {
         direction: Direction,
     ) -> BoxFuture<'a, StorageResult<Vec<Arc<dyn LogPage>>>> {
         let (inner, select) = (Arc::clone(&self.0), select.clone());
-        Box::pin(self.0.off_the_async_threads(move || {
-            let mut pages = inner.pages(&select)?;
+        Box::pin(self.0.off_the_async_threads(move |stop| {
+            let mut pages = inner.pages(&select, stop)?;
             match direction {
                 Direction::Forward => pages.sort_by_key(|page| page.range().min),
                 Direction::Backward => pages.sort_by_key(|page| std::cmp::Reverse(page.range().max)),
@@ -44,12 +45,12 @@ impl LogQuerier for LogStore {
 
     fn counts<'a>(&'a self, select: &'a LogCountSelect) -> BoxFuture<'a, StorageResult<Vec<StreamCounts>>> {
         let (inner, select) = (Arc::clone(&self.0), select.clone());
-        Box::pin(self.0.off_the_async_threads(move || inner.counts(&select)))
+        Box::pin(self.0.off_the_async_threads(move |stop| inner.counts(&select, stop)))
     }
 
     fn streams<'a>(&'a self, select: &'a LogSelect) -> BoxFuture<'a, StorageResult<Vec<StreamSummary>>> {
         let (inner, select) = (Arc::clone(&self.0), select.clone());
-        Box::pin(self.0.off_the_async_threads(move || inner.summaries(&select)))
+        Box::pin(self.0.off_the_async_threads(move |stop| inner.summaries(&select, stop)))
     }
 
     fn missing(&self, tenant: &TenantId, range: TimeRange) -> Vec<String> {
@@ -89,11 +90,13 @@ struct FileSearch {
 }
 
 impl Inner {
-    async fn off_the_async_threads<T: Send + 'static>(
+    /// Runs what blocks. When the answer is waited for no more, `work` is told so.
+    pub(super) async fn off_the_async_threads<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> LogStoreResult<T> + Send + 'static,
+        work: impl FnOnce(&Stop) -> LogStoreResult<T> + Send + 'static,
     ) -> StorageResult<T> {
-        let done = self.tasks.spawn_blocking("log-store-select", work).await;
+        let (stop, _waiting) = Stop::new();
+        let done = self.tasks.spawn_blocking("log-store-select", move || work(&stop)).await;
         let done = done.map_err(|_| {
             StorageError::new(ErrorKind::Internal, "log store: a query thread ended without an answer")
         })?;
@@ -106,9 +109,10 @@ impl Inner {
         tenant: &TenantId,
         range: TimeRange,
         matchers: &[Matcher],
+        stop: &Stop,
     ) -> LogStoreResult<Snapshot> {
         loop {
-            match self.snapshot_once(tenant, range, matchers) {
+            match self.snapshot_once(tenant, range, matchers, stop) {
                 // Another process took a file out meanwhile: what holds its entries now is in the list that came.
                 Err(error) if error.is_missing_file() && self.place.is_shared() => {}
                 taken => return taken,
@@ -121,6 +125,7 @@ impl Inner {
         tenant: &TenantId,
         range: TimeRange,
         matchers: &[Matcher],
+        stop: &Stop,
     ) -> LogStoreResult<Snapshot> {
         let (generations, files) = {
             let state = self.state.read();
@@ -143,6 +148,7 @@ impl Inner {
         let wanted: Vec<&Arc<DataFile>> = files.iter().filter(is_wanted).collect();
         let mut open = Vec::with_capacity(wanted.len());
         for some in wanted.chunks(FILES_AT_ONCE) {
+            stop.check()?;
             if self.place.is_shared() {
                 let closed: Vec<_> = some.iter().copied().filter(|data| !self.indexes.has(data)).collect();
                 self.place.want_indexes(&closed);
@@ -168,11 +174,17 @@ impl Inner {
         Ok(Snapshot { buffers, files: open, selected })
     }
 
-    fn pages(self: &Arc<Self>, select: &LogSelect) -> LogStoreResult<Vec<Arc<dyn LogPage>>> {
-        let snapshot = self.snapshot(&select.tenant, select.range, &select.matchers)?;
+    pub(super) fn pages(
+        self: &Arc<Self>,
+        select: &LogSelect,
+        stop: &Stop,
+    ) -> LogStoreResult<Vec<Arc<dyn LogPage>>> {
+        let snapshot = self.snapshot(&select.tenant, select.range, &select.matchers, stop)?;
         let mut pages: Vec<Arc<dyn LogPage>> = Vec::new();
         let texts = TextSearch::new(&select.line_contains).map(Arc::new);
         for (data, file) in &snapshot.files {
+            // Signatures of pages may have to be read.
+            stop.check()?;
             self.file_pages(data, file, &snapshot.selected, select, texts.as_ref(), &mut pages);
         }
         for buffer in &snapshot.buffers {
@@ -234,8 +246,8 @@ impl Inner {
         }
     }
 
-    fn summaries(&self, select: &LogSelect) -> LogStoreResult<Vec<StreamSummary>> {
-        let snapshot = self.snapshot(&select.tenant, select.range, &select.matchers)?;
+    pub(super) fn summaries(&self, select: &LogSelect, stop: &Stop) -> LogStoreResult<Vec<StreamSummary>> {
+        let snapshot = self.snapshot(&select.tenant, select.range, &select.matchers, stop)?;
         let mut counts: HashMap<Labels, (u64, u64)> = HashMap::new();
         let mut add = |labels: &Labels, entries: u64, bytes: u64| {
             let count = counts.entry_ref(labels).or_default();

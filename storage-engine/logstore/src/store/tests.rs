@@ -4,6 +4,7 @@ mod compact;
 mod counts;
 mod rewrite;
 mod shared;
+mod stop;
 mod tenants;
 mod torn;
 
