@@ -6,6 +6,7 @@
 //! carries it in the header `x-scope-orgid`. The client is librdkafka, with OpenSSL.
 
 mod client;
+mod client_log;
 mod config;
 mod messages;
 mod resource_key;
@@ -19,7 +20,7 @@ use model::{AppendReport, ErrorKind, Signal};
 use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineError, PipelineResult, Stability, off_thread,
+    ExporterFactory, PipelineError, PipelineResult, Stability, off_thread, split,
 };
 use rdkafka::config::FromClientConfigAndContext;
 use runtime::Tasks;
@@ -27,12 +28,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::client::{Context, failure, is_fatal, send};
 pub use self::client::{KafkaEncoding, client_config};
+pub use self::client_log::ClientLog;
 use self::config::{Config, Route};
 use self::messages::{Message, Recipe, messages};
 pub use self::security::{Auth, Tls};
 use self::topics::Topics;
 use crate::Stores;
-use crate::client::{Attempts, Forwarder, SendingConfig, not_started, permanent, split};
+use crate::client::{Attempts, Forwarder, SendingConfig, not_started, permanent};
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "kafka",
@@ -66,6 +68,7 @@ fn create(
         goes_round: config.goes_round(),
         topics: Topics::default(),
         producer: Mutex::default(),
+        end: CancellationToken::new(),
         tasks: context.tasks.clone(),
     };
     Forwarder::create(id, settings, attempts, CancellationToken::new(), context)
@@ -112,6 +115,8 @@ struct KafkaAttempts {
     topics: Topics,
     /// Made at the start, and again after an error that the idempotent producer cannot go on from.
     producer: Mutex<Option<Producer>>,
+    /// Nothing more is sent.
+    end: CancellationToken,
     tasks: Tasks,
 }
 
@@ -209,7 +214,8 @@ impl KafkaAttempts {
     }
 
     fn make_producer(&self) -> PipelineResult<Producer> {
-        let context = Context::new(&self.id, self.goes_round);
+        let log = ClientLog::of_exporter(&self.id, self.end.clone());
+        let context = Context::new(log, self.goes_round);
         let made = client::Producer::from_config_and_context(&self.client_config, context);
         let client = |producer| Arc::new(Client { producer: Some(producer), tasks: self.tasks.clone() });
         made.map(client)
@@ -251,6 +257,7 @@ impl Attempts for KafkaAttempts {
 
     fn disconnect(&self) -> BoxFuture<'_, PipelineResult<()>> {
         Box::pin(async move {
+            self.end.cancel();
             let producer = self.producer.lock().take();
             // Joins the client's threads.
             let end = move || {

@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Partitioner, ProducerContext
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
+use super::client_log::ClientLog;
 use super::security::{Auth, Tls, secure};
 
 /// How a batch is written in a message.
@@ -66,14 +67,14 @@ pub fn client_config(
 
 /// What the client calls back: for its log, for what became of a message, and for the partition of one.
 pub(super) struct Context {
-    id: ComponentId,
+    log: ClientLog,
     round: Option<Round>,
 }
 
 impl Context {
     /// With `goes_round`, messages go to one partition after the other.
-    pub(super) fn new(id: &ComponentId, goes_round: bool) -> Self {
-        Self { id: id.clone(), round: goes_round.then(Round::default) }
+    pub(super) fn new(log: ClientLog, goes_round: bool) -> Self {
+        Self { log, round: goes_round.then(Round::default) }
     }
 }
 
@@ -133,24 +134,11 @@ pub(super) type Producer = ThreadedProducer<Context, Round>;
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => {
-                tracing::error!(exporter = %self.id, facility, message, "kafka client");
-            }
-            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
-                tracing::warn!(exporter = %self.id, facility, message, "kafka client");
-            }
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(exporter = %self.id, facility, message, "kafka client");
-            }
-        }
+        self.log.line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(exporter = %self.id, %error, reason, "kafka client");
+        self.log.error(&error, reason);
     }
 }
 

@@ -135,8 +135,10 @@ impl Worker for Kafka {
             let failed = |error: rdkafka::error::KafkaError| {
                 PipelineError::new(model::ErrorKind::Invalid, format!("receiver {}: {error}", shared.id))
             };
-            let member: GroupMember =
-                self.client.create_with_context(Assignment::new(&shared.id)).map_err(failed)?;
+            let member: GroupMember = self
+                .client
+                .create_with_context(Assignment::new(&shared.id, shared.stop.clone()))
+                .map_err(failed)?;
             let topics: Vec<&str> = shared.routes.iter().map(|route| route.topic.as_str()).collect();
             member.subscribe(&topics).map_err(failed)?;
             let member = Arc::new(member);

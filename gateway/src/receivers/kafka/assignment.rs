@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use exporters::kafka::ClientLog;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use pipelines::ComponentId;
@@ -16,6 +17,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::OwnedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// Topic and partition.
 pub(super) type Place = (String, i32);
@@ -41,12 +43,14 @@ pub(super) struct Waiting {
 /// The context of a group member.
 pub(super) struct Assignment {
     id: ComponentId,
+    pub(super) log: ClientLog,
     partitions: Mutex<HashMap<Place, Arc<Partition>>>,
 }
 
 impl Assignment {
-    pub(super) fn new(id: &ComponentId) -> Self {
-        Self { id: id.clone(), partitions: Mutex::default() }
+    /// `stop` is set when the receiver is to end.
+    pub(super) fn new(id: &ComponentId, stop: CancellationToken) -> Self {
+        Self { id: id.clone(), log: ClientLog::of_receiver(id, stop), partitions: Mutex::default() }
     }
 
     /// The partition's queue, and whether it was made by this call.
@@ -78,24 +82,11 @@ impl Assignment {
 
 impl ClientContext for Assignment {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => {
-                tracing::error!(receiver = %self.id, facility, message, "kafka client");
-            }
-            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
-                tracing::warn!(receiver = %self.id, facility, message, "kafka client");
-            }
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(receiver = %self.id, facility, message, "kafka client");
-            }
-        }
+        self.log.line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(receiver = %self.id, %error, reason, "kafka client");
+        self.log.error(&error, reason);
     }
 }
 

@@ -13,7 +13,6 @@ use futures_util::FutureExt;
 use model::{ErrorKind, TenantId};
 use pipelines::{Batch, ClientMetadata, PipelineError, PipelineResult};
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use runtime::{Clock, SystemClock};
@@ -32,32 +31,12 @@ const RUN_BYTES_ENOUGH: usize = 1 << 20;
 
 /// How long a run is left alone after it panicked.
 const PANIC_WAIT: Duration = Duration::from_millis(500);
-/// How often errors of the client are told.
-const ERROR_EVERY: Duration = Duration::from_secs(10);
 /// How often is said that a topic has no route.
 const NO_ROUTE_WAIT: Duration = Duration::from_secs(30);
-
-/// Errors of the client: the first is told, and after a while the last one with how many there were.
-#[derive(Default)]
-struct Errors {
-    told: Option<tokio::time::Instant>,
-    since: u64,
-}
-
-impl Errors {
-    fn tell(&mut self, shared: &Shared, error: &KafkaError) {
-        self.since += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= ERROR_EVERY) {
-            tracing::warn!(receiver = %shared.id, %error, errors = self.since, "cannot read, trying again");
-            (self.told, self.since) = (Some(tokio::time::Instant::now()), 0);
-        }
-    }
-}
 
 /// Reads until the receiver stops; returns when every delivery under way is answered.
 pub(super) async fn run(shared: Arc<Shared>, member: Arc<GroupMember>) {
     let mut deliveries = Vec::new();
-    let mut errors = Errors::default();
     loop {
         let received = tokio::select! {
             received = member.recv() => received,
@@ -67,7 +46,7 @@ pub(super) async fn run(shared: Arc<Shared>, member: Arc<GroupMember>) {
             Ok(message) => message.detach(),
             Err(error) => {
                 // Not waited for: brokers that are away make many errors, and what comes after them stands behind them.
-                errors.tell(&shared, &error);
+                member.context().log.error(&error, "cannot read, trying again");
                 continue;
             }
         };
