@@ -11,7 +11,7 @@ mod tls;
 pub use tls::provider as tls_provider;
 
 pub(crate) use auth::{AuthConfig, Credentials};
-pub(crate) use config::{Headers, TlsConfig, TlsSource, split, unsupported};
+pub(crate) use config::{Headers, TlsConfig, TlsSource, unsupported};
 pub(crate) use forwarder::{Attempts, Forwarder, SendingConfig};
 pub(crate) use grpc::{GrpcClient, GrpcSettings};
 pub(crate) use http::{HttpClient, HttpClientConfig, HttpResponse};

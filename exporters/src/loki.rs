@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use model::{AppendReport, Signal, TenantId};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineResult, Stability, off_thread,
+    ExporterFactory, PipelineResult, Stability, off_thread, split,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -25,7 +25,7 @@ use wire::otlp_to_loki::Settings;
 use crate::Stores;
 use crate::client::{
     Attempts, Forwarder, HttpClient, HttpClientConfig, SendingConfig, body_text, http_failure, not_started,
-    permanent, split, unsupported,
+    permanent, unsupported,
 };
 use crate::translation::LogTranslators;
 

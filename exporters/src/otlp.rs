@@ -12,7 +12,7 @@ use http::Uri;
 use model::{AppendReport, Signal};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, Extensions, PipelineResult, Stability,
+    ExporterFactory, Extensions, PipelineResult, Stability, split,
 };
 use runtime::Tasks;
 use serde::Deserialize;
@@ -24,7 +24,7 @@ use wire::otlp::response_from_protobuf;
 use crate::Stores;
 use crate::client::{
     Attempts, AuthConfig, Credentials, Forwarder, GrpcClient, GrpcSettings, Headers, SendingConfig,
-    TlsConfig, not_started, otlp_report, split, unsupported,
+    TlsConfig, not_started, otlp_report, unsupported,
 };
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {

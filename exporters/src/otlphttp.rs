@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, header};
 use model::{AppendReport, ErrorKind, Signal};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, PipelineError, PipelineResult, Stability,
+    ExporterFactory, PipelineError, PipelineResult, Stability, split,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ use wire::rpc_status::Status;
 use crate::Stores;
 use crate::client::{
     Attempts, Forwarder, HttpClient, HttpClientConfig, HttpResponse, SendingConfig, http_failure,
-    not_started, otlp_report, permanent, split,
+    not_started, otlp_report, permanent,
 };
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {

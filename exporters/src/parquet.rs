@@ -22,7 +22,7 @@ use model::{AppendReport, Signal};
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Delivery, Exporter,
     ExporterContext, ExporterFactory, PipelineError, PipelineResult, QueueBatchConfig, Sizer, Stability,
-    off_thread,
+    off_thread, split,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::files::{Folder, Place};
 use crate::Stores;
-use crate::client::{Attempts, Forwarder, SendingConfig, split};
+use crate::client::{Attempts, Forwarder, SendingConfig};
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "parquet",

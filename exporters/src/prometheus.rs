@@ -15,7 +15,7 @@ use model::{AppendReport, Signal};
 use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
-    ExporterFactory, ExporterMetrics, PAGE_SERVER_KEYS, Page, PipelineResult, Stability, off_thread,
+    ExporterFactory, ExporterMetrics, PAGE_SERVER_KEYS, Page, PipelineResult, Stability, off_thread, split,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -26,7 +26,7 @@ use wire::prometheus_text;
 
 use self::page::{SeriesPage, Values};
 use crate::Stores;
-use crate::client::{split, unsupported};
+use crate::client::unsupported;
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "prometheus",

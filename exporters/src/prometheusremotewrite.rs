@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use pipelines::{
     Batch, ComponentConfig, ComponentId, ConfigDuration, ConfigError, Consumer, Exporter, ExporterContext,
     ExporterFactory, Outage, PipelineError, PipelineResult, QueueConfig, RetryConfig, Sending,
-    SendingSettings, Stability, Throttle, off_thread, retry,
+    SendingSettings, Stability, Throttle, off_thread, retry, split,
 };
 use runtime::{Clock, Tasks};
 use serde::Deserialize;
@@ -36,7 +36,7 @@ use wire::remote_write::{Version, WRITTEN_HEADERS};
 use self::requests::{Counts, Form, Lane, Request, lanes};
 use self::series::{ItemList, SeriesTable};
 use crate::Stores;
-use crate::client::{HttpClient, HttpClientConfig, HttpResponse, http_failure, split, unsupported};
+use crate::client::{HttpClient, HttpClientConfig, HttpResponse, http_failure, unsupported};
 
 pub(crate) const FACTORY: ExporterFactory<Stores> = ExporterFactory {
     kind: "prometheusremotewrite",

@@ -243,6 +243,24 @@ fn bad_configs_are_refused_with_place_path_and_choice() {
             "receivers: {loki: null, loki/2: null}\nexporters: {nop: null}\nservice: {pipelines: {logs: {receivers: [loki, loki/2], exporters: [nop]}}}".to_owned(),
             "another receiver already serves /loki/api/v1/push",
         ),
+        (
+            format!(
+                "receivers:\n  otlp:\n    protocols:\n      grpc: {{endpoint: '0.0.0.0:99999'}}\nexporters: {{nop: null}}\n{pipeline}"
+            ),
+            "yaml::4:14: receivers::otlp::protocols::grpc::endpoint: port \"99999\" is not a number up to 65535",
+        ),
+        (
+            format!(
+                "receivers: {{otlp: {{protocols: {{grpc: null}}}}}}\nexporters: {{nop: null}}\nserver:\n  loki: {{endpoint: 'localhost'}}\n{pipeline}"
+            ),
+            "yaml::4:10: server::loki::endpoint: want host:port, got \"localhost\"",
+        ),
+        (
+            format!(
+                "receivers: {{otlp: {{protocols: {{grpc: null}}}}}}\nexporters: {{nop: null}}\nextensions: {{zpages: {{endpoint: ':x'}}}}\n{pipeline}"
+            ),
+            "extensions::zpages::endpoint: port \"x\" is not a number up to 65535",
+        ),
     ] {
         let (code, _, stderr) = output(&["validate", "--config", &format!("yaml:{yaml}")]);
         assert_eq!(code, Some(1), "{yaml}");

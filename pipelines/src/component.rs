@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use model::Signal;
 use runtime::{Clock, MemoryBudget, Tasks};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::{Consumer, Extensions, PipelineResult};
 
@@ -64,7 +65,7 @@ pub struct ComponentConfig<'a> {
     /// Whose section.
     pub id: &'a ComponentId,
     /// The section; null means "all defaults".
-    pub value: &'a serde_json::Value,
+    pub value: &'a Value,
 }
 
 /// What is wrong with a config, and where.
@@ -89,6 +90,14 @@ impl ConfigError {
         self.path.splice(0..0, keys.iter().map(|key| (*key).to_owned()));
         self
     }
+}
+
+/// A section in two: the entries whose keys are in `keys`, and the others. What is no map has none.
+pub fn split(section: &Value, keys: &[&str]) -> (Value, Value) {
+    let Value::Object(map) = section else { return (Value::Null, section.clone()) };
+    let (inside, outside): (Map<_, _>, Map<_, _>) =
+        map.clone().into_iter().partition(|(key, _)| keys.contains(&key.as_str()));
+    (Value::Object(inside), Value::Object(outside))
 }
 
 impl ComponentConfig<'_> {
@@ -226,7 +235,7 @@ pub struct Page {
     /// `host:port` to listen on.
     pub endpoint: String,
     /// Those of [`PAGE_SERVER_KEYS`] that its section has.
-    pub server: serde_json::Value,
+    pub server: Value,
     /// Where the page is there.
     pub path: &'static str,
     /// The text's `Content-Type`.

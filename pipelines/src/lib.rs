@@ -27,7 +27,7 @@ pub use admission::{RETRY_AFTER_REFUSAL, admit, refusal, resize};
 pub use batch::{Batch, ClientMetadata, RemoteWriteBatch};
 pub use component::{
     ComponentConfig, ComponentId, ComponentIdError, ConfigError, Exporter, ExporterContext, ExporterFactory,
-    PAGE_SERVER_KEYS, Page, Processor, ProcessorContext, ProcessorFactory, Stability,
+    PAGE_SERVER_KEYS, Page, Processor, ProcessorContext, ProcessorFactory, Stability, split,
 };
 pub use connectors::{CONNECTORS, ConnectorFactory, Outputs};
 pub use error::{PipelineError, PipelineResult};

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use model::ErrorKind;
 use pipelines::{ConfigDuration, ConfigError, Opaque, PipelineError, PipelineResult};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// `tls` of a client.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -87,14 +87,6 @@ pub(crate) fn unsupported(keys: &[(&str, bool)]) -> Result<(), ConfigError> {
         Some((key, _)) => Err(ConfigError::at(key, "is not supported yet, leave the key out")),
         None => Ok(()),
     }
-}
-
-/// A section in two: the entries whose keys are in `keys`, and the others.
-pub(crate) fn split(section: &Value, keys: &[&str]) -> (Value, Value) {
-    let Value::Object(map) = section else { return (Value::Null, section.clone()) };
-    let (inside, outside): (Map<_, _>, Map<_, _>) =
-        map.clone().into_iter().partition(|(key, _)| keys.contains(&key.as_str()));
-    (Value::Object(inside), Value::Object(outside))
 }
 
 impl TlsConfig {

@@ -82,10 +82,10 @@ fn an_empty_config_has_the_documented_defaults() {
 #[test]
 fn a_text_field_gets_the_text_of_a_reference_that_looks_like_a_number() {
     let surroundings = Fixed { env: &[("ADDRESS", "0777"), ("N", "30")], files: &[] };
-    let yaml = "yaml:{server: {loki: {endpoint: '${env:ADDRESS}'}}, query: {max_concurrency: '${N}'}}";
+    let yaml = "yaml:{receive: {local_endpoint: '${env:ADDRESS}'}, query: {max_concurrency: '${N}'}}";
     let loaded = load(&[yaml.to_owned()], &[], &surroundings).expect("loads");
     let config = Config::new(loaded).expect("types");
-    assert_eq!(config.server.loki.endpoint(), "0777");
+    assert_eq!(config.receive.local_endpoint.as_deref(), Some("0777"));
     assert_eq!(config.query.max_concurrency, 30);
 }
 

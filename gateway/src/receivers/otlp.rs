@@ -13,6 +13,7 @@ mod ingest;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use axum::Router;
 use model::Signal;
 use pipelines::{ComponentConfig, ComponentId, ConfigError, Stability};
@@ -22,11 +23,8 @@ use self::http::{Dialect, HttpSettings};
 use self::ingest::Ingest;
 use super::{Listener, Receiver, ReceiverContext, ReceiverFactory};
 use crate::server::auth::protect;
-use crate::server::section::limit;
-use crate::server::{
-    CONCURRENT_STREAMS_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT, IDLE_TIMEOUT_DEFAULT, ServeSettings,
-    router_handler,
-};
+use crate::server::section::{Connections, response_headers};
+use crate::server::{CONCURRENT_STREAMS_DEFAULT, ServeSettings, router_handler};
 
 pub(super) const FACTORY: ReceiverFactory =
     ReceiverFactory { kind: "otlp", signals: &Signal::ALL, stability: Stability::Beta, create };
@@ -38,7 +36,7 @@ pub(super) fn loki_routes(id: &ComponentId, context: &ReceiverContext, path: &st
         paths: vec![(Signal::Logs, path.to_owned())],
         body_bytes_max: LOKI_BODY_BYTES_MAX,
         encodings: vec!["", "gzip", "zstd", "lz4"],
-        response_headers: Vec::new(),
+        response_headers: HeaderMap::new(),
         dialect: Dialect::Loki,
     };
     http::router(&ingest, settings)
@@ -80,17 +78,17 @@ fn http_listener(
     let routes = http::router(ingest, settings).merge(http::front_page());
     let routes = protect(routes, auth, http::refuse_unauthenticated);
     let routes = http.cors.unwrap_or_default().around(routes)?;
+    let connections = Connections {
+        transport: http.transport,
+        tls: http.tls,
+        read_header_timeout: http.read_header_timeout,
+        idle_timeout: http.idle_timeout,
+        keep_alives_enabled: http.keep_alives_enabled,
+    };
     Ok(Listener {
         what: "OTLP HTTP",
         endpoint: http.endpoint,
-        settings: ServeSettings {
-            transport: http.transport,
-            tls: http.tls,
-            header_read_timeout: limit(http.read_header_timeout, HEADER_READ_TIMEOUT_DEFAULT),
-            idle_timeout: limit(http.idle_timeout, IDLE_TIMEOUT_DEFAULT),
-            keep_alive: http.keep_alives_enabled,
-            ..ServeSettings::default()
-        },
+        settings: connections.settings(),
         handler: router_handler(routes),
     })
 }
@@ -156,12 +154,8 @@ fn http_settings(http: &HttpConfig) -> Result<HttpSettings, ConfigError> {
             chosen.iter().map(known).collect::<Result<_, _>>()?
         }
     };
-    let mut response_headers = Vec::new();
-    for (name, value) in &http.response_headers {
-        let pair = ::http::HeaderName::try_from(name).ok().zip(::http::HeaderValue::try_from(value).ok());
-        response_headers
-            .push(pair.ok_or_else(|| under("response_headers", format!("header {name:?} is not valid")))?);
-    }
+    let response_headers = response_headers(&http.response_headers);
+    let response_headers = response_headers.map_err(|error| error.under(&["protocols", "http"]))?;
     let paths = [
         (Signal::Traces, with_slash(&http.traces_url_path)),
         (Signal::Metrics, with_slash(&http.metrics_url_path)),

@@ -67,21 +67,41 @@ impl Socket {
     }
 }
 
-/// Opens an endpoint. No host is every interface, as in Go; `localhost` is both loopback addresses, because some clients
-/// try IPv6 first.
-pub(super) async fn bind(endpoint: &str, transport: Transport) -> anyhow::Result<Vec<Socket>> {
-    let path = endpoint.strip_prefix("unix://").or_else(|| endpoint.strip_prefix("unix:"));
-    match (path, transport) {
-        (Some(path), _) => bind_unix(Path::new(path)).await,
-        (None, Transport::Unix) => bind_unix(Path::new(endpoint)).await,
-        (None, transport) => bind_tcp(endpoint, transport).await,
+/// What the text of an endpoint names.
+enum Place<'a> {
+    /// Host, without brackets, and port.
+    Tcp(&'a str, u16),
+    Unix(&'a Path),
+}
+
+impl<'a> Place<'a> {
+    fn parse(endpoint: &'a str, transport: Transport) -> Result<Self, String> {
+        let path = endpoint.strip_prefix("unix://").or_else(|| endpoint.strip_prefix("unix:"));
+        if let Some(path) = path.or_else(|| (transport == Transport::Unix).then_some(endpoint)) {
+            return Ok(Self::Unix(Path::new(path)));
+        }
+        let (host, port) =
+            endpoint.rsplit_once(':').ok_or_else(|| format!("want host:port, got {endpoint:?}"))?;
+        let number = port.parse().map_err(|_| format!("port {port:?} is not a number up to 65535"))?;
+        Ok(Self::Tcp(host.trim_start_matches('[').trim_end_matches(']'), number))
     }
 }
 
-async fn bind_tcp(endpoint: &str, transport: Transport) -> anyhow::Result<Vec<Socket>> {
-    let (host, port) = endpoint.rsplit_once(':').context("want host:port")?;
-    let port: u16 = port.parse().with_context(|| format!("port {port:?} is not a number up to 65535"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+/// Refuses an endpoint that no start can open, whatever the machine.
+pub fn check(endpoint: &str, transport: Transport) -> Result<(), String> {
+    Place::parse(endpoint, transport).map(drop)
+}
+
+/// Opens an endpoint. No host is every interface, as in Go; `localhost` is both loopback addresses, because some clients
+/// try IPv6 first.
+pub(super) async fn bind(endpoint: &str, transport: Transport) -> anyhow::Result<Vec<Socket>> {
+    match Place::parse(endpoint, transport).map_err(anyhow::Error::msg)? {
+        Place::Unix(path) => bind_unix(path).await,
+        Place::Tcp(host, port) => bind_tcp(host, port, transport).await,
+    }
+}
+
+async fn bind_tcp(host: &str, port: u16, transport: Transport) -> anyhow::Result<Vec<Socket>> {
     let listeners = match (host, transport) {
         ("", Transport::Tcp4) => vec![TcpListener::bind(("0.0.0.0", port)).await?],
         ("", Transport::Tcp6) => vec![TcpListener::bind(("::", port)).await?],

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::auth::{AuthConfig, ServerAuths, protect, refuse_in_text};
 use super::cors::CorsConfig;
-use super::listen::Transport;
+use super::listen::{Transport, check};
 use super::tls::TlsServerConfig;
 use super::{HEADER_READ_TIMEOUT_DEFAULT, IDLE_TIMEOUT_DEFAULT, ServeSettings, router_handler};
 use crate::receivers::{Listener, NotSupported};
@@ -82,14 +82,7 @@ impl Default for HttpSection {
 impl HttpSection {
     /// The listener's keys of a section, and what is left of it for the page.
     pub fn split(config: &ComponentConfig<'_>) -> Result<(Self, Value), ConfigError> {
-        let (own, rest) = match config.value {
-            Value::Object(map) => {
-                let is_own = |(key, _): &(String, Value)| PAGE_SERVER_KEYS.contains(&key.as_str());
-                let (own, rest): (Vec<_>, Vec<_>) = map.clone().into_iter().partition(is_own);
-                (Value::Object(own.into_iter().collect()), Value::Object(rest.into_iter().collect()))
-            }
-            other => (Value::Null, other.clone()),
-        };
+        let (own, rest) = pipelines::split(config.value, PAGE_SERVER_KEYS);
         Ok((Self::parse(&ComponentConfig { id: config.id, value: &own })?, rest))
     }
 
@@ -99,22 +92,10 @@ impl HttpSection {
         if let Some(tls) = &section.tls {
             tls.validate()?;
         }
-        section.headers()?;
+        response_headers(&section.response_headers)?;
         // Only to see that it can be.
         section.cors.as_ref().map_or(Ok(()), |cors| cors.around(Router::new()).map(drop))?;
         Ok(section)
-    }
-
-    fn headers(&self) -> Result<HeaderMap, ConfigError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.response_headers {
-            let pair = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
-            let (name, value) = pair.ok_or_else(|| {
-                ConfigError::at("response_headers", format!("header {name:?} is not valid"))
-            })?;
-            headers.insert(name, value);
-        }
-        Ok(headers)
     }
 
     /// The listener of a page; who may read it is decided by what runs.
@@ -129,7 +110,8 @@ impl HttpSection {
         if let Some(cors) = &self.cors {
             routes = cors.around(routes)?;
         }
-        let headers = self.headers()?;
+        check(&endpoint, self.transport).map_err(|fault| ConfigError::at("endpoint", fault))?;
+        let headers = response_headers(&self.response_headers)?;
         if !headers.is_empty() {
             routes = routes.layer(from_fn(move |request: Request, next: Next| {
                 let headers = headers.clone();
@@ -140,21 +122,58 @@ impl HttpSection {
                 }
             }));
         }
-        let settings = ServeSettings {
+        let connections = Connections {
             transport: self.transport,
             tls: self.tls.clone(),
+            read_header_timeout: self.read_header_timeout,
+            idle_timeout: self.idle_timeout,
+            keep_alives_enabled: self.keep_alives_enabled,
+        };
+        Ok(Listener { what, endpoint, settings: connections.settings(), handler: router_handler(routes) })
+    }
+}
+
+/// The keys of any HTTP listener that say how its connections are treated.
+pub struct Connections {
+    /// `transport`.
+    pub transport: Transport,
+    /// `tls`.
+    pub tls: Option<TlsServerConfig>,
+    /// `read_header_timeout`; 0 is for ever.
+    pub read_header_timeout: Option<ConfigDuration>,
+    /// `idle_timeout`; 0 is for ever.
+    pub idle_timeout: Option<ConfigDuration>,
+    /// `keep_alives_enabled`.
+    pub keep_alives_enabled: bool,
+}
+
+impl Connections {
+    /// The same as settings.
+    pub fn settings(self) -> ServeSettings {
+        let limit = |configured: Option<ConfigDuration>, default: Duration| {
+            Some(configured.map_or(default, |limit| limit.0)).filter(|limit| !limit.is_zero())
+        };
+        ServeSettings {
+            transport: self.transport,
+            tls: self.tls,
             header_read_timeout: limit(self.read_header_timeout, HEADER_READ_TIMEOUT_DEFAULT),
             idle_timeout: limit(self.idle_timeout, IDLE_TIMEOUT_DEFAULT),
             keep_alive: self.keep_alives_enabled,
             ..ServeSettings::default()
-        };
-        Ok(Listener { what, endpoint, settings, handler: router_handler(routes) })
+        }
     }
 }
 
-/// A time of a config, where 0 is for ever.
-pub fn limit(configured: Option<ConfigDuration>, default: Duration) -> Option<Duration> {
-    Some(configured.map_or(default, |limit| limit.0)).filter(|limit| !limit.is_zero())
+/// `response_headers` of a listener: what every answer gets.
+pub fn response_headers(configured: &BTreeMap<String, String>) -> Result<HeaderMap, ConfigError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in configured {
+        let pair = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
+        let (name, value) =
+            pair.ok_or_else(|| ConfigError::at("response_headers", format!("header {name:?} is not valid")))?;
+        headers.insert(name, value);
+    }
+    Ok(headers)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::config::error::ConfigFault;
 use crate::extensions::{self, ExtensionContext, Made};
 use crate::receivers::{ApiServer, Entries, Listener, RECEIVERS, Receiver, ReceiverContext, Worker};
+use crate::server::listen;
 use crate::stores::OpenStores;
 
 use super::faults;
@@ -102,6 +103,19 @@ fn pipelines(value: &Value) -> Result<PipelinesConfig, ConfigError> {
     PipelinesConfig::parse(value)
 }
 
+/// The keys that lead to the `endpoint` with this text.
+fn path_to(section: &Value, endpoint: &str) -> Option<Vec<String>> {
+    let inside = |(key, value): (&String, &Value)| {
+        if key == "endpoint" && value.as_str() == Some(endpoint) {
+            return Some(vec![key.clone()]);
+        }
+        let mut path = path_to(value, endpoint)?;
+        path.insert(0, key.clone());
+        Some(path)
+    };
+    section.as_object()?.iter().find_map(inside)
+}
+
 fn receivers(
     value: &Value,
     graph: &Graph,
@@ -135,6 +149,12 @@ fn receivers(
         };
         let receiver =
             (row.create)(&ComponentConfig { id: &id, value: section }, &receiver_context).map_err(at)?;
+        for Listener { endpoint, settings, .. } in &receiver.listeners {
+            let fault = |fault| {
+                at(ConfigError { path: path_to(section, endpoint).unwrap_or_default(), message: fault })
+            };
+            listen::check(endpoint, settings.transport).map_err(fault)?;
+        }
         for path in
             receiver.mounts.iter().flat_map(|mount| mount.paths.iter().map(|path| (mount.server, *path)))
         {

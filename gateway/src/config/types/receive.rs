@@ -7,6 +7,7 @@ use pipelines::ConfigError;
 use serde::Deserialize;
 use thanos::{ClientTls, Compression, Hashrings, RouterSettings};
 
+use super::server::check_api_endpoint;
 use super::store_apis::EndpointTls;
 use crate::duration;
 use crate::server::auth::AuthConfig;
@@ -70,6 +71,7 @@ impl ReceiveConfig {
             return Ok(());
         }
         let refused = |key: &str, text: String| Err(ConfigError::at(key, text).under(&["receive"]));
+        check_api_endpoint(&self.endpoint).map_err(|error| error.under(&["receive"]))?;
         if self.hashrings_file.as_os_str().is_empty() {
             return refused("hashrings_file", "it is missing".to_owned());
         }

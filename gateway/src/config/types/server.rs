@@ -10,6 +10,7 @@ use super::store_api::StoreApiConfig;
 use crate::duration;
 use crate::server::auth::AuthConfig;
 use crate::server::cors::CorsConfig;
+use crate::server::listen::{self, Transport};
 use crate::server::tls::TlsServerConfig;
 
 /// `server`.
@@ -42,17 +43,27 @@ impl ServerConfig {
     /// Refuses what contradicts itself.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let listeners = [
-            ("prometheus", &self.prometheus.tls),
-            ("loki", &self.loki.tls),
-            ("store_api", &self.store_api.tls),
+            ("prometheus", self.prometheus.endpoint(), &self.prometheus.tls),
+            ("loki", self.loki.endpoint(), &self.loki.tls),
+            ("store_api", &self.store_api.endpoint, &self.store_api.tls),
         ];
-        for (name, tls) in listeners {
+        for (name, endpoint, tls) in listeners {
+            let at = |error: ConfigError| error.under(&["server", name]);
             if let Some(tls) = tls {
-                tls.validate().map_err(|error| error.under(&["server", name]))?;
+                tls.validate().map_err(at)?;
             }
+            check_api_endpoint(endpoint).map_err(at)?;
         }
         Ok(())
     }
+}
+
+/// Refuses the endpoint of an API that cannot be opened; an empty one opens nothing.
+pub(super) fn check_api_endpoint(endpoint: &str) -> Result<(), ConfigError> {
+    if endpoint.is_empty() {
+        return Ok(());
+    }
+    listen::check(endpoint, Transport::Tcp).map_err(|fault| ConfigError::at("endpoint", fault))
 }
 
 /// `server.prometheus`.

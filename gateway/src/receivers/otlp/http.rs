@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, request};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, request};
 use model::{AppendReport, Signal};
 use tonic::Code;
 
@@ -32,7 +32,7 @@ pub(super) struct HttpSettings {
     /// `Content-Encoding`s that are taken.
     pub(super) encodings: Vec<&'static str>,
     /// Headers that every answer gets.
-    pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) response_headers: HeaderMap,
     /// Whose answers are given.
     pub(super) dialect: Dialect,
 }
@@ -97,9 +97,7 @@ async fn handle(
     if !answer.status().is_success() {
         body::discard(&head, &mut body, settings.body_bytes_max).await;
     }
-    for (name, value) in &settings.response_headers {
-        answer.headers_mut().insert(name.clone(), value.clone());
-    }
+    answer.headers_mut().extend(settings.response_headers.clone());
     answer
 }
 
