@@ -8,6 +8,7 @@
 
 mod build;
 mod faults;
+mod front;
 mod generation;
 mod listeners;
 mod reload;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use axum::Router;
 use exporters::Stores;
 use futures_util::future::join_all;
@@ -38,9 +39,9 @@ use crate::server::listen::BoundAddress;
 use crate::stores::OpenStores;
 use crate::{apis, bucket_work, receive_work, telemetry};
 pub use build::{check, endpoints};
+use front::{Front, Ground};
 use generation::Generation;
 use listeners::{Open, Stage};
-use wanted::wanted;
 
 /// A listener that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ struct ApiRoutes {
 }
 
 /// What runs in front of the stores.
-struct Front {
+struct Started {
     graph: Graph,
     generation: Arc<Generation>,
     workers: Vec<Arc<dyn Worker>>,
@@ -146,7 +147,7 @@ impl Gateway {
             extensions: pipelines::Extensions::default(),
         };
         let started = Self::over_stores(&config, stores.as_ref(), &context, &process).await;
-        let (apis, Front { graph, generation, workers, open, bound }) = match started {
+        let (apis, Started { graph, generation, workers, open, bound }) = match started {
             Ok(started) => started,
             Err(error) => {
                 if let Some(stores) = &stores {
@@ -179,7 +180,7 @@ impl Gateway {
         stores: Option<&OpenStores>,
         context: &GraphContext,
         process: &Arc<ProcessInfo>,
-    ) -> anyhow::Result<(ApiRoutes, Front)> {
+    ) -> anyhow::Result<(ApiRoutes, Started)> {
         let GraphContext { clock, tasks, budget, .. } = context;
         let bucket_store = bucket_work::serve(config, tasks, clock)?;
         let router = receive_work::start(config, stores, budget, tasks)?;
@@ -208,34 +209,19 @@ impl Gateway {
         context: &GraphContext,
         apis: &ApiRoutes,
         process: &Arc<ProcessInfo>,
-    ) -> anyhow::Result<Front> {
-        let mut parts = build::build(config, &for_exporters(stores), context, process, None)?;
-        for (id, start) in &parts.extensions.starts {
-            start().with_context(|| format!("failed to start extension {id}"))?;
-        }
-        let generation = Arc::new(Generation::default());
-        let workers = parts.take_workers();
-        let wanted = wanted(config, &mut parts, apis, stores.is_some() || config.store_gateway.enabled)?;
-        let prepared = listeners::prepare(wanted, &[], &generation).await?;
-        let graph = parts.graph;
+    ) -> anyhow::Result<Started> {
+        let ground = Ground { stores, context, apis, process };
+        let Front { graph, generation, workers, listeners } =
+            Front::make(config, ground, None, |_| Ok(())).await?;
         let timeout = config.server.shutdown_timeout;
-        let started = match graph.start().await {
-            Ok(()) => start_workers(&workers, timeout).await,
-            Err(error) => Err(anyhow!("{error}")),
-        };
-        if let Err(error) = started {
+        if let Err(error) = start_workers(&workers, timeout).await {
             end("pipelines", graph.shutdown(timeout).await);
             return Err(error);
         }
         let mut open = Vec::new();
-        let bound = prepared.bound(&open);
-        prepared.commit(&mut open);
-        Ok(Front { graph, generation, workers, open, bound })
-    }
-
-    /// Whether it has data of its own or in a bucket, so that its APIs are worth listening.
-    fn has_data(&self) -> bool {
-        self.stores.is_some() || self.config.store_gateway.enabled
+        let bound = listeners.bound(&open);
+        listeners.commit(&mut open);
+        Ok(Started { graph, generation, workers, open, bound })
     }
 
     /// Whether it keeps data itself.

@@ -176,14 +176,25 @@ impl Graph {
         self.exporters.retain(RunningExporter::is_new);
     }
 
-    /// Starts the exporters that do not run yet, then the processors from the back.
+    /// Starts the exporters that do not run yet, then the processors.
     pub async fn start(&self) -> PipelineResult<()> {
+        self.start_exporters().await?;
+        self.start_processors().await
+    }
+
+    /// Starts the exporters that do not run yet, which may take long: those with queues on disk read them.
+    pub async fn start_exporters(&self) -> PipelineResult<()> {
         for RunningExporter { id, instance, .. } in self.exporters.iter().filter(|own| own.is_new()) {
             let failed = |error: PipelineError| {
                 PipelineError::new(error.kind(), format!("failed to start exporter {id}: {error}"))
             };
             instance.start().await.map_err(failed)?;
         }
+        Ok(())
+    }
+
+    /// Starts the processors from the back, behind which the exporters run.
+    pub async fn start_processors(&self) -> PipelineResult<()> {
         for Chain { id, processors, .. } in &self.processors {
             let failed = |error: PipelineError| {
                 PipelineError::new(

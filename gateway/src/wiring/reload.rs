@@ -11,18 +11,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use pipelines::Graph;
-use runtime::Limits;
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::generation::Generation;
-use super::{
-    Gateway, build, check, describe, end, for_exporters, listeners, needs_stores, start_workers,
-    stop_workers, wanted,
-};
+use super::front::{Front, Ground, Running};
+use super::{Gateway, check, describe, listeners, needs_stores, start_workers, stop_workers};
 use crate::api::process::Described;
 use crate::config::Config;
 use crate::receivers::Worker;
@@ -45,10 +41,7 @@ const FIXED: [&str; 9] = [
 struct Next {
     config: Config,
     described: Described,
-    graph: Graph,
-    generation: Arc<Generation>,
-    workers: Vec<Arc<dyn Worker>>,
-    listeners: listeners::Prepared,
+    front: Front,
 }
 
 /// How far a config came.
@@ -141,32 +134,23 @@ impl Gateway {
     /// is left.
     async fn prepare(&self, config: Config) -> anyhow::Result<Next> {
         let described = describe(&config, self.context.clock.now_ms())?;
-        let stores = for_exporters(self.stores.as_ref());
-        let mut parts = build::build(&config, &stores, &self.context, &self.process, Some(&self.graph))?;
-        self.refuse_shared_queues(&config, &parts.graph)?;
-        for (id, start) in &parts.extensions.starts {
-            start().with_context(|| format!("failed to start extension {id}"))?;
-        }
-        let generation = Arc::new(Generation::default());
-        let workers = parts.take_workers();
-        let wanted = wanted(&config, &mut parts, &self.apis, self.has_data())?;
-        let listeners = listeners::prepare(wanted, &self.open, &generation).await?;
-        let mut graph = parts.graph;
-        // Limiters of the new pipelines ask for their limits when they start.
-        let limits = self.context.budget.exchange_limits(Limits::NONE);
-        if let Err(error) = graph.start().await {
-            graph.hand_back();
-            end("new pipelines", graph.shutdown(config.server.shutdown_timeout).await);
-            self.context.budget.exchange_limits(limits);
-            return Err(anyhow!("{error}"));
-        }
-        Ok(Next { config, described, graph, generation, workers, listeners })
+        let ground = Ground {
+            stores: self.stores.as_ref(),
+            context: &self.context,
+            apis: &self.apis,
+            process: &self.process,
+        };
+        let running = Running { graph: &self.graph, open: &self.open };
+        let accept = |graph: &Graph| self.refuse_shared_queues(&config, graph);
+        let front = Front::make(&config, ground, Some(running), accept).await?;
+        Ok(Next { config, described, front })
     }
 
     /// Lets the new parts take over, leaves the old ones to a task that ends them, and gives the new workers, which do
     /// not run yet.
     fn exchange(&mut self, next: Next) -> Vec<Arc<dyn Worker>> {
-        let Next { config, described, graph, generation, workers, listeners } = next;
+        let Next { config, described, front } = next;
+        let Front { graph, generation, workers, listeners } = front;
         let bound = listeners.bound(&self.open);
         let closed = listeners.commit(&mut self.open);
         let mut graph = std::mem::replace(&mut self.graph, graph);
