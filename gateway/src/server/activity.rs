@@ -108,7 +108,7 @@ impl Activity {
 
     /// Whether what is left of a request has to be taken before the connection is closed: a client that still sends
     /// would get a reset and lose the answer.
-    fn must_linger(&self) -> bool {
+    pub(super) fn must_linger(&self) -> bool {
         self.left_unread.load(Ordering::Relaxed) && !self.is_http2.load(Ordering::Relaxed)
     }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -65,7 +65,9 @@ where
         if let Some(peer) = peer {
             request.extensions_mut().insert(ConnectInfo(peer));
         }
-        let answer = if is_http2 && !http2_only && is_grpc(&request) {
+        let answer = if let Some(fault) = host_fault(&request) {
+            Box::pin(std::future::ready(bad_request(fault)))
+        } else if is_http2 && !http2_only && is_grpc(&request) {
             Box::pin(std::future::ready(not_a_grpc_port()))
         } else {
             handlers.answer(request)
@@ -73,9 +75,12 @@ where
         let activity = Arc::clone(&requests);
         async move {
             let wrap = |body| AnswerBody::new(body, in_flight, &activity, is_http2);
-            let answer = answer.await;
+            let mut answer = answer.await;
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 activity.leave_http();
+            } else if activity.must_linger() {
+                // What comes next cannot be told from the rest of this request, so that nothing more is taken.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer.map(wrap))
         }
@@ -108,6 +113,27 @@ where
     if let Err(error) = ended {
         tracing::debug!(peer = ?peer, %error, "a connection ended with an error");
     }
+}
+
+/// What is wrong with the `Host` of a request (RFC 9112, 3.2; Go's net/http refuses the same): who stands in front and
+/// routes by it may have read another one.
+fn host_fault(request: &Request<Body>) -> Option<&'static str> {
+    let is_http1 = request.version() < Version::HTTP_2;
+    match request.headers().get_all(HOST).iter().count() {
+        0 if request.version() == Version::HTTP_11 && request.method() != Method::CONNECT => {
+            Some("400 Bad Request: missing required Host header")
+        }
+        0 | 1 => None,
+        _ => is_http1.then_some("400 Bad Request: too many Host headers"),
+    }
+}
+
+fn bad_request(text: &'static str) -> Response<Body> {
+    let mut answer = Response::new(Body::from(text));
+    *answer.status_mut() = StatusCode::BAD_REQUEST;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 fn is_grpc(request: &Request<Body>) -> bool {

@@ -10,9 +10,11 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use parking_lot::RwLock;
 use runtime::{ShutdownError, Tasks};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::connection;
 use super::listen::{BoundAddress, Socket, bind};
@@ -136,28 +138,68 @@ impl Shared {
         }
     }
 
-    fn serve<S>(self: &Arc<Self>, stream: S, peer: Option<SocketAddr>, slot: OwnedSemaphorePermit)
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
+    fn serve<S: Stream>(self: &Arc<Self>, stream: S, peer: Option<SocketAddr>, slot: OwnedSemaphorePermit) {
         let shared = Arc::clone(self);
         let tls = shared.current.read().tls.clone();
         self.tasks.spawn("http_connection", async move {
             let _slot = slot;
             let Some(tls) = tls else { return connection::serve(shared, stream, peer).await };
             let timeout = shared.settings().header_read_timeout.unwrap_or(HEADER_READ_TIMEOUT_DEFAULT);
-            let handshake = TlsAcceptor::from(tls.current()).accept(stream);
+            let handshake = handshake(&tls, stream);
             let stream = tokio::select! {
                 () = shared.tasks.cancelled() => return,
                 stream = tokio::time::timeout(timeout, handshake) => stream,
             };
             match stream {
-                Ok(Ok(stream)) => connection::serve(shared, stream, peer).await,
+                Ok(Ok(Some(stream))) => connection::serve(shared, stream, peer).await,
+                Ok(Ok(None)) => tracing::debug!(?peer, "a client sent an HTTP request without TLS"),
                 Ok(Err(error)) => tracing::debug!(?peer, %error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!(?peer, "a TLS handshake did not come to its end in time"),
             }
         });
     }
+}
+
+/// A connection as it was accepted.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {
+    /// Whether the first bytes are those of an HTTP request. Waits for them and leaves them where they are.
+    fn starts_as_http(&self) -> impl Future<Output = bool> + Send;
+}
+
+impl Stream for TcpStream {
+    async fn starts_as_http(&self) -> bool {
+        let mut start = [0; 5];
+        // As crypto/tls of Go looks at them; what came in smaller pieces fails as a handshake.
+        let is_read = self.peek(&mut start).await.is_ok();
+        is_read && [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"].contains(&&start)
+    }
+}
+
+impl Stream for UnixStream {
+    fn starts_as_http(&self) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
+}
+
+/// What Go's servers answer to HTTP where TLS is spoken.
+const NOT_TLS: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+/// What is read of such a request, bytes, and for how long: a client that still sends would get a reset and lose the answer.
+const NOT_TLS_BYTES_MAX: u64 = 64 << 10;
+const NOT_TLS_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// The encrypted stream; `None` for a client that speaks plain HTTP and was told so.
+async fn handshake<S: Stream>(tls: &ReloadingTls, mut stream: S) -> std::io::Result<Option<TlsStream<S>>> {
+    if !stream.starts_as_http().await {
+        return TlsAcceptor::from(tls.current()).accept(stream).await.map(Some);
+    }
+    stream.write_all(NOT_TLS).await?;
+    stream.shutdown().await?;
+    let mut request = stream.take(NOT_TLS_BYTES_MAX);
+    // The client has its answer whether it ends in time or not.
+    let _ =
+        tokio::time::timeout(NOT_TLS_TIME_MAX, tokio::io::copy(&mut request, &mut tokio::io::sink())).await;
+    Ok(None)
 }
 
 /// Cancel-safe: a connection is either accepted and returned or still in the backlog.

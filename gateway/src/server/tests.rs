@@ -71,11 +71,13 @@ async fn a_request_in_flight_is_answered_before_the_end() {
     let handler = router_handler(Router::new().route("/", get(slow)));
     let (listening, address) = listen(handler, &ServeSettings::default()).await;
     let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let mut half = TcpStream::connect(address).await.expect("it listens");
+    half.write_all(b"GET / HTTP/1.1\r\nho").await.expect("the server reads");
     let ending = async {
         entered.notified().await;
-        // Longer than a connection without a request would be kept.
         let later = async {
-            tokio::time::sleep(Duration::from_millis(600)).await;
+            // One without a whole request is kept for as long as any without one.
+            let _closed_or_reset = half.read_to_end(&mut Vec::new()).await;
             go_on.notify_one();
         };
         tokio::join!(listening.stop(SOON), later).0.expect("ends in time");
@@ -134,6 +136,55 @@ async fn targets_as_people_type_them_are_taken_on_a_connection_that_is_kept() {
     // The body comes on its own and looks as the end of a head does.
     assert_eq!(ask(&format!("{head}{body}")).await, format!("a and {} bytes;", body.len()));
     assert_eq!(ask("GET /q?\"a\" HTTP/1.1\r\nhost: x\r\n\r\n").await, "%22a%22 and 0 bytes;");
+}
+
+/// All that the server says to `request` until it closes the connection.
+async fn last_answer(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(request.as_bytes()).await.expect("the server reads");
+    let mut answer = String::new();
+    let read = tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await;
+    read.unwrap_or_else(|_| panic!("{request:?} is not the last one of its connection: {answer}"))
+        .expect("closed in order");
+    answer
+}
+
+#[tokio::test]
+async fn a_request_without_exactly_one_host_is_refused() {
+    let (listening, address) = listen(says("old"), &ServeSettings::default()).await;
+    for (request, want) in [
+        ("GET / HTTP/1.1\r\n\r\n", "400 Bad Request: missing required Host header"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", "400 Bad Request: too many Host headers"),
+        ("GET / HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n", "400 Bad Request: too many Host headers"),
+        ("GET / HTTP/1.0\r\n\r\n", "old"),
+        ("GET / HTTP/1.1\r\nhost:\r\nconnection: close\r\n\r\n", "old"),
+    ] {
+        let answer = last_answer(address, request).await;
+        assert!(answer.ends_with(&format!("\r\n\r\n{want}")), "{request:?}: {answer}");
+        let status = if want == "old" { " 200 OK" } else { " 400 Bad Request" };
+        assert!(answer.lines().next().is_some_and(|line| line.ends_with(status)), "{request:?}: {answer}");
+    }
+    listening.stop(SOON).await.expect("ends in time");
+}
+
+#[tokio::test]
+async fn an_answer_after_which_the_connection_ends_says_so() {
+    let (listening, address) = listen(says("old"), &ServeSettings::default()).await;
+    let request = "POST /no/such HTTP/1.1\r\nhost: x\r\ncontent-length: 400\r\n\r\nthe first piece";
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(request.as_bytes()).await.expect("the server reads");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let count = stream.read_buf(&mut answer).await.expect("the server answers");
+        assert!(count > 0, "ended after {:?}", String::from_utf8_lossy(&answer));
+    }
+    let answer = String::from_utf8(answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    // One that was read is followed by others.
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    assert!(!ask(&mut stream).await.contains("connection: close"));
+    assert!(!ask(&mut stream).await.contains("connection: close"));
+    listening.stop(SOON).await.expect("ends in time");
 }
 
 #[tokio::test]
@@ -260,6 +311,22 @@ async fn a_client_must_show_a_certificate_of_the_authority_that_is_asked_for() {
     assert!(ask(Some(clients.issue("app"))).await);
     assert!(!ask(Some(others.issue("app"))).await, "of another authority");
     assert!(!ask(None).await, "without one");
+    listening.stop(SOON).await.expect("ends in time");
+}
+
+#[tokio::test]
+async fn plain_http_on_a_port_with_tls_is_told_so() {
+    let authority = Authority::new("servers");
+    let (cert_pem, key_pem) = authority.issue("localhost");
+    let (listening, address) =
+        listen(says("old"), &tls(json!({"cert_pem": cert_pem, "key_pem": key_pem}))).await;
+    assert_eq!(
+        last_answer(address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await,
+        "HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+    );
+    let client = authority.trusting().resolve("localhost", address).build().expect("a client");
+    let answer = client.get(format!("https://localhost:{}/", address.port())).send().await;
+    assert_eq!(answer.expect("TLS goes on").status(), 200);
     listening.stop(SOON).await.expect("ends in time");
 }
 
