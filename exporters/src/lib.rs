@@ -23,6 +23,7 @@ mod store_gate;
 mod translation;
 
 pub use client::tls_provider;
+pub use storage_error::for_clients;
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! How the errors of this process' own stores are told to a pipeline, and so to whoever sent the data: what is wrong, and
-//! not where on disk, which is in the log.
+//! How the errors of this process' own stores are told to a pipeline, and so to whoever sent the data, and to whoever asks
+//! for them: what is wrong, and not where on disk, which is in the log.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -11,15 +11,23 @@ use storage_api::StorageError;
 
 /// A store's error with its kind, its text and its hint when to come again. Folders stay here.
 pub(crate) fn pipeline_error(error: StorageError) -> PipelineError {
-    let whole = error.to_string();
-    let text = without_folders(&whole);
-    if matches!(text, Cow::Owned(_)) && is_due() {
-        tracing::error!(error = whole, "a store does not take data");
-    }
-    let told = PipelineError::new(error.kind(), text.into_owned());
+    let told = PipelineError::new(error.kind(), for_clients(error.to_string()));
     match error.retry_after() {
         Some(after) => told.with_retry_after(after),
         None => told,
+    }
+}
+
+/// The text of a store's error without folders. The log has the whole, at most once a second.
+pub fn for_clients(whole: String) -> String {
+    match without_folders(&whole) {
+        Cow::Borrowed(_) => whole,
+        Cow::Owned(text) => {
+            if is_due() {
+                tracing::error!(error = whole, "a store does not do what a client asks for");
+            }
+            text
+        }
     }
 }
 

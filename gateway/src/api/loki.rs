@@ -136,7 +136,7 @@ async fn tenant_and_form(request: Request<Body>) -> Result<(TenantId, Form), Lok
 }
 
 fn storage_error(error: &StorageError) -> LokiError {
-    LokiError { status: status_of(error.kind()), message: error.to_string() }
+    LokiError { status: status_of(error.kind()), message: exporters::for_clients(error.to_string()) }
 }
 
 /// Statuses of pkg/util/server/error.go.

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::response::IntoResponse;
+use exporters::for_clients;
 use http::{Response, StatusCode};
 use model::{ErrorKind, cut_message};
 use promql::{PromqlError, Stage};
@@ -71,15 +72,19 @@ impl ApiError {
 
     /// A query that failed; a parse error is one of the parameter `query`.
     pub(super) fn query(error: &PromqlError) -> Self {
-        match (error.stage(), error.kind()) {
-            (Stage::Parse, _) => Self::parameter("query", error),
-            (Stage::Execution, ErrorKind::Timeout) => Self::new(ErrorType::Timeout, error.to_string()),
-            (Stage::Execution, ErrorKind::Canceled) => Self::new(ErrorType::Canceled, error.to_string()),
+        let error_type = match (error.stage(), error.kind()) {
+            (Stage::Parse, _) => return Self::parameter("query", error),
+            (Stage::Execution, ErrorKind::Timeout) => ErrorType::Timeout,
+            (Stage::Execution, ErrorKind::Canceled) => ErrorType::Canceled,
             (Stage::Execution, ErrorKind::Internal | ErrorKind::Corrupt | ErrorKind::Closed) => {
-                Self::new(ErrorType::Internal, error.to_string())
+                ErrorType::Internal
             }
-            (Stage::Execution, _) => Self::new(ErrorType::Execution, error.to_string()),
-        }
+            (Stage::Execution, _) => ErrorType::Execution,
+        };
+        let text = error.to_string();
+        // Those of stores alone: others may quote labels that look like paths.
+        let is_of_store = text.starts_with("expanding series: ");
+        Self::new(error_type, if is_of_store { for_clients(text) } else { text })
     }
 
     /// A store that did not answer.
@@ -92,7 +97,7 @@ impl ApiError {
             ErrorKind::Unavailable | ErrorKind::Closed => ErrorType::Unavailable,
             ErrorKind::NotFound | ErrorKind::Throttled | ErrorKind::Conflict => ErrorType::Execution,
         };
-        Self::new(error_type, error.to_string())
+        Self::new(error_type, for_clients(error.to_string()))
     }
 }
 
