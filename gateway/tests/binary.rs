@@ -256,9 +256,7 @@ fn bad_configs_are_refused_with_place_path_and_choice() {
             "yaml::4:10: server::loki::endpoint: want host:port, got \"localhost\"",
         ),
         (
-            format!(
-                "receivers: {{otlp: {{protocols: {{grpc: null}}}}}}\nexporters: {{nop: null}}\nextensions: {{zpages: {{endpoint: ':x'}}}}\n{pipeline}"
-            ),
+            "receivers: {otlp: {protocols: {grpc: null}}}\nexporters: {nop: null}\nextensions: {zpages: {endpoint: ':x'}}\nservice: {extensions: [zpages], pipelines: {logs: {receivers: [otlp], exporters: [nop]}}}".to_owned(),
             "extensions::zpages::endpoint: port \"x\" is not a number up to 65535",
         ),
     ] {
