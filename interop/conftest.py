@@ -72,7 +72,9 @@ class Process:
 
     def wait_ready(self, url, seconds=READY_SECONDS):
         def ready():
-            assert self.child.poll() is None, f"{self.name} ended early:\n{self.tail()}"
+            if self.child.poll() is not None:
+                # No use to wait for it.
+                pytest.fail(f"{self.name} ended early with exit code {self.child.returncode}:\n{self.tail()}")
             return requests.get(url, timeout=2).status_code == 200
 
         try:

@@ -4,6 +4,7 @@ Each item has a number of its own. A sender notes the numbers that were acknowle
 the destination. Numbers that are there twice are counted and printed: a delivery whose answer was lost is repeated.
 """
 
+import http.server
 import json
 import socket
 import threading
@@ -356,3 +357,39 @@ def test_a_gateway_killed_under_load_delivers_every_acknowledged_item(tmp_path, 
         gateway.start()
     sender.end()
     check(f"gateway to {target.kind} with {' and '.join(processors) or 'no processors'} killed", sender, target.arrived)
+
+
+def test_a_destination_that_is_away_is_told_once_and_so_is_its_return(tmp_path, start):
+    port = free_port()
+    settings = {"endpoint": f"http://127.0.0.1:{port}", **QUEUE}
+    gateway = start(Gateway(tmp_path, "otlphttp", settings))
+    record = {"body": {"stringValue": "through"}}
+    body = {"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}
+    logs = f"http://127.0.0.1:{gateway.http}/v1/logs"
+    for _ in range(5):
+        assert requests.post(logs, json=body, timeout=30).status_code == 200
+    said = lambda what: gateway.log.read_text().count(what)
+    wait_until(lambda: said("exporting failed, trying again"), "the outage is told", 30)
+    # Every delivery fails some times a second meanwhile; another line comes after a minute, if this takes so long.
+    time.sleep(3)
+    assert said("exporting failed, trying again") <= 2, gateway.tail()
+    assert said("works again") == 0, gateway.tail()
+    came = []
+
+    class Destination(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            came.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    destination = http.server.ThreadingHTTPServer(("127.0.0.1", port), Destination)
+    threading.Thread(target=destination.serve_forever, daemon=True).start()
+    wait_until(lambda: len(came) >= 5, "everything arrives", 30)
+    wait_until(lambda: said("exporting works again"), "the return is told", 30)
+    assert gateway.stop() == 0
+    destination.shutdown()
+    destination.server_close()
