@@ -32,7 +32,9 @@ impl LokiError {
 
 impl IntoResponse for LokiError {
     fn into_response(self) -> Response<Body> {
-        (self.status, cut_message(self.message) + "\n").into_response()
+        // No browser may take what a text quotes from a request for a page.
+        let headers = [("x-content-type-options", "nosniff")];
+        (self.status, headers, cut_message(self.message) + "\n").into_response()
     }
 }
 

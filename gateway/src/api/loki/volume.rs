@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Request, Response};
 use logql::QueryStats;
-use model::{Labels, Matcher, TenantId, TimeRange};
+use model::{Labels, MatchOp, Matcher, TenantId, TimeRange};
 use storage_api::{LogSelect, StreamSummary};
 
 use super::params::{LokiError, bounds, not_an_integer, step};
@@ -80,6 +80,8 @@ pub(super) async fn shards(State(api): Shared, request: Request<Body>) -> Respon
 
 /// What volume is asked for.
 struct VolumeRequest {
+    /// Those of the selector, and one for each name of `targetLabels` that it does not name: streams without that label
+    /// are not counted (pkg/storage/stores/index/seriesvolume).
     matchers: Vec<Matcher>,
     /// Labels to group by; none stands for all.
     targets: Vec<String>,
@@ -91,7 +93,7 @@ struct VolumeRequest {
 impl VolumeRequest {
     fn read(form: &Form) -> Result<Self, LokiError> {
         let selector = form.get("query").unwrap_or("");
-        let matchers = if selector == "{}" {
+        let mut matchers = if selector == "{}" {
             Vec::new()
         } else {
             logql::syntax::parse_selector(selector).map_err(|error| query_error(&error))?
@@ -101,11 +103,16 @@ impl VolumeRequest {
             Some("labels") => true,
             Some(_) => return Err(LokiError::bad_request("invalid aggregation option")),
         };
-        let targets = match form.get("targetLabels") {
+        let targets: Vec<String> = match form.get("targetLabels") {
             Some(names) => names.split(',').map(|name| name.trim().to_owned()).collect(),
             None if by_name => Vec::new(),
             None => matchers.iter().map(|matcher| matcher.name().to_owned()).collect(),
         };
+        for target in &targets {
+            if !matchers.iter().any(|matcher| matcher.name() == target) {
+                matchers.push(present(target)?);
+            }
+        }
         let limit = match form.get("limit") {
             None => SERIES_DEFAULT,
             Some(text) => match text.parse::<i64>() {
@@ -140,6 +147,11 @@ impl VolumeRequest {
         let shown = labels.iter().map(|(name, value)| (name, if self.by_name { "" } else { value }));
         json::pairs(out, shown, Html::Escaped);
     }
+}
+
+/// A matcher that a stream passes if it has the label.
+fn present(label: &str) -> Result<Matcher, LokiError> {
+    Matcher::new(label, MatchOp::NotEqual, "").map_err(|error| LokiError::bad_request(error.to_string()))
 }
 
 /// `index/volume`.
@@ -272,7 +284,11 @@ fn write_point(out: &mut Vec<u8>, (at_ns, bytes): (i64, u64)) {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use http::Request;
+
     use super::{MINUTE_NS, VolumeRequest, body, is_size, steps};
+    use crate::api::form::Form;
 
     #[test]
     fn sizes_of_shards_are_whole_numbers_above_0_with_a_unit_or_none() {
@@ -288,6 +304,25 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_size(text), want, "{text:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn streams_without_a_target_label_are_not_counted_unless_the_selector_names_it() {
+        for (query, want) in [
+            ("query=%7Ba=%22b%22%7D&targetLabels=a,c", r#"a="b" c!="""#),
+            ("query=%7Ba=%22b%22,c!=%22d%22%7D&targetLabels=c", r#"a="b" c!="d""#),
+            ("query=%7Ba=%22b%22%7D&targetLabels=c,%20c&aggregateBy=labels", r#"a="b" c!="""#),
+            ("query=%7B%7D&targetLabels=c", r#"c!="""#),
+            ("query=%7Ba=%22b%22%7D", r#"a="b""#),
+            ("query=%7Ba=%22b%22%7D&aggregateBy=labels", r#"a="b""#),
+        ] {
+            let request =
+                Request::builder().uri(format!("/?{query}")).body(Body::empty()).expect("a request");
+            let form = Form::read(request).await.expect("a good form");
+            let asked = VolumeRequest::read(&form).expect("a good request");
+            let got: Vec<String> = asked.matchers.iter().map(ToString::to_string).collect();
+            assert_eq!(got.join(" "), want, "{query}");
         }
     }
 
