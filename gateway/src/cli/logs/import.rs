@@ -105,8 +105,14 @@ async fn push_all(
 
 /// The entry of a JSON row.
 fn entry_of(text: &str, own: &Map<String, Value>, default_ns: i64) -> anyhow::Result<Entry> {
-    let row: Value = serde_json::from_str(text).context("not a JSON object")?;
-    let mut labels = row["labels"].as_object().cloned().unwrap_or_default();
+    let row: Map<String, Value> = serde_json::from_str(text).context("not a JSON object")?;
+    let row = Value::Object(row);
+    let line = row["line"].as_str().context("no text named \"line\"")?.to_owned();
+    let mut labels = match &row["labels"] {
+        Value::Null => Map::new(),
+        Value::Object(pairs) if pairs.values().all(Value::is_string) => pairs.clone(),
+        _ => bail!("\"labels\" is no object of texts"),
+    };
     labels.extend(own.clone());
     if labels.is_empty() {
         bail!("no labels: give some with --label NAME=VALUE");
@@ -116,7 +122,6 @@ fn entry_of(text: &str, own: &Map<String, Value>, default_ns: i64) -> anyhow::Re
         Value::Object(pairs) if pairs.values().all(Value::is_string) => pairs.clone(),
         _ => bail!("{METADATA:?} is no object of texts"),
     };
-    let line = row["line"].as_str().context("no text named \"line\"")?.to_owned();
     let at_ns = match &row["timestamp"] {
         Value::Null => default_ns,
         Value::Number(number) => {
@@ -160,7 +165,7 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::{Map, Value, json};
 
     use super::entry_of;
 
@@ -179,6 +184,8 @@ mod tests {
                 Ok((json!({"job": "import"}), json!({"trace_id": "ab"}), 9)),
             ),
             (json!({"line": 5}), Err("no text named \"line\"")),
+            (json!(["line"]), Err("not a JSON object")),
+            (json!({"line": "a", "labels": {"a": 1}}), Err("\"labels\" is no object of texts")),
             (
                 json!({"line": "a", "structuredMetadata": {"a": 1}}),
                 Err("\"structuredMetadata\" is no object of texts"),
@@ -196,6 +203,16 @@ mod tests {
                 (Err(error), Err(want)) => assert_eq!(error.to_string(), want),
                 (got, want) => panic!("{got:?} and not {want:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_row_without_labels_is_told_what_is_wrong_with_its_line_first() {
+        for (row, want) in [
+            (r#"{"line":5}"#, "no text named \"line\""),
+            (r#"{"line":"a"}"#, "no labels: give some with --label NAME=VALUE"),
+        ] {
+            assert_eq!(entry_of(row, &Map::new(), 9).expect_err("a bad row").to_string(), want, "{row}");
         }
     }
 }
