@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, State};
 use axum::response::IntoResponse;
+use futures_util::SinkExt;
 use http::{Request, Response, StatusCode};
 use logql::{QueryOutput, QueryParams, QueryResult, ResultEntry, Streams, TailQuery};
 use model::{Direction, Labels, TenantId};
@@ -44,6 +45,8 @@ const INLINE_TEXT_BYTES_MAX: usize = 4 << 10;
 const READER_MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// How often the reader is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the last word of a conversation may wait for the reader.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a frame may wait for the reader.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Close code for an error (RFC 6455, section 7.4.1).
@@ -124,8 +127,9 @@ pub(super) async fn tail(State(api): Shared, request: Request<Body>) -> Response
                 () = stopped.cancelled() => Err("the server is stopping".to_owned()),
                 ended = run(&api, &asked, &mut reader) => ended,
             };
-            if let Err(reason) = ended {
-                reader.close(INTERNAL_ERROR, reason).await;
+            match ended {
+                Ok(()) => reader.goodbye().await,
+                Err(reason) => reader.close(INTERNAL_ERROR, reason).await,
             }
         });
         if running.await.is_err() {
@@ -158,7 +162,8 @@ impl TailRequest {
             tenant,
             query,
             start_ns,
-            limit: limit(&form)?,
+            // What comes after the look back has no limit: more than a query may give is no reason to refuse a tail.
+            limit: limit(&form)?.min(api.engine.settings().entries_max),
             delay: Duration::from_secs(delay),
             categorize: categorize(&head.headers),
         })
@@ -188,6 +193,11 @@ impl Reader {
         let frame = CloseFrame { code, reason: reason[..end].into() };
         // Nothing is lost when a reader that is gone does not hear why.
         let _ = self.send(Message::Close(Some(frame))).await;
+    }
+
+    /// Answers a reader that ended the conversation (RFC 6455, section 5.5.1); one that is gone does not hear it.
+    async fn goodbye(mut self) {
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, self.socket.close()).await;
     }
 
     /// Waits until the reader ends the conversation. Cancel-safe.
