@@ -82,3 +82,6 @@ async fn start(graph: &Graph, context: &GraphContext) -> PipelineResult<()> {
         context.budget.exchange_limits(limits);
     })
 }
+
+#[cfg(test)]
+mod tests;
