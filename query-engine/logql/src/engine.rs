@@ -321,7 +321,7 @@ impl Execution<'_> {
         }
         let entries_returned = match &result {
             QueryResult::Streams(streams) => streams.entries.len(),
-            QueryResult::Matrix(series) => series.iter().map(|series| series.points.len()).sum(),
+            QueryResult::Matrix(series) => series.len(),
             QueryResult::Vector(samples) => samples.len(),
             QueryResult::Scalar { .. } => 0,
         };

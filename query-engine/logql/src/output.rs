@@ -113,7 +113,7 @@ pub struct QueryStats {
     pub pages_read: u64,
     /// Pages that the store offered.
     pub pages_selected: u64,
-    /// Lines or points in the answer.
+    /// Lines, or series, in the answer.
     pub entries_returned: u64,
 }
 

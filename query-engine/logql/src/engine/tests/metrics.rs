@@ -66,6 +66,20 @@ async fn counts_and_sizes_of_lines() {
     .await;
 }
 
+/// A real Loki counted 1 and 3 for such queries over twenty steps.
+#[tokio::test]
+async fn what_is_returned_is_counted_in_series_and_in_lines() {
+    let store = sample();
+    for (query, expected) in [
+        (r#"sum(count_over_time({app="x"}[15s]))"#, 1),
+        (r#"count_over_time({app=~"x|y"}[15s])"#, 3),
+        (r#"{app="x"}"#, 6),
+    ] {
+        let output = range(&store, query, steps(5, 65, 10)).await.expect("a good query");
+        assert_eq!(output.stats.entries_returned, expected, "{query}");
+    }
+}
+
 #[tokio::test]
 async fn ranges_step_from_the_start_and_skip_empty_windows() {
     let store = sample();
