@@ -10,6 +10,7 @@ mod client_log;
 mod config;
 mod messages;
 mod resource_key;
+mod round;
 mod security;
 mod topics;
 

@@ -1,23 +1,20 @@
 //! The Kafka client that the exporter and the receiver share: its settings, its log, and what its errors mean.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use model::ErrorKind;
-use parking_lot::Mutex;
 use pipelines::{ComponentId, ConfigError, PipelineError};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Partitioner, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::client_log::ClientLog;
+use super::round::Round;
 use super::security::{Auth, Tls, secure};
 
 /// How a batch is written in a message.
@@ -75,43 +72,6 @@ impl Context {
     /// With `goes_round`, messages go to one partition after the other.
     pub(super) fn new(log: ClientLog, goes_round: bool) -> Self {
         Self { log, round: goes_round.then(Round::default) }
-    }
-}
-
-/// Goes from partition to partition.
-#[derive(Default)]
-pub(super) struct Round {
-    /// The next partition's number. One for all topics: each gets them in turn as far as messages are alike.
-    next: AtomicU32,
-    /// Which partitions of a topic had their leader's connection at some time. The client has one for a partition
-    /// only some time after it knows of it: messages that waited for the topic are given theirs just then, and must
-    /// not all go to the partition that came first.
-    led: Mutex<HashMap<String, Vec<bool>>>,
-}
-
-impl Partitioner for Round {
-    fn partition(
-        &self,
-        topic: &str,
-        _key: Option<&[u8]>,
-        partitions: i32,
-        is_available: impl Fn(i32) -> bool,
-    ) -> i32 {
-        let count = partitions.max(1).cast_unsigned();
-        let first = self.next.fetch_add(1, Ordering::Relaxed) % count;
-        let mut led = self.led.lock();
-        let led = led.entry_ref(topic).or_default();
-        led.resize(count as usize, false);
-        for partition in (0..count).map(|step| (first + step) % count) {
-            let led = &mut led[partition as usize];
-            let available = is_available(partition.cast_signed());
-            // One that lost its leader would hold its messages up.
-            if available || !*led {
-                *led |= available;
-                return partition.cast_signed();
-            }
-        }
-        first.cast_signed()
     }
 }
 

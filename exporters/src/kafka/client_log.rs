@@ -12,10 +12,15 @@ use tracing::field::{DisplayValue, display};
 
 /// The log of one client.
 pub struct ClientLog {
-    exporter: Option<ComponentId>,
-    receiver: Option<ComponentId>,
+    owner: Owner,
     told: Throttle<Kind>,
     end: CancellationToken,
+}
+
+/// Whose client it is.
+enum Owner {
+    Exporter(ComponentId),
+    Receiver(ComponentId),
 }
 
 /// What is told by itself.
@@ -56,12 +61,12 @@ impl Kind {
 impl ClientLog {
     /// For the client of an exporter, until `end` is set.
     pub(super) fn of_exporter(id: &ComponentId, end: CancellationToken) -> Self {
-        Self { exporter: Some(id.clone()), receiver: None, told: Throttle::default(), end }
+        Self { owner: Owner::Exporter(id.clone()), told: Throttle::default(), end }
     }
 
     /// For the client of a receiver, until `end` is set.
     pub fn of_receiver(id: &ComponentId, end: CancellationToken) -> Self {
-        Self { exporter: None, receiver: Some(id.clone()), told: Throttle::default(), end }
+        Self { owner: Owner::Receiver(id.clone()), told: Throttle::default(), end }
     }
 
     /// A line of the client's own log.
@@ -94,8 +99,12 @@ impl ClientLog {
         self.told.add(kind, 1)
     }
 
+    /// The fields `exporter` and `receiver`.
     fn owner(&self) -> (Option<Shown<'_>>, Option<Shown<'_>>) {
-        (self.exporter.as_ref().map(display), self.receiver.as_ref().map(display))
+        match &self.owner {
+            Owner::Exporter(id) => (Some(display(id)), None),
+            Owner::Receiver(id) => (None, Some(display(id))),
+        }
     }
 }
 

@@ -13,11 +13,9 @@ use prost::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message as _};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::Partitioner as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
-use super::client::Round;
 use super::messages::{Keys, Message, Recipe, messages};
 use super::{KafkaEncoding, Signal};
 use crate::Stores;
@@ -314,19 +312,6 @@ async fn messages_go_where_the_partitioner_says() {
         }
         exporter.shutdown().await.expect("ends");
     }
-}
-
-/// The client knows of a topic's partitions before it has a connection to the leader of each.
-#[test]
-fn messages_that_waited_for_their_topic_go_to_all_of_its_partitions() {
-    let round = Round::default();
-    let four = |is_available: &dyn Fn(i32) -> bool| -> Vec<i32> {
-        (0..4).map(|_| round.partition("logs", None, 4, is_available)).collect()
-    };
-    assert_eq!(four(&|partition| partition == 0), [0, 1, 2, 3]);
-    assert_eq!(four(&|_| true), [0, 1, 2, 3]);
-    assert_eq!(four(&|partition| partition != 2), [0, 1, 3, 3], "the leader of 2 went away");
-    assert_eq!(four(&|_| false), [0, 1, 2, 3]);
 }
 
 const FNV_OF_A_TO_D: [i32; 4] = [0, 3, 2, 1];
