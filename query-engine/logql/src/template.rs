@@ -1,8 +1,8 @@
 //! Go's `text/template` language for `line_format` and `label_format`, over a map of labels.
 //!
 //! Parsed once per query, run per line: labels are borrowed, output is appended. A missing label is an empty text
-//! (`missingkey=zero`). Invariant TEMPLATE-1: one run takes a bounded number of steps and bytes of output, whatever the
-//! template, so that a query cannot hang or bloat the server.
+//! (`missingkey=zero`). Invariant TEMPLATE-1: one run takes a bounded number of steps and of bytes, made, looked at and
+//! written, whatever the template, so that a query cannot hang or bloat the server.
 
 mod execute;
 mod functions;

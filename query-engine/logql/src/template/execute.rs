@@ -5,10 +5,14 @@ use std::borrow::Cow;
 use super::node::{Branch, Command, Node, Operand, Pipeline, Place};
 use super::{Context, Value, functions};
 
-/// Most nodes that one run visits.
+/// Most nodes, operands and turns of a `range` that one run takes.
 const STEPS_MAX: usize = 100_000;
-/// Most bytes that one run writes.
+/// Most bytes that one run writes, and that a value has.
 pub(super) const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of values that one run makes or copies. Whatever it holds at a time is no more.
+const MADE_BYTES_MAX: usize = 32 << 20;
+/// Most bytes that one run hands to functions, which may only look at them.
+const READ_BYTES_MAX: usize = 256 << 20;
 
 /// Runs nodes; an error starts with its place.
 pub(super) fn run<'a>(
@@ -19,7 +23,8 @@ pub(super) fn run<'a>(
 ) -> Result<(), String> {
     let root = Value::Labels(context.fields);
     let limit = out.len() + OUTPUT_BYTES_MAX;
-    let mut run = Run { name, context, out, limit, steps: 0, variables: vec![("", root.clone())] };
+    let variables = vec![("", root.clone())];
+    let mut run = Run { name, context, out, limit, steps: 0, made: 0, read: 0, variables };
     run.list(nodes, &root).map(|_| ())
 }
 
@@ -29,6 +34,10 @@ struct Run<'a, 'o> {
     out: &'o mut String,
     limit: usize,
     steps: usize,
+    /// Bytes made so far.
+    made: usize,
+    /// Bytes handed to functions so far.
+    read: usize,
     variables: Vec<(&'a str, Value<'a>)>,
 }
 
@@ -46,12 +55,25 @@ impl<'a> Run<'a, '_> {
         format!("{line}:{column}: executing \"{}\" at <{text}>: {reason}", self.name)
     }
 
+    /// Counts one step; fails when the run has done as much as it may.
+    fn step(&mut self) -> Result<(), String> {
+        self.steps += 1;
+        let too_much = self.steps > STEPS_MAX
+            || self.out.len() > self.limit
+            || self.made > MADE_BYTES_MAX
+            || self.read > READ_BYTES_MAX;
+        if too_much { Err(" the template does too much for one line".to_owned()) } else { Ok(()) }
+    }
+
+    /// Counts the bytes of a value that was made or copied.
+    fn charge(&mut self, bytes: usize) -> Result<(), String> {
+        self.made = self.made.saturating_add(bytes);
+        if self.made > MADE_BYTES_MAX { self.step() } else { Ok(()) }
+    }
+
     fn list(&mut self, nodes: &'a [Node], dot: &Value<'a>) -> Result<Flow, String> {
         for node in nodes {
-            self.steps += 1;
-            if self.steps > STEPS_MAX || self.out.len() > self.limit {
-                return Err(" the template does too much for one line".to_owned());
-            }
+            self.step()?;
             let flow = match node {
                 Node::Text(text) => {
                     self.out.push_str(text);
@@ -90,23 +112,25 @@ impl<'a> Run<'a, '_> {
     fn range(&mut self, branch: &'a Branch, dot: &Value<'a>) -> Result<Flow, String> {
         let scope = self.variables.len();
         let value = self.pipeline(&branch.pipeline, dot)?;
-        self.variables.truncate(scope);
-        let items: Vec<(Value<'a>, Value<'a>)> = match &value {
-            Value::List(list) => (0..).map(Value::Int).zip(list.iter().cloned()).collect(),
+        // Items are made one at a time: most bodies end early or keep none.
+        let flow = match &value {
+            Value::List(list) => self.each(branch, dot, &mut (0..).map(Value::Int).zip(list.iter().cloned())),
             Value::Map(map) => {
-                map.iter().map(|(name, value)| (Value::text(name.clone()), value.clone())).collect()
+                let own = |(name, value): (&String, &Value<'a>)| (Value::text(name.clone()), value.clone());
+                self.each(branch, dot, &mut map.iter().map(own))
             }
-            Value::Labels(fields) => fields
-                .sorted()
-                .into_iter()
-                .map(|(name, value)| (Value::text(name), Value::text(value)))
-                .collect(),
+            Value::Labels(fields) => {
+                let own = |(name, value)| (Value::text(name), Value::text(value));
+                self.each(branch, dot, &mut fields.sorted().into_iter().map(own))
+            }
             Value::Int(count) if usize::try_from(*count).is_ok_and(|count| count > STEPS_MAX) => {
                 return Err(self
                     .place(&branch.pipeline.commands[0].place, &format!("range over {count} is too long")));
             }
-            Value::Int(count) => (0..*count).map(|n| (Value::Int(n), Value::Int(n))).collect(),
-            Value::Nil => Vec::new(),
+            Value::Int(count) => {
+                self.each(branch, dot, &mut (0..*count).map(|n| (Value::Int(n), Value::Int(n))))
+            }
+            Value::Nil => self.each(branch, dot, &mut std::iter::empty()),
             other => {
                 return Err(self.place(
                     &branch.pipeline.commands[0].place,
@@ -114,10 +138,23 @@ impl<'a> Run<'a, '_> {
                 ));
             }
         };
-        if items.is_empty() {
-            return self.list(&branch.otherwise, dot);
-        }
+        self.variables.truncate(scope);
+        flow
+    }
+
+    /// The turns of a `range`, or its `else` when there are none.
+    fn each(
+        &mut self,
+        branch: &'a Branch,
+        dot: &Value<'a>,
+        items: &mut dyn Iterator<Item = (Value<'a>, Value<'a>)>,
+    ) -> Result<Flow, String> {
+        let scope = self.variables.len();
+        let mut is_empty = true;
         for (key, item) in items {
+            is_empty = false;
+            self.step()?;
+            self.charge(key.own_bytes() + item.own_bytes())?;
             match branch.pipeline.variables.as_slice() {
                 [one] => self.variables.push((one, item.clone())),
                 [first, second] => {
@@ -132,7 +169,7 @@ impl<'a> Run<'a, '_> {
                 break;
             }
         }
-        Ok(Flow::Next)
+        if is_empty { self.list(&branch.otherwise, dot) } else { Ok(Flow::Next) }
     }
 
     fn pipeline(&mut self, pipeline: &'a Pipeline, dot: &Value<'a>) -> Result<Value<'a>, String> {
@@ -144,10 +181,16 @@ impl<'a> Run<'a, '_> {
         if pipeline.assigns {
             for name in &pipeline.variables {
                 let known = self.variables.iter_mut().rev().find(|(known, _)| known == name);
-                known.expect("the parser checks that the variable is declared").1 = value.clone();
+                let Some((_, known)) = known else {
+                    // Its declaration was in a branch that was not taken.
+                    let place = &pipeline.commands[0].place;
+                    return Err(self.place(place, &format!("undefined variable: ${name}")));
+                };
+                *known = value.clone();
             }
-        } else if let [name] = pipeline.variables.as_slice() {
-            self.variables.push((name, value.clone()));
+        } else {
+            // Both variables of a `range` have the whole value until its first turn, as in Go.
+            self.variables.extend(pipeline.variables.iter().map(|name| (name.as_str(), value.clone())));
         }
         Ok(value)
     }
@@ -173,8 +216,7 @@ impl<'a> Run<'a, '_> {
                     values.push(self.operand(argument, dot, place)?);
                 }
                 values.extend(last);
-                functions::call(name, &values, self.context)
-                    .map_err(|reason| self.place(place, &format!("error calling {name}: {reason}")))
+                self.call(name, &values, place)
             }
             Operand::Field(names) if !arguments.is_empty() || last.is_some() => {
                 self.method(dot.clone(), names, arguments, dot, last, place)
@@ -194,6 +236,17 @@ impl<'a> Run<'a, '_> {
                 self.operand(operand, dot, place)
             }
         }
+    }
+
+    fn call(&mut self, name: &str, values: &[Value<'a>], place: &Place) -> Result<Value<'a>, String> {
+        self.read = self.read.saturating_add(values.iter().map(Value::text_bytes).sum());
+        self.step()?;
+        let value = functions::call(name, values, self.context)
+            .map_err(|reason| self.place(place, &format!("error calling {name}: {reason}")))?;
+        // Those two make lists and maps; others hand on what is counted.
+        let deep = matches!(name, "fromJson" | "slice");
+        self.charge(if deep { value.all_bytes() } else { value.own_bytes() })?;
+        Ok(value)
     }
 
     fn short_circuit(
@@ -224,7 +277,8 @@ impl<'a> Run<'a, '_> {
     }
 
     fn operand(&mut self, operand: &'a Operand, dot: &Value<'a>, place: &Place) -> Result<Value<'a>, String> {
-        Ok(match operand {
+        self.step()?;
+        let value = match operand {
             Operand::Dot => dot.clone(),
             Operand::Nil => Value::Nil,
             Operand::Bool(value) => Value::Bool(*value),
@@ -239,10 +293,11 @@ impl<'a> Run<'a, '_> {
             }
             Operand::Function(name) => {
                 self.check_count(name, 0, false, place)?;
-                functions::call(name, &[], self.context)
-                    .map_err(|reason| self.place(place, &format!("error calling {name}: {reason}")))?
+                return self.call(name, &[], place);
             }
-        })
+        };
+        self.charge(value.own_bytes())?;
+        Ok(value)
     }
 
     fn variable(&self, name: &str) -> Value<'a> {
@@ -275,7 +330,9 @@ impl<'a> Run<'a, '_> {
             values.push(self.operand(argument, dot, place)?);
         }
         values.extend(last);
-        field(&value, name, &values).map_err(|reason| self.place(place, &reason))
+        let value = field(&value, name, &values).map_err(|reason| self.place(place, &reason))?;
+        self.charge(value.own_bytes())?;
+        Ok(value)
     }
 }
 

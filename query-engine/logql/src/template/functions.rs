@@ -135,7 +135,7 @@ pub(super) fn check_count(name: &str, written: usize, piped: bool) -> Result<(),
 
 /// Calls a function.
 pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>, context: &'a Context<'a>) -> Outcome<'a> {
-    match name {
+    let value = match name {
         "__line__" => Ok(Value::text(context.line)),
         "__timestamp__" => Ok(Value::Time(super::go_time::GoTime::utc(context.timestamp_ns))),
         "now" => Ok(Value::Time(super::go_time::GoTime::utc(context.now_ns))),
@@ -144,7 +144,12 @@ pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>, context: &'a Co
             .or_else(|| numbers::call(name, arguments))
             .or_else(|| times::call(name, arguments))
             .unwrap_or_else(|| Err("not supported".to_owned())),
+    }?;
+    // A long line may be in upper case.
+    if value.own_bytes() > context.line.len() {
+        checked_size(value.own_bytes())?;
     }
+    Ok(value)
 }
 
 /// Functions of `text/template` itself.
@@ -154,35 +159,15 @@ fn builtin<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outcome<'a>> 
         "len" => one(arguments).and_then(length),
         "index" => index(arguments),
         "slice" => slice(arguments),
-        "print" => Ok(Value::text(printed(arguments, false))),
-        "println" => Ok(Value::text(printed(arguments, true) + "\n")),
+        "print" => printed(arguments, false).map(Value::text),
+        "println" => printed(arguments, true).map(|text| Value::text(text + "\n")),
         "printf" => match arguments.split_first() {
             Some((Value::Text(format), rest)) => printf::format(format, rest).map(Value::text),
             _ => Err("wrong type for value; expected string".to_owned()),
         },
-        "html" => Ok(Value::text(escaped(&printed(arguments, false), |c| match c {
-            '"' => Some("&#34;"),
-            '\'' => Some("&#39;"),
-            '&' => Some("&amp;"),
-            '<' => Some("&lt;"),
-            '>' => Some("&gt;"),
-            '\0' => Some("\u{fffd}"),
-            _ => None,
-        }))),
-        "js" => Ok(Value::text(escaped(&printed(arguments, false), |c| match c {
-            '\\' => Some("\\\\"),
-            '\'' => Some("\\'"),
-            '"' => Some("\\\""),
-            '<' => Some("\\u003C"),
-            '>' => Some("\\u003E"),
-            '&' => Some("\\u0026"),
-            '=' => Some("\\u003D"),
-            '\n' => Some("\\u000A"),
-            '\r' => Some("\\u000D"),
-            '\t' => Some("\\u0009"),
-            _ => None,
-        }))),
-        "urlquery" => Ok(Value::text(texts::query_escape(&printed(arguments, false)))),
+        "html" => printed(arguments, false).map(|text| Value::text(escaped(&text, html_escape))),
+        "js" => printed(arguments, false).map(|text| Value::text(escaped(&text, js_escape))),
+        "urlquery" => printed(arguments, false).map(|text| Value::text(texts::query_escape(&text))),
         "eq" => equal(arguments).map(Value::Bool),
         "ne" => two(arguments).and_then(|(a, b)| equal_pair(a, b)).map(|equal| Value::Bool(!equal)),
         "lt" => compare(arguments, |order| order == Ordering::Less),
@@ -300,7 +285,7 @@ fn slice<'a>(arguments: Arguments<'_, 'a>) -> Outcome<'a> {
 }
 
 /// `fmt.Sprint`: blanks between neighbours that are both no texts; `spaced` puts them everywhere.
-fn printed(arguments: Arguments<'_, '_>, spaced: bool) -> String {
+fn printed(arguments: Arguments<'_, '_>, spaced: bool) -> Result<String, String> {
     let mut out = String::new();
     for (position, value) in arguments.iter().enumerate() {
         let is_text = |value: &Value<'_>| matches!(value, Value::Text(_));
@@ -308,8 +293,40 @@ fn printed(arguments: Arguments<'_, '_>, spaced: bool) -> String {
             out.push(' ');
         }
         value.print_inner(&mut out);
+        // The last one is looked at where the whole value is.
+        if position + 1 < arguments.len() {
+            checked_size(out.len())?;
+        }
     }
-    out
+    Ok(out)
+}
+
+fn html_escape(c: char) -> Option<&'static str> {
+    Some(match c {
+        '"' => "&#34;",
+        '\'' => "&#39;",
+        '&' => "&amp;",
+        '<' => "&lt;",
+        '>' => "&gt;",
+        '\0' => "\u{fffd}",
+        _ => return None,
+    })
+}
+
+fn js_escape(c: char) -> Option<&'static str> {
+    Some(match c {
+        '\\' => "\\\\",
+        '\'' => "\\'",
+        '"' => "\\\"",
+        '<' => "\\u003C",
+        '>' => "\\u003E",
+        '&' => "\\u0026",
+        '=' => "\\u003D",
+        '\n' => "\\u000A",
+        '\r' => "\\u000D",
+        '\t' => "\\u0009",
+        _ => return None,
+    })
 }
 
 fn escaped(text: &str, escape: impl Fn(char) -> Option<&'static str>) -> String {

@@ -177,7 +177,7 @@ impl<'a> Parser<'a> {
             "define" | "template" | "block" if separated => {
                 Err(self.error(&format!("{{{{{keyword}}}}} is not supported")))
             }
-            _ => Ok(Step::Node(Node::Action(self.pipeline(action)?))),
+            _ => Ok(Step::Node(Node::Action(self.pipeline(action, "command")?))),
         }
     }
 
@@ -187,7 +187,7 @@ impl<'a> Parser<'a> {
             return Err(self.error("template is nested too deeply"));
         }
         let scope = self.variables.len();
-        let pipeline = self.pipeline(action)?;
+        let pipeline = self.pipeline(action, keyword)?;
         self.in_range += usize::from(keyword == "range");
         let (body, end) = self.list()?;
         self.in_range -= usize::from(keyword == "range");
@@ -210,12 +210,14 @@ impl<'a> Parser<'a> {
         Ok(Branch { pipeline, body, otherwise })
     }
 
-    fn pipeline(&mut self, action: Action<'a>) -> Result<Pipeline, String> {
-        let mut words = Words { rest: action.text, parser: self };
-        let pipeline = words.pipeline(false)?;
-        Ok(pipeline)
+    /// The pipeline of an action; `context` is what the action is in Go's words.
+    fn pipeline(&mut self, action: Action<'a>, context: &'static str) -> Result<Pipeline, String> {
+        Words { rest: action.text, parser: self }.pipeline(context)
     }
 }
+
+/// The context of a pipeline in parentheses.
+const PARENTHESIZED: &str = "parenthesized pipeline";
 
 enum Step<'a> {
     Node(Node),
@@ -250,9 +252,10 @@ impl<'a> Words<'a, '_> {
         self.rest = self.rest.trim_start();
     }
 
-    /// A pipeline up to the end of the action or, when `nested`, the closing parenthesis (taken).
-    fn pipeline(&mut self, nested: bool) -> Result<Pipeline, String> {
-        let (variables, assigns) = self.declaration()?;
+    /// A pipeline up to the end of the action or, in parentheses, the closing one (taken).
+    fn pipeline(&mut self, context: &'static str) -> Result<Pipeline, String> {
+        let nested = context == PARENTHESIZED;
+        let (variables, assigns) = self.declaration(context)?;
         let mut commands = Vec::new();
         let mut command = Vec::new();
         self.skip_blanks();
@@ -310,8 +313,8 @@ impl<'a> Words<'a, '_> {
         Ok(Pipeline { variables, assigns, commands })
     }
 
-    /// `$x :=`, `$i, $x :=` or `$x =` at the start of a pipeline.
-    fn declaration(&mut self) -> Result<(Vec<String>, bool), String> {
+    /// `$x :=`, `$x =` or, in a `range`, `$i, $x :=` at the start of a pipeline.
+    fn declaration(&mut self, context: &'static str) -> Result<(Vec<String>, bool), String> {
         self.skip_blanks();
         let before = self.rest;
         let mut names = Vec::new();
@@ -332,8 +335,11 @@ impl<'a> Words<'a, '_> {
                 };
             }
             match self.rest.strip_prefix(',') {
-                Some(after) if names.len() == 1 => self.rest = after.trim_start(),
-                _ => break,
+                Some(_) if context != "range" || names.len() > 1 => {
+                    return Err(self.error(&format!("too many declarations in {context}")));
+                }
+                Some(after) => self.rest = after.trim_start(),
+                None => break,
             }
         }
         self.rest = before;
@@ -349,7 +355,7 @@ impl<'a> Words<'a, '_> {
                 if self.parser.depth > DEPTH_MAX {
                     return Err(self.error("template is nested too deeply"));
                 }
-                let inner = self.pipeline(true)?;
+                let inner = self.pipeline(PARENTHESIZED)?;
                 self.parser.depth -= 1;
                 Operand::Parenthesized(Box::new(inner), self.field_chain())
             }

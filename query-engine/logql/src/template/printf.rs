@@ -4,6 +4,9 @@ use super::Value;
 use super::execute::OUTPUT_BYTES_MAX;
 use super::value::{format_float, go_exponent};
 
+/// Most digits of a float after its point. The exact value of none has more than 1074, and std panics past 65,535.
+const FLOAT_PRECISION_MAX: usize = 1000;
+
 /// Flags, width and precision of a verb.
 #[derive(Clone, Copy, Default)]
 struct Spec {
@@ -34,6 +37,10 @@ pub(super) fn format(format: &str, arguments: &[Value<'_>]) -> Result<String, St
             out.push('%');
             continue;
         }
+        let is_float = matches!(verb, 'e' | 'f' | 'F' | 'g');
+        if let Some(precision) = spec.precision.filter(|&digits| is_float && digits > FLOAT_PRECISION_MAX) {
+            return Err(format!("precision {precision} is over {FLOAT_PRECISION_MAX}"));
+        }
         match next.next() {
             Some(value) => pad(&mut out, &one(verb, &spec, value), &spec, value),
             None => out.push_str(&format!("%!{verb}(MISSING)")),
@@ -43,9 +50,18 @@ pub(super) fn format(format: &str, arguments: &[Value<'_>]) -> Result<String, St
         }
     }
     out.push_str(rest);
-    let extra: Vec<String> = next.map(|value| format!("{}={}", value.type_name(), value.to_text())).collect();
-    if !extra.is_empty() {
-        out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
+    let extra = next.len();
+    for (position, value) in next.enumerate() {
+        out.push_str(if position == 0 { "%!(EXTRA " } else { ", " });
+        out.push_str(value.type_name());
+        out.push('=');
+        value.print_inner(&mut out);
+        if out.len() > OUTPUT_BYTES_MAX {
+            return Err(format!("the result would be longer than {OUTPUT_BYTES_MAX} bytes"));
+        }
+    }
+    if extra > 0 {
+        out.push(')');
     }
     Ok(out)
 }

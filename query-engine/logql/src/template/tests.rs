@@ -50,6 +50,12 @@ fn templates_print_what_go_prints() {
         (r#"{{range $i, $e := (fromJson .json).a.b}}{{$i}}={{$e}};{{end}}"#, "0=1;1=x;2=true;"),
         (r#"{{range (fromJson .json).a.b}}{{if eq (print .) "x"}}{{break}}{{end}}{{.}}{{end}}"#, "1"),
         (r#"{{range 3}}{{.}}{{end}}"#, "012"),
+        ("{{range $i, $e := (fromJson `[]`)}}x{{else}}{{$i}}{{$e = 7}}{{$e}}{{end}}", "[]7"),
+        (
+            "{{range $k, $v := (fromJson .json)}}{{$k}}{{else}}none{{end}}{{range 0}}x{{else}}none{{end}}",
+            "acnone",
+        ),
+        ("{{printf `%.1000f` 0.5 | len}} {{printf `%s` `a` 1 true}}", "1002 a%!(EXTRA int=1, bool=true)"),
         ("{{ (fromJson .json).c }}", "<no value>"),
         ("{{ fromJson .json }}", "map[a:map[b:[1 x true]] c:<nil>]"),
         (r#"{{index (fromJson .json) "a" "b" 1}}{{ index . "app" }}"#, "xweb"),
@@ -152,6 +158,10 @@ fn wrong_templates_are_named_with_their_line() {
         ("{{template \"x\"}}", "template: line:1: {{template}} is not supported"),
         ("{{ \"a }}", "template: line:1: unterminated quoted string"),
         ("{{ (.a }}", "template: line:1: unclosed left paren"),
+        // As text/template of Go says it.
+        ("{{$a, $b := 1}}{{$a = 2}}", "template: line:1: too many declarations in command"),
+        ("{{with $a, $b := 1}}{{end}}", "template: line:1: too many declarations in with"),
+        ("{{range $a, $b, $c := 1}}{{end}}", "template: line:1: too many declarations in range"),
     ] {
         assert_eq!(render(template), Err(expected.to_owned()), "{template}");
     }
@@ -194,6 +204,14 @@ fn errors_of_a_run_say_where() {
             "template: line:1:3: executing \"line\" at <__line__>: wrong number of args for __line__: want 0 got 1",
         ),
         (
+            "{{if .empty}}{{$x := 1}}{{else}}{{$x = 2}}{{end}}",
+            "template: line:1:39: executing \"line\" at <2>: undefined variable: $x",
+        ),
+        (
+            "{{printf `%.65536f` 1.0}}",
+            "template: line:1:2: executing \"line\" at <printf `%.65536f` 1.0>: error calling printf: precision 65536 is over 1000",
+        ),
+        (
             "{{divf 1.5 0.0}}",
             "template: line:1:2: executing \"line\" at <divf 1.5 0.0>: error calling divf: decimal division by 0",
         ),
@@ -214,9 +232,48 @@ fn no_template_hangs_or_bloats() {
         "{{indent 1000000000 `x`}}",
         "{{alignLeft 1000000000 `x`}}",
         "{{range 1000}}{{repeat 10000 `x`}}{{end}}",
+        "{{range 1000}}{{range 99999}}{{end}}{{end}}",
+        "{{range 99999}}{{contains `q` (repeat 100000 `x`)}}{{end}}",
+        "{{$x := repeat 1000000 `x`}}{{range 9999}}{{$y := $x}}{{end}}",
+        "{{$x := repeat 1000000 `x`}}{{range 9999}}{{len $x}}{{end}}",
+        "{{$x := fromJson (print `[` (repeat 400000 `1,`) `1]`)}}{{range 9999}}{{$y := slice $x 0}}{{end}}",
+        "{{printf `%.65535g` 0.001}}",
+        "{{printf `%.*e` 65535 0.001}}",
     ] {
         assert!(render(template).is_err(), "{template}");
     }
+    // A variable that grows in each turn, whatever makes it grow.
+    for grow in [
+        "print $x $x",
+        "println $x $x",
+        "printf `%s%s` $x $x",
+        "printf `` $x $x",
+        "html $x $x",
+        "js $x $x",
+        "urlquery $x `&`",
+        "b64enc $x",
+        "urlencode (print $x `&` $x)",
+        "replace `x` `xx` $x",
+        "Replace $x `x` `xx` -1",
+        "regexReplaceAll `x` $x `xx`",
+        "regexReplaceAllLiteral `x` $x `xx`",
+        "repeat 2 $x",
+        "indent 9999 $x",
+        "nindent 9999 $x",
+        "printf `%q` $x",
+        "printf `%x` $x",
+        "print (fromJson (print `[\"` $x `\",\"` $x `\"]`))",
+    ] {
+        let template = format!("{{{{$x := `x<\"&`}}}}{{{{range 9999}}}}{{{{$x = {grow}}}}}{{{{end}}}}");
+        assert!(render(&template).is_err(), "{template}");
+    }
+    // One call and one action with many of a large text.
+    for call in ["print", "println", "html", "printf ``", "and", "urlquery", "max", "eq `a`"] {
+        let template = format!("{{{{$x := repeat 1000000 `x`}}}}{{{{{call}{}}}}}", " $x".repeat(1000));
+        assert!(render(&template).is_err(), "{call}");
+    }
+    let template = format!("{{{{$x := repeat 1000000 `x`}}}}{}", "{{$y := $x}}".repeat(1000));
+    assert!(render(&template).is_err());
     assert!(render(&"{{if .app}}".repeat(10_000)).is_err());
     assert!(render(&format!("{{{{{}", "(".repeat(50_000))).is_err());
 }
@@ -230,7 +287,18 @@ fn a_template_knows_the_labels_it_reads() {
 
 proptest::proptest! {
     #[test]
-    fn any_text_parses_or_is_refused(text in "[{}|.$a()\"`0-9 :=-]{0,40}") {
+    fn any_text_parses_or_is_refused(text in "[{}|.$a()\"`0-9 :=,-]{0,40}") {
         let _ = render(&text);
+    }
+
+    #[test]
+    fn any_actions_run_or_are_refused(
+        actions in proptest::collection::vec("\\{\\{(else |)(if |with |range |)(\\$[ab](, \\$[ab]|) :?= |)(\\$a|\\$b|\\.|[0-3]|`x`|print \\$a \\$b|printf `%.*g%d%q` 9 \\$a)\\}\\}|\\{\\{(end|else|end|break)\\}\\}|y", 0..12),
+    ) {
+        let text: String = actions.concat();
+        let open = text.matches("{{if").count() + text.matches("{{with").count() + text.matches("{{range").count();
+        let _ = render(&text);
+        // More often whole.
+        let _ = render(&(text + &"{{end}}".repeat(open)));
     }
 }

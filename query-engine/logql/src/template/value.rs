@@ -42,6 +42,27 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Bytes of a text, whoever owns it.
+    pub(super) fn text_bytes(&self) -> usize {
+        if let Self::Text(text) = self { text.len() } else { 0 }
+    }
+
+    /// Bytes that a copy of the value takes: lists and maps are shared.
+    pub(super) fn own_bytes(&self) -> usize {
+        if let Self::Text(Cow::Owned(text)) = self { text.len() } else { 0 }
+    }
+
+    /// Bytes that the value takes, what is in it included.
+    pub(super) fn all_bytes(&self) -> usize {
+        let inside: usize = match self {
+            Self::List(list) => list.iter().map(Self::all_bytes).sum(),
+            // Nodes of a tree are half full at worst.
+            Self::Map(map) => map.iter().map(|(name, value)| 64 + name.len() + 2 * value.all_bytes()).sum(),
+            other => other.own_bytes(),
+        };
+        size_of::<Self>() + inside
+    }
+
     /// Go's truth: neither zero nor empty. A time is always true.
     pub(super) fn is_true(&self) -> bool {
         match self {
