@@ -6,6 +6,7 @@
 
 mod compaction;
 mod error;
+mod expiry_clock;
 mod file;
 mod filenames;
 mod files;

@@ -24,7 +24,8 @@ struct Bucket {
 }
 
 impl IngestRates {
-    /// Takes the bytes of a request, or refuses it with a hint when to come again.
+    /// Takes the bytes of a request, or refuses it with a hint when to come again. `now_ns` is of the monotonic clock:
+    /// nobody is refused, or let through, because the clock was set.
     pub(crate) fn take(
         &self,
         tenant: &TenantId,
@@ -37,7 +38,7 @@ impl IngestRates {
         let missing = {
             let mut buckets = self.0.lock();
             let bucket = buckets.entry_ref(tenant).or_insert(Bucket { bytes: burst, at_ns: now_ns });
-            // A clock that goes back fills nothing.
+            // Of requests at the same moment the later one may come first.
             let passed_s = now_ns.saturating_sub(bucket.at_ns).max(0) as f64 / 1e9;
             bucket.at_ns = bucket.at_ns.max(now_ns);
             bucket.bytes = (bucket.bytes + passed_s * rate).min(burst);

@@ -35,6 +35,7 @@ use tokio::sync::Notify;
 use wal::Wal;
 
 use crate::error::{LogStoreError, LogStoreResult};
+use crate::expiry_clock::ExpiryClock;
 use crate::files::{DataFile, FileSet, IndexCache, PageCache, Place, QuarantinedUnit};
 use crate::follow::Followers;
 use crate::memtable::Generation;
@@ -58,8 +59,10 @@ struct Inner {
     state: RwLock<State>,
     streams: RwLock<HashMap<TenantId, Arc<StreamIndex>>>,
     rates: IngestRates,
-    /// When it was last looked for streams to forget, ns.
+    /// When it was last looked for streams to forget, ns of the monotonic clock.
     streams_swept_ns: AtomicI64,
+    /// What time it is for what is past its retention.
+    expiry_clock: Mutex<ExpiryClock>,
     indexes: IndexCache,
     pages: PageCache,
     followers: Followers,

@@ -25,7 +25,7 @@ fn a_tenant_gets_its_burst_then_its_rate_and_others_are_not_concerned() {
     assert_eq!(take(&noisy, 100, 150), Err(refused));
     assert_eq!(take(&quiet, 100, 300), Ok(()));
     assert_eq!(take(&noisy, 102, 150), Ok(()), "when the hint says");
-    assert_eq!(take(&noisy, 90, 50), Ok(()), "a clock that goes back gives and takes nothing");
+    assert_eq!(take(&noisy, 90, 50), Ok(()), "a request that was overtaken gives and takes nothing");
     // More than the burst: taken when the bucket is full, and paid back.
     assert_eq!(take(&noisy, 105, 1000), Ok(()));
     let (_, wait, _) = take(&noisy, 105, 100).expect_err("700 bytes of debt");

@@ -35,15 +35,14 @@ impl Inner {
         self.place.refuse_taken()?;
         let mut report = AppendReport::default();
         let (limits, retention) = (self.settings.limits_of(tenant), &self.settings.retention);
-        let now_ns = self.clock.now_ns();
-        let mut check = LimitCheck::new(limits, retention, tenant, now_ns);
+        let mut check = LimitCheck::new(limits, retention, tenant, self.clock.now_ns());
         let mut streams: Vec<StreamEntries> =
             batch.streams.into_iter().filter_map(|stream| check.check(stream, &mut report)).collect();
         if streams.is_empty() {
             self.metrics.rejected_entries.increment(report.rejected_count());
             return Ok(report);
         }
-        let index = self.admit(tenant, limits, now_ns, &streams)?;
+        let index = self.admit(tenant, limits, &streams)?;
         self.wait_for_memory(tenant).await?;
         let guard = self.enter();
         self.refuse_new_streams(tenant, &index, &guard, &mut streams, &mut report);
@@ -77,9 +76,9 @@ impl Inner {
         &self,
         tenant: &TenantId,
         limits: &LogLimits,
-        now_ns: i64,
         streams: &[StreamEntries],
     ) -> StorageResult<Arc<StreamIndex>> {
+        let now_ns = self.clock.monotonic_ns();
         let index = self.appending_tenant(tenant);
         let admitted = index.map_err(StorageError::from).and_then(|index| {
             self.rates.take(tenant, limits, now_ns, size_of_streams(streams)).map(|()| index)

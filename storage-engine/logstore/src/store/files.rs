@@ -77,7 +77,7 @@ impl Inner {
                 () = self.tasks.cancelled() => return,
                 () = tokio::time::sleep(self.settings.refresh_interval) => {}
             }
-            let now_ns = self.clock.now_ns();
+            let now_ns = self.clock.monotonic_ns();
             let is_time = now_ns.saturating_sub(garbage_ns) > GARBAGE_EVERY_NS;
             let inner = Arc::clone(&self);
             let work =

@@ -14,6 +14,7 @@ use wal::{Wal, WalSettings};
 
 use super::{Inner, State, stream_index};
 use crate::error::{LogStoreError, LogStoreResult};
+use crate::expiry_clock::ExpiryClock;
 use crate::filenames;
 use crate::files::{self, IndexCache, Loaded, PageCache, Place, SharedPlace};
 use crate::follow::Followers;
@@ -59,7 +60,8 @@ impl Inner {
         metrics.quarantined.increment((replayed.damaged + loaded.quarantined.len()) as u64);
         metrics.files.set(loaded.set.files.len() as f64);
         let active = replayed.generation.renumbered(replayed.newest + 1);
-        let clock_ns = clock.now_ns();
+        let streams_swept_ns = AtomicI64::new(clock.monotonic_ns());
+        let expiry_clock = Mutex::new(ExpiryClock::new(&*clock));
         let indexes = IndexCache::new(settings.index_cache_bytes);
         let page_cache_bytes = (settings.page_cache_bytes as u64).min(budget.ceiling_bytes() / 16);
         let pages = PageCache::new(page_cache_bytes as usize, Arc::clone(&budget));
@@ -74,7 +76,8 @@ impl Inner {
             state: RwLock::new(State { active, sealed: None, files: loaded.set }),
             streams,
             rates: IngestRates::default(),
-            streams_swept_ns: AtomicI64::new(clock_ns),
+            streams_swept_ns,
+            expiry_clock,
             indexes,
             pages,
             followers: Followers::default(),

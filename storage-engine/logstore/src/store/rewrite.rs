@@ -131,7 +131,7 @@ impl Inner {
     /// Forgets streams that neither memory nor an open file has, if it is time. Their numbers are not used again, so
     /// that a reader that still holds one is not led to another stream.
     pub(super) fn forget_streams(&self) {
-        let now_ns = self.clock.now_ns();
+        let now_ns = self.clock.monotonic_ns();
         let last_ns = self.streams_swept_ns.load(Ordering::Relaxed);
         if now_ns.saturating_sub(last_ns) < STREAM_SWEEP_NS {
             return;
@@ -170,7 +170,7 @@ impl Inner {
 
     /// Removes files and streams in files that hold nothing inside retention.
     pub(super) async fn expire(self: &Arc<Self>) -> LogStoreResult<()> {
-        let now_ns = self.clock.now_ns();
+        let now_ns = self.expiry_clock.lock().look(&*self.clock);
         let rules = &self.settings.retention;
         if !self.state.read().files.files.iter().any(|file| may_expire(file, rules, now_ns)) {
             return Ok(());

@@ -196,11 +196,40 @@ async fn forgotten_streams_come_back_with_their_entries() {
     let index = store.0.stream_index(&TenantId::default());
     for sweep in 1..=2 {
         assert!(index.known(&old).is_some(), "sweep {sweep}");
-        machine.clock.set_ns(NOW + sweep * 601 * SECOND);
+        // Time passes, whatever the clock is set to.
+        machine.clock.jump_to_ns(NOW - sweep * 3600 * SECOND);
+        machine.clock.set_ns(NOW - sweep * 3600 * SECOND + 601 * SECOND);
         store.0.forget_streams();
     }
     assert_eq!(index.known(&old), None, "neither memory nor an open file has it");
     assert_eq!(read_raw(&store, &everything()).await, before);
+    machine.clock.jump_to_ns(NOW);
     append(&store, &rows("old", &[row(NOW + 1, "another")])).await.expect("stored");
     assert_eq!(read_raw(&store, &everything()).await["old"].len(), 2);
+}
+
+// EXPIRY-1.
+#[tokio::test]
+async fn a_clock_that_is_far_ahead_for_a_while_takes_no_files() {
+    const DAY: i64 = 86_400 * SECOND;
+    let mut machine = Machine::new(1);
+    machine.settings.retention = RetentionRules::uniform(Duration::from_secs(31 * 86_400));
+    let store = machine.open();
+    append(&store, &example()).await.expect("stored");
+    store.flush().await.expect("flushed");
+    let before = machine.data_files();
+    assert!(!before.is_empty());
+    machine.clock.jump_to_ns(NOW + 40 * DAY);
+    store.0.expire().await.expect("a look");
+    machine.clock.set_ns(NOW + 40 * DAY + 1800 * SECOND);
+    store.0.expire().await.expect("a look");
+    machine.clock.jump_to_ns(NOW + 1800 * SECOND);
+    store.0.expire().await.expect("a look");
+    assert_eq!(machine.data_files(), before, "it was put right");
+    machine.clock.jump_to_ns(NOW + 40 * DAY);
+    store.0.expire().await.expect("a look");
+    assert_eq!(machine.data_files(), before);
+    machine.clock.set_ns(NOW + 40 * DAY + 3600 * SECOND);
+    store.0.expire().await.expect("a look");
+    assert_eq!(read_raw(&store, &everything()).await, Rows::new(), "it stayed so");
 }
