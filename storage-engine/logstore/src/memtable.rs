@@ -19,10 +19,14 @@ use crate::file::rows::SortedStream;
 
 /// A run that has this many bytes of text gets no more entries.
 const RUN_TEXT_BYTES: usize = 64 << 10;
+/// Nor does one of so many entries: empty lines have no text, and a run that a reader holds is copied when it grows.
+const RUN_ENTRIES: usize = 4096;
 /// Memory of a stream besides its entries: map entry, labels, run list, and an allocation's slack each.
 const STREAM_OVERHEAD_BYTES: usize = 512;
 /// Text of a page made by merging runs.
 const MERGED_PAGE_TEXT_BYTES: usize = 256 << 10;
+/// Entries of such a page at most.
+const MERGED_PAGE_ENTRIES: usize = 4 * RUN_ENTRIES;
 
 /// Entries appended between two flushes.
 pub(crate) struct Generation {
@@ -231,6 +235,7 @@ impl StreamBuffer {
         let added = Run::new(entries);
         if let Some(last) = self.runs.last_mut()
             && last.entries.text_bytes() + added.entries.text_bytes() <= RUN_TEXT_BYTES
+            && last.entries.len() + added.entries.len() <= RUN_ENTRIES
         {
             return last.extend(&added);
         }
@@ -306,7 +311,8 @@ fn merge_group(labels: &Labels, group: &[(usize, Run)], range: TimeRange, out: &
     while start < merged.len() {
         let mut end = start;
         let mut text = 0;
-        while end < merged.len() && text < MERGED_PAGE_TEXT_BYTES {
+        let last = merged.len().min(start + MERGED_PAGE_ENTRIES);
+        while end < last && text < MERGED_PAGE_TEXT_BYTES {
             text += merged.line(end).len();
             end += 1;
         }

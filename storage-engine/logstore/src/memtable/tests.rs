@@ -51,6 +51,28 @@ proptest! {
     }
 }
 
+#[test]
+fn empty_lines_fill_runs_and_pages_too() {
+    let budget = MemoryBudget::new(u64::MAX);
+    let generation = Generation::new(1, &budget);
+    let guard = generation.enter();
+    let tenant = TenantId::default();
+    let insert = |id: u32, times: &mut dyn Iterator<Item = i64>| {
+        let rows: Vec<_> = times.map(|at| (at, String::new())).collect();
+        let labels = Labels::from_pairs([("app", id.to_string().as_str())]);
+        guard.insert(&tenant, [(id, labels, entries(&rows))].into_iter(), &budget);
+    };
+    (0..10).for_each(|batch| insert(1, &mut (batch * 1000..(batch + 1) * 1000)));
+    // Its order is to be made first.
+    insert(2, &mut (0..40_000).rev());
+    let buffer = generation.tenant(&tenant).expect("it has entries");
+    for (id, expected) in [(1, &[4000, 4000, 2000][..]), (2, &[16_384, 16_384, 7232])] {
+        let pages = buffer.snapshot(&RoaringBitmap::from_iter([id]), TimeRange::ALL);
+        let found: Vec<usize> = pages.iter().map(|page| page.entries.len()).collect();
+        assert_eq!(found, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_generation_settles_when_its_last_writer_is_gone() {
     let generation = Generation::new(1, &MemoryBudget::new(u64::MAX));
