@@ -16,6 +16,10 @@ use crate::time::Time;
 /// Largest value that a statement may make, bytes: many times a record, and little beside the memory of a process.
 pub(crate) const VALUE_BYTES_MAX: usize = 16 << 20;
 
+/// Most elements of a value that is made of a text: each takes room besides its text, so that a text of delimiters would
+/// become many times as large.
+pub(crate) const ELEMENTS_MAX: usize = VALUE_BYTES_MAX / size_of::<Value<'_>>();
+
 /// Entries from which on a map that grows finds its keys by hash.
 const HASHED_MIN: usize = 32;
 
@@ -307,6 +311,11 @@ pub(crate) fn too_large() -> RunError {
     RunError::new(format!(
         "the value would have more than {VALUE_BYTES_MAX} bytes, the most that a statement may make"
     ))
+}
+
+/// Refuses the elements of a value that have become more than [`ELEMENTS_MAX`].
+pub(crate) fn check_count(elements: usize) -> Eval<()> {
+    if elements > ELEMENTS_MAX { Err(too_large()) } else { Ok(()) }
 }
 
 /// A map that takes many entries: a large one finds its keys by hash, where [`Map::put`] looks at each.

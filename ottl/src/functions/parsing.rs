@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use super::{Args, Function, Kind, Prepared, converter, may, need};
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
-use crate::value::{Filling, Map, Value};
+use crate::value::{ELEMENTS_MAX, Filling, Map, Value, check_count};
 
 pub(super) const TABLE: &[Function] = &[
     converter("ParseJSON", &[need("target", Kind::Text)], |args, frame| {
         let text = args.text(0, frame)?;
+        check_json_size(&text)?;
         let json =
             serde_json::from_str(&text).map_err(|error| RunError::new(format!("invalid json: {error}")))?;
         match from_json(json, 1)? {
@@ -71,6 +72,25 @@ pub(super) const TABLE: &[Function] = &[
 
 /// Deepest nesting of parsed JSON: what travels in a pipeline nests 64 levels at most, attributes around it included.
 const JSON_DEPTH_MAX: usize = 60;
+
+/// Refuses JSON that would become too large a value before anything is made of it. Every value but the first comes after a
+/// comma or a bracket that opens.
+fn check_json_size(text: &str) -> Eval<()> {
+    if text.len() <= ELEMENTS_MAX {
+        return Ok(());
+    }
+    let (mut values, mut in_string, mut is_escaped) = (1, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'"' => in_string = !in_string,
+            b'\\' => is_escaped = in_string,
+            b',' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    check_count(values)
+}
 
 /// JSON as a value; every number is a float, as in Go.
 fn from_json(json: serde_json::Value, depth: usize) -> Eval<Value<'static>> {
@@ -185,6 +205,7 @@ fn split_quoted(text: &str, delimiter: &str) -> Eval<Vec<String>> {
         if quote.is_none() && rest.starts_with(delimiter) {
             if !current.is_empty() {
                 parts.push(std::mem::take(&mut current));
+                check_count(parts.len())?;
             }
             rest = &rest[delimiter.len()..];
             continue;
@@ -246,12 +267,15 @@ fn parse_csv<'p>(args: &'p Args, frame: &Frame<'p>) -> Eval<Value<'p>> {
         return Err(RunError::new("headers must not be an empty string"));
     }
     let delimiter = args.literal_text(2).unwrap_or(",");
-    let headers: Vec<&str> = header.split(args.literal_text(3).unwrap_or(delimiter)).collect();
+    let headers = header.split(args.literal_text(3).unwrap_or(delimiter)).take(ELEMENTS_MAX + 1);
+    let headers: Vec<&str> = headers.collect();
+    check_count(headers.len())?;
     let comma = delimiter.chars().next().unwrap_or(',');
     let fields: Vec<String> = match args.literal_text(4) {
-        Some("ignoreQuotes") => text.split(comma).map(str::to_owned).collect(),
+        Some("ignoreQuotes") => text.split(comma).take(ELEMENTS_MAX + 1).map(str::to_owned).collect(),
         mode => csv_row(&text, comma, mode == Some("lazyQuotes"))?,
     };
+    check_count(fields.len())?;
     if fields.len() != headers.len() {
         return Err(RunError::new(format!(
             "map csv headers: wrong number of fields: expected {}, found {}",
@@ -274,6 +298,7 @@ fn csv_row(text: &str, comma: char, is_lazy: bool) -> Eval<Vec<String>> {
     let mut fields = Vec::new();
     let mut rest = text;
     loop {
+        check_count(fields.len())?;
         if let Some(quoted) = rest.strip_prefix('"') {
             let (field, after) = quoted_field(quoted, comma, is_lazy)?;
             fields.push(field);

@@ -9,7 +9,7 @@ use crate::convert::to_hex;
 use crate::error::{Eval, RunError};
 use crate::frame::Frame;
 use crate::number_format::go_verb_v;
-use crate::value::{VALUE_BYTES_MAX, Value, too_large};
+use crate::value::{ELEMENTS_MAX, VALUE_BYTES_MAX, Value, check_count, too_large};
 
 pub(super) const TABLE: &[Function] = &[
     converter("Concat", &[need("vals", Kind::TextLikes), need("delimiter", Kind::Text)], concat),
@@ -65,10 +65,12 @@ pub(super) const TABLE: &[Function] = &[
     }),
     converter("Split", &[need("target", Kind::Text), need("delimiter", Kind::Text)], |args, frame| {
         let (text, delimiter) = (args.text(0, frame)?, args.text(1, frame)?);
+        // One more than there may be tells that there are too many.
         let parts: Vec<&str> = match delimiter.is_empty() {
-            true => text.split("").filter(|part| !part.is_empty()).collect(),
-            false => text.split(&*delimiter).collect(),
+            true => text.split("").filter(|part| !part.is_empty()).take(ELEMENTS_MAX + 1).collect(),
+            false => text.split(&*delimiter).take(ELEMENTS_MAX + 1).collect(),
         };
+        check_count(parts.len())?;
         Ok(Value::List(parts.into_iter().map(Value::text).collect()))
     }),
     converter(

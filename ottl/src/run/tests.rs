@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
 use super::{Conditions, Filter, Paths, Statements};
+use crate::value::ELEMENTS_MAX;
 use crate::{Around, Context, ErrorMode, RunError, Sender};
 
 mod metrics;
@@ -56,10 +57,14 @@ fn request() -> ExportLogsServiceRequest {
 fn quiet(_: &str, _: &RunError) {}
 
 fn run(statement: &str) -> Result<ExportLogsServiceRequest, RunError> {
+    run_on(&request(), statement)
+}
+
+fn run_on(request: &ExportLogsServiceRequest, statement: &str) -> Result<ExportLogsServiceRequest, RunError> {
     let texts = [statement.to_owned()];
     let program = Statements::new(Signal::Logs, Some(Context::Log), &texts, &[], ErrorMode::Propagate)
         .unwrap_or_else(|error| panic!("{error}"));
-    let payload = Bytes::from(request().encode_to_vec());
+    let payload = Bytes::from(request.encode_to_vec());
     let outcome = program.run(Signal::Logs, &payload, NOW_NS, &quiet)?;
     Ok(ExportLogsServiceRequest::decode(outcome.payload).expect("well-formed"))
 }
@@ -239,6 +244,37 @@ fn editors_change_what_they_name_and_nothing_else() {
         "set(attributes[\"s\"], \"never\") where attributes[\"i\"] > 100 or not IsMatch(body, \"user\")",
         |_| (),
     );
+}
+
+#[test]
+fn a_text_of_delimiters_becomes_no_value_of_many_times_its_size() {
+    let count = ELEMENTS_MAX + 2;
+    let ones = |between: &str| vec!["1"; count].join(between);
+    let pairs = vec!["a=1"; count].join(" ");
+    let objects = format!("[{}]", vec!["{}"; count].join("\n,"));
+    for (body, expression) in [
+        (ones(","), "Split(body, \",\")"),
+        (ones(","), "Split(body, \"\")"),
+        (ones(","), "ParseCSV(body, \"a,b\")"),
+        (ones(","), "ParseCSV(body, \"a,b\", mode=\"ignoreQuotes\")"),
+        (ones(","), "ParseCSV(\"1,2\", body)"),
+        (pairs, "ParseKeyValue(body)"),
+        (format!("[{}]", ones(",")), "ParseJSON(body)"),
+        ("[".repeat(count), "ParseJSON(body)"),
+        (objects, "ParseJSON(body)"),
+    ] {
+        let mut request = request();
+        request.resource_logs[0].scope_logs[0].log_records[0].body = Some(text(&body));
+        let error = run_on(&request, &format!("set(attributes[\"out\"], {expression})"))
+            .map(drop)
+            .expect_err(expression);
+        assert!(error.to_string().contains("would have more than 16777216 bytes"), "{expression}: {error}");
+    }
+    // Long texts with few elements are fine, also where they hold what would divide elements elsewhere.
+    let long = format!("{{\"a\": \"{}\\\"\"}}", ",[{".repeat(count));
+    let mut request = request();
+    request.resource_logs[0].scope_logs[0].log_records[0].body = Some(text(&long));
+    run_on(&request, "set(attributes[\"out\"], ParseJSON(body)[\"a\"])").map(drop).expect("one member");
 }
 
 #[test]
