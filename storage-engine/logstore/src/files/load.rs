@@ -49,6 +49,10 @@ fn load_found(disk: &dyn Disk, dir: &Path, found: &[(TenantId, String, PathBuf)]
     let path = filenames::manifest(dir);
     if !disk.exists(&path) {
         // The first start writes one, so files without a manifest mean that it was lost.
+        if !found.is_empty() {
+            let files = found.len();
+            tracing::warn!(path = %path.display(), files, "log manifest is missing, reading every data file instead");
+        }
         let loaded = from_files(disk, dir, found)?;
         disk.create_dir_all(dir).map_err(|error| LogStoreError::io("making", dir, error))?;
         loaded.set.write_manifest(disk, dir)?;
