@@ -52,7 +52,7 @@ const REMEMBERED_KEY_MAX: usize = 64;
 pub(crate) struct JsonParser {
     early: Vec<CompiledLabelFilter>,
     /// Keys as they stand in the line, by their place in it, below which no label is wanted. Most lines of a stream
-    /// have the same keys in the same order: one comparison then passes a member over.
+    /// have the same keys in the same order: one comparison then passes a member over. Empty where none is known.
     unwanted: Vec<String>,
     name: String,
     value: String,
@@ -84,7 +84,10 @@ impl JsonParser {
         let mut places = 0..if depth == 0 { PLACES_MAX } else { 0 };
         while let Some((key, kind, value)) = members.next()? {
             let place = places.next();
-            if place.and_then(|place| self.unwanted.get(place)).is_some_and(|unwanted| unwanted == key) {
+            if place
+                .and_then(|place| self.unwanted.get(place))
+                .is_some_and(|unwanted| unwanted == key && !key.is_empty())
+            {
                 if kind != JsonKind::Object && labels.found_all_required() {
                     return Err(JsonStop::Enough);
                 }

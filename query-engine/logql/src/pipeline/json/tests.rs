@@ -74,6 +74,8 @@ fn a_key_that_gave_no_label_gives_one_where_it_is_wanted() {
         (r#"{"bytes":3,"x":1}"#, pairs(&[("bytes", "3")])),
         (r#"{"x":{"id":4},"user":{"id":5,"bytes":6}}"#, pairs(&[("user_id", "5")])),
         (r#"{"user":7,"x":{"bytes":8},"bytes":9}"#, pairs(&[("bytes", "9")])),
+        // The first place has never had a key without a label.
+        (r#"{"":{"bytes":10}}"#, pairs(&[("bytes", "10")])),
     ] {
         assert_eq!(read(&mut parser, &mut labels, line), want, "{line}");
     }
