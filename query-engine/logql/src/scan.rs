@@ -46,7 +46,7 @@ pub(crate) struct Budget {
     pub(crate) lines_kept: AtomicU64,
     pub(crate) pages_read: AtomicU64,
     pub(crate) pages_selected: AtomicU64,
-    /// Set when the query was cancelled or has failed: workers end at the next page.
+    /// Set when the query was cancelled, is over its time or has failed: workers end at the next line.
     pub(crate) stop: AtomicBool,
 }
 
@@ -87,11 +87,18 @@ impl Budget {
         Ok(())
     }
 
-    /// Fails when the query was cancelled or its time is over.
-    pub(crate) fn check_time(&self) -> LogqlResult<()> {
+    /// Fails when nobody waits for the query any more, be it for its time: cheap enough for every line, as one line may
+    /// take a stage long.
+    pub(crate) fn check_stop(&self) -> LogqlResult<()> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(LogqlError::new(ErrorKind::Canceled, "the query was canceled"));
         }
+        Ok(())
+    }
+
+    /// Fails when the query was cancelled or its time is over.
+    pub(crate) fn check_time(&self) -> LogqlResult<()> {
+        self.check_stop()?;
         if Instant::now() > self.deadline {
             return Err(timed_out());
         }

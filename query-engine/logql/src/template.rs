@@ -9,6 +9,7 @@ mod functions;
 mod go_time;
 mod node;
 mod parse;
+mod patterns;
 mod printf;
 mod value;
 
@@ -39,13 +40,15 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Template {
     name: &'static str,
     nodes: Vec<node::Node>,
+    patterns: patterns::Patterns,
 }
 
 impl Template {
     /// Parses a template; `name` stands in messages.
     pub(crate) fn parse(name: &'static str, text: &str) -> Result<Self, String> {
         let nodes = parse::parse(text).map_err(|reason| format!("template: {name}:{reason}"))?;
-        Ok(Self { name, nodes })
+        let patterns = patterns::Patterns::of(&nodes);
+        Ok(Self { name, nodes, patterns })
     }
 
     /// Labels that the template reads by name.
@@ -57,7 +60,7 @@ impl Template {
 
     /// Appends the output for an entry to `out`.
     pub(crate) fn render(&self, context: &Context<'_>, out: &mut String) -> Result<(), String> {
-        execute::run(self.name, &self.nodes, context, out)
+        execute::run(self.name, &self.nodes, &self.patterns, context, out)
             .map_err(|reason| format!("template: {}:{reason}", self.name))
     }
 }

@@ -102,6 +102,7 @@ impl PageVisitor for Visitor {
         self.budget.charge_page(line_bytes + metadata_bytes, metadata_bytes, inside.len())?;
         let of_stream = page.labels.get(LEVEL).unwrap_or(UNKNOWN);
         for at in inside {
+            self.budget.check_stop()?;
             if !page.contested.is_empty() && !page.contested.is_first(&entries, at) {
                 continue;
             }

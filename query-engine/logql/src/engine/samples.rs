@@ -266,6 +266,7 @@ impl Visitor {
         let mut steps_from = i64::MIN;
         let mut kept = 0u64;
         for &hit in hits {
+            self.budget.check_stop()?;
             let at = hit as usize;
             let time = entries.timestamps_ns()[at];
             if !page.contested.is_empty() {

@@ -125,6 +125,7 @@ impl PageVisitor for Visitor {
             }
             self.run.set_stream(&page.labels);
             for &hit in &self.hits {
+                self.budget.check_stop()?;
                 let at = hit as usize;
                 let place = (entries.timestamps_ns()[at], page.stream, page.rank, hit);
                 // Entries of a page come best first: after `limit` of them, or below what is kept, none can matter.

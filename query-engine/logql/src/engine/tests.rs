@@ -149,6 +149,28 @@ async fn a_cancelled_query_ends_with_its_own_kind() {
 }
 
 #[tokio::test]
+async fn no_thread_goes_on_for_a_query_that_is_over_its_time() {
+    // Each line takes some ms, all of them minutes.
+    let line = (1, "x");
+    let store = Store::new().stream("app=x", &vec![line; 100_000]).done();
+    let slow = r#"{app="x"} | label_format z="{{range 20000}}{{$x := len $.app}}{{end}}""#;
+    for query in [slow.to_owned(), format!("count_over_time({slow} [1h])")] {
+        let tasks = runtime::Tasks::new();
+        let settings = EngineSettings {
+            tasks: tasks.clone(),
+            timeout: std::time::Duration::from_millis(100),
+            ..EngineSettings::default()
+        };
+        let (tenant, cancel) = (TenantId::default(), CancellationToken::new());
+        let querier = Arc::clone(&store) as Arc<dyn storage_api::LogQuerier>;
+        let params = QueryParams { limit: 5000, ..whole() };
+        let answer = Engine::new(settings).query_range(&query, params, &tenant, querier, &cancel).await;
+        assert_eq!(answer.expect_err("too slow").kind(), ErrorKind::Timeout);
+        tasks.shutdown(std::time::Duration::from_secs(20)).await.expect("the threads have ended");
+    }
+}
+
+#[tokio::test]
 async fn a_query_over_its_budget_is_refused_by_name() {
     let store = Store::new().stream("app=x", &[(1, "aaaaaaaaaa"), (2, "bbbbbbbbbb")]).done();
     for (settings, expected) in [

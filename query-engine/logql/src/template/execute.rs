@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::node::{Branch, Command, Node, Operand, Pipeline, Place};
+use super::patterns::{Patterns, takes_pattern};
 use super::{Context, Value, functions};
 
 /// Most nodes, operands and turns of a `range` that one run takes.
@@ -12,24 +13,28 @@ pub(super) const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of values that one run makes or copies. Whatever it holds at a time is no more.
 const MADE_BYTES_MAX: usize = 32 << 20;
 /// Most bytes that one run hands to functions, which may only look at them.
-const READ_BYTES_MAX: usize = 256 << 20;
+const READ_BYTES_MAX: usize = 128 << 20;
+/// What compiling a regular expression that the template made counts for among those.
+const COMPILE_BYTES: usize = 1 << 20;
 
 /// Runs nodes; an error starts with its place.
 pub(super) fn run<'a>(
     name: &'a str,
     nodes: &'a [Node],
+    patterns: &'a Patterns,
     context: &'a Context<'a>,
     out: &mut String,
 ) -> Result<(), String> {
     let root = Value::Labels(context.fields);
     let limit = out.len() + OUTPUT_BYTES_MAX;
     let variables = vec![("", root.clone())];
-    let mut run = Run { name, context, out, limit, steps: 0, made: 0, read: 0, variables };
+    let mut run = Run { name, patterns, context, out, limit, steps: 0, made: 0, read: 0, variables };
     run.list(nodes, &root).map(|_| ())
 }
 
 struct Run<'a, 'o> {
     name: &'a str,
+    patterns: &'a Patterns,
     context: &'a Context<'a>,
     out: &'o mut String,
     limit: usize,
@@ -240,8 +245,14 @@ impl<'a> Run<'a, '_> {
 
     fn call(&mut self, name: &str, values: &[Value<'a>], place: &Place) -> Result<Value<'a>, String> {
         self.read = self.read.saturating_add(values.iter().map(Value::text_bytes).sum());
+        if takes_pattern(name)
+            && let Some(Value::Text(pattern)) = values.first()
+            && !self.patterns.keeps(pattern)
+        {
+            self.read = self.read.saturating_add(COMPILE_BYTES);
+        }
         self.step()?;
-        let value = functions::call(name, values, self.context)
+        let value = functions::call(name, values, self.patterns, self.context)
             .map_err(|reason| self.place(place, &format!("error calling {name}: {reason}")))?;
         // Those two make lists and maps; others hand on what is counted.
         let deep = matches!(name, "fromJson" | "slice");

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::execute::OUTPUT_BYTES_MAX;
+use super::patterns::Patterns;
 use super::{Context, Value, printf};
 
 pub(super) use times::method as time_method;
@@ -134,13 +135,18 @@ pub(super) fn check_count(name: &str, written: usize, piped: bool) -> Result<(),
 }
 
 /// Calls a function.
-pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>, context: &'a Context<'a>) -> Outcome<'a> {
+pub(super) fn call<'a>(
+    name: &str,
+    arguments: Arguments<'_, 'a>,
+    patterns: &Patterns,
+    context: &'a Context<'a>,
+) -> Outcome<'a> {
     let value = match name {
         "__line__" => Ok(Value::text(context.line)),
         "__timestamp__" => Ok(Value::Time(super::go_time::GoTime::utc(context.timestamp_ns))),
         "now" => Ok(Value::Time(super::go_time::GoTime::utc(context.now_ns))),
         _ => builtin(name, arguments)
-            .or_else(|| texts::call(name, arguments))
+            .or_else(|| texts::call(name, arguments, patterns))
             .or_else(|| numbers::call(name, arguments))
             .or_else(|| times::call(name, arguments))
             .unwrap_or_else(|| Err("not supported".to_owned())),

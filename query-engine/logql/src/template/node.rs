@@ -1,5 +1,7 @@
 //! The tree of a template.
 
+use super::patterns::takes_pattern;
+
 /// A piece of a template.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
@@ -76,6 +78,36 @@ pub(super) fn collect_fields(nodes: &[Node], fields: &mut Vec<String>) {
                 collect_from_pipeline(&branch.pipeline, fields);
                 collect_fields(&branch.body, fields);
                 collect_fields(&branch.otherwise, fields);
+            }
+        }
+    }
+}
+
+/// Adds the patterns that nodes write out.
+pub(super) fn collect_patterns(nodes: &[Node], patterns: &mut Vec<String>) {
+    for node in nodes {
+        match node {
+            Node::Text(_) | Node::Break | Node::Continue => {}
+            Node::Action(pipeline) => patterns_of_pipeline(pipeline, patterns),
+            Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
+                patterns_of_pipeline(&branch.pipeline, patterns);
+                collect_patterns(&branch.body, patterns);
+                collect_patterns(&branch.otherwise, patterns);
+            }
+        }
+    }
+}
+
+fn patterns_of_pipeline(pipeline: &Pipeline, patterns: &mut Vec<String>) {
+    for Command { operands, .. } in &pipeline.commands {
+        if let [Operand::Function(name), Operand::Text(pattern), ..] = &operands[..]
+            && takes_pattern(name)
+        {
+            patterns.push(pattern.clone());
+        }
+        for operand in operands {
+            if let Operand::Parenthesized(inner, _) = operand {
+                patterns_of_pipeline(inner, patterns);
             }
         }
     }

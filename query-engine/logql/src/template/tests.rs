@@ -237,6 +237,7 @@ fn no_template_hangs_or_bloats() {
         "{{$x := repeat 1000000 `x`}}{{range 9999}}{{$y := $x}}{{end}}",
         "{{$x := repeat 1000000 `x`}}{{range 9999}}{{len $x}}{{end}}",
         "{{$x := fromJson (print `[` (repeat 400000 `1,`) `1]`)}}{{range 9999}}{{$y := slice $x 0}}{{end}}",
+        "{{range 9999}}{{count (print `a{999}` .) __line__}}{{end}}",
         "{{printf `%.65535g` 0.001}}",
         "{{printf `%.*e` 65535 0.001}}",
     ] {
@@ -276,6 +277,21 @@ fn no_template_hangs_or_bloats() {
     assert!(render(&template).is_err());
     assert!(render(&"{{if .app}}".repeat(10_000)).is_err());
     assert!(render(&format!("{{{{{}", "(".repeat(50_000))).is_err());
+}
+
+#[test]
+fn a_pattern_that_is_written_out_is_compiled_once() {
+    for call in [
+        "count `l(i)ne` __line__",
+        "regexReplaceAll `e` __line__ `x`",
+        "regexReplaceAllLiteral `e` __line__ `x`",
+    ] {
+        let template = format!("{{{{range 1000}}}}{{{{if ({call}) | not}}}}no{{{{end}}}}{{{{end}}}}ok");
+        assert_eq!(render(&template).as_deref(), Ok("ok"), "{template}");
+    }
+    // One that the template makes is compiled at each call, which counts for much.
+    assert!(render("{{range 1000}}{{if count (print `l(i)ne`) __line__}}{{end}}{{end}}ok").is_err());
+    assert!(render("{{count `(` __line__}}").expect_err("refused").contains("missing closing )"));
 }
 
 #[test]

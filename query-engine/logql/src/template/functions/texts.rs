@@ -1,11 +1,13 @@
 //! Functions on texts.
 
+use regex::Regex;
+
 use super::{Arguments, Outcome, checked_size, from_json, int, one, text, three, two};
-use crate::go_regex;
 use crate::template::Value;
+use crate::template::patterns::Patterns;
 
 /// Calls a function on texts; `None` when there is none of this name.
-pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outcome<'a>> {
+pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>, patterns: &Patterns) -> Option<Outcome<'a>> {
     Some(match name {
         "ToLower" | "lower" => map(arguments, |text| Ok(text.to_lowercase())),
         "ToUpper" | "upper" => map(arguments, |text| Ok(text.to_uppercase())),
@@ -50,14 +52,14 @@ pub(super) fn call<'a>(name: &str, arguments: Arguments<'_, 'a>) -> Option<Outco
             Ok(source.replace(old, new))
         }),
         "regexReplaceAll" => map_three(arguments, |pattern, source, replacement| {
-            replace_matches(pattern, source, replacement, true)
+            patterns.with(pattern, |regex| replace_matches(regex, source, replacement, true))
         }),
         "regexReplaceAllLiteral" => map_three(arguments, |pattern, source, replacement| {
-            replace_matches(pattern, source, replacement, false)
+            patterns.with(pattern, |regex| replace_matches(regex, source, replacement, false))
         }),
         "count" => two(arguments).and_then(|(pattern, source)| {
-            let regex = go_regex::compile(text(pattern)?)?;
-            Ok(Value::Int(regex.find_iter(text(source)?).count() as i64))
+            let source = text(source);
+            patterns.with(text(pattern)?, |regex| Ok(Value::Int(regex.find_iter(source?).count() as i64)))
         }),
         "fromJson" => one(arguments)
             .and_then(|value| Ok(serde_json::from_str(text(value)?).map_or(Value::Nil, from_json))),
@@ -99,9 +101,8 @@ fn replace_count<'a>(arguments: Arguments<'_, 'a>) -> Outcome<'a> {
     }))
 }
 
-/// Every match of `pattern` replaced, where `expands` with what `$1` and `${name}` in the replacement stand for.
-fn replace_matches(pattern: &str, source: &str, replacement: &str, expands: bool) -> Result<String, String> {
-    let regex = go_regex::compile(pattern)?;
+/// Every match replaced, where `expands` with what `$1` and `${name}` in the replacement stand for.
+fn replace_matches(regex: &Regex, source: &str, replacement: &str, expands: bool) -> Result<String, String> {
     let references = if expands { replacement.matches('$').count() } else { 0 };
     let (mut out, mut end) = (String::new(), 0);
     for captures in regex.captures_iter(source) {
