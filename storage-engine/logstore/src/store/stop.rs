@@ -1,7 +1,7 @@
 //! Whether somebody still waits for an answer.
 //!
 //! Queries look through files on threads that block, which nobody can end from outside. When the future that waits for
-//! them is dropped, because the query's time is over or its client left, they are told, and end at the next file.
+//! them is dropped, because the query's time is over or its client left, they are told, and end before the next set of files.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
