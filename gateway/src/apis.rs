@@ -131,6 +131,7 @@ pub(crate) fn loki(
         clock: Arc::clone(clock),
         slots: Arc::new(Semaphore::new(query.max_concurrency)),
         query,
+        logs: config.storage.logs.clone(),
     };
     with_edges(loki::router(Arc::new(api)).merge(process::loki_routes(Arc::clone(process))), process)
 }

@@ -32,7 +32,7 @@ pub use self::tail::RunningTails;
 use super::form::Form;
 use super::process::ProcessInfo;
 use super::whole;
-use crate::config::types::QueryConfig;
+use crate::config::types::{LogStoreConfig, QueryConfig};
 use crate::receivers::tenant;
 
 /// The release of Loki whose API this is. Clients switch features on by it.
@@ -62,6 +62,8 @@ pub struct LokiApi {
     pub clock: Arc<dyn Clock>,
     /// Limits of queries.
     pub query: QueryConfig,
+    /// How long the store keeps what.
+    pub logs: LogStoreConfig,
     /// One permit for each query that may run or has an answer that is not read yet.
     pub slots: Arc<Semaphore>,
 }
@@ -151,3 +153,6 @@ fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::Conflict | ErrorKind::Corrupt | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,12 +13,13 @@ pub type LogqlResult<T> = Result<T, LogqlError>;
 pub struct LogqlError {
     kind: ErrorKind,
     message: String,
+    is_of_store: bool,
 }
 
 impl LogqlError {
     /// An error of `kind`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), is_of_store: false }
     }
 
     /// A syntax error at a position; line 0 is how Loki's scanner marks a token it had to look ahead for.
@@ -40,6 +41,11 @@ impl LogqlError {
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// Whether the store that was asked failed: its text may tell where on a disk, others only quote the query.
+    pub fn is_of_store(&self) -> bool {
+        self.is_of_store
+    }
 }
 
 impl fmt::Display for LogqlError {
@@ -52,6 +58,6 @@ impl std::error::Error for LogqlError {}
 
 impl From<StorageError> for LogqlError {
     fn from(error: StorageError) -> Self {
-        Self::new(error.kind(), error.to_string())
+        Self { is_of_store: true, ..Self::new(error.kind(), error.to_string()) }
     }
 }

@@ -24,11 +24,11 @@ use std::sync::Arc;
 
 use model::{Labels, MetadataPairs};
 
-pub(crate) use entry_labels::{ERROR_LABEL, EntryLabels, PRESERVE_ERROR_LABEL, StageError};
+pub(crate) use entry_labels::{CLASH_SUFFIX, ERROR_LABEL, EntryLabels, PRESERVE_ERROR_LABEL, StageError};
 pub(crate) use json::JsonParser;
 pub(crate) use label_filter::{CompiledLabelFilter, labels_read};
 pub(crate) use logfmt::LogfmtParser;
-pub(crate) use names::sanitized_name;
+pub(crate) use names::push_member_name;
 pub(crate) use page_search::LineSearch;
 pub(crate) use wanted::Wanted;
 

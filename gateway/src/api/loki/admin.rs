@@ -11,8 +11,11 @@ use axum::routing::get;
 use http::{Request, Response, StatusCode};
 use logql::syntax;
 
-use super::{LOKI_VERSION, LokiApi, Shared, storage_error, tenant_and_form};
+use super::params::LokiError;
+use super::{LOKI_VERSION, LokiApi, Shared, storage_error, tenant_and_form, volume};
 use crate::api::whole;
+use crate::duration;
+use crate::receivers::tenant;
 
 const JSON: &str = "application/json; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -53,7 +56,12 @@ pub(super) async fn format_query(request: Request<Body>) -> Response<Body> {
 }
 
 /// `drilldown-limits`: what Logs Drilldown asks for before anything else (pkg/loki/drilldown_config.go).
-pub(super) async fn drilldown_limits(State(api): Shared) -> Response<Body> {
+pub(super) async fn drilldown_limits(State(api): Shared, request: Request<Body>) -> Response<Body> {
+    let tenant = match tenant(request.headers()) {
+        Ok(tenant) => tenant,
+        Err(error) => return LokiError::bad_request(error).into_response(),
+    };
+    let own = api.logs.overrides.get(tenant.as_str()).and_then(|own| own.retention_period);
     let settings = api.engine.settings();
     let body = serde_json::json!({
         "limits": {
@@ -66,8 +74,8 @@ pub(super) async fn drilldown_limits(State(api): Shared) -> Response<Body> {
             "max_query_series": settings.series_max,
             "query_timeout": format!("{}s", settings.timeout.as_secs()),
             "volume_enabled": true,
-            "volume_max_series": 1000,
-            "retention_period": "0s",
+            "volume_max_series": volume::SERIES_MAX,
+            "retention_period": duration::prometheus_text(own.unwrap_or(api.logs.retention)),
         },
         "pattern_ingester_enabled": true,
         "version": LOKI_VERSION,

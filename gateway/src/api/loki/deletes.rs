@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use chrono::DateTime;
+use exporters::for_clients;
 use http::{HeaderValue, Request, Response, StatusCode};
 use logql::syntax;
 use model::TenantId;
@@ -35,6 +36,11 @@ fn must_be_enabled(api: &LokiApi) -> Result<(), LokiError> {
     Err(LokiError { status: StatusCode::FORBIDDEN, message })
 }
 
+/// Refuses while it is not known which requests there are.
+fn must_be_known(deletes: &DeleteRequests) -> Result<(), LokiError> {
+    deletes.unknown().map_or(Ok(()), |reason| Err(failed(reason.to_owned())))
+}
+
 /// POST and PUT: a new request.
 pub(super) async fn add(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
@@ -57,6 +63,7 @@ pub(super) async fn list(State(api): Shared, request: Request<Body>) -> Response
     let answer = async {
         must_be_enabled(&api)?;
         let (tenant, _) = url_parameters(request).await?;
+        must_be_known(&api.deletes)?;
         let shown: Vec<serde_json::Value> = api.deletes.of_tenant(&tenant).iter().map(shown).collect();
         let body = serde_json::Value::Array(shown).to_string() + "\n";
         Ok(whole(StatusCode::OK, "application/json", body))
@@ -69,6 +76,7 @@ pub(super) async fn cancel(State(api): Shared, request: Request<Body>) -> Respon
     let answer = async {
         must_be_enabled(&api)?;
         let (tenant, form) = url_parameters(request).await?;
+        must_be_known(&api.deletes)?;
         let id = form.get("request_id").unwrap_or("").to_owned();
         let found = api.deletes.of_tenant(&tenant).into_iter().find(|request| request.id == id);
         let found = found.ok_or_else(|| LokiError {
@@ -179,7 +187,6 @@ async fn off_the_async_threads<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DeletesError> + Send + 'static,
 ) -> Result<T, LokiError> {
     let done = api.tasks.spawn_blocking("log_delete_requests", work).await;
-    let failed = |message: String| LokiError { status: StatusCode::INTERNAL_SERVER_ERROR, message };
     match done {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error @ (DeletesError::TooMany { .. } | DeletesError::Query(_)))) => {
@@ -188,6 +195,11 @@ async fn off_the_async_threads<T: Send + 'static>(
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(error) => Err(failed(error.to_string())),
     }
+}
+
+/// Where a file is stands in the log.
+fn failed(message: String) -> LokiError {
+    LokiError { status: StatusCode::INTERNAL_SERVER_ERROR, message: for_clients(message) }
 }
 
 #[cfg(test)]

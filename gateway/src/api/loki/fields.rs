@@ -5,22 +5,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use http::{Request, Response};
 use logql::{DetectedField, FieldType, QueryParams, QueryResult, Streams};
-use model::Direction;
+use model::{Direction, TenantId};
+use storage_api::StreamSummary;
 use tokio_util::sync::CancellationToken;
 
 use super::params::{LokiError, bounds, positive};
-use super::query::{query_error, query_text, slot};
+use super::query::{computed, in_slot, query_error, query_text, timed_out};
 use super::streams::by_query;
-use super::{LokiApi, Shared, success, tenant_and_form};
+use super::{LokiApi, Shared, tenant_and_form};
 use crate::api::form::Form;
 use crate::api::json::{self, Html};
-use model::TenantId;
 
 /// Lines that are looked at without `line_limit` (pkg/loghttp/query.go).
 const LINES_DEFAULT: u32 = 100;
@@ -33,30 +34,37 @@ const ALWAYS_SHOWN: [&str; 4] = ["cluster", "instance", "namespace", "pod"];
 pub(super) async fn detected_labels(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
-        let streams = by_query(&api, &tenant, &form).await?;
-        let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (name, value) in streams.iter().flat_map(|stream| stream.labels.iter()) {
-            values.entry(name).or_default().insert(value);
-        }
-        values.retain(|name, values| ALWAYS_SHOWN.contains(name) || !are_ids(values));
-        if values.is_empty() {
-            return Ok(success(b"{}\n".to_vec()));
-        }
-        let mut body = br#"{"detectedLabels":["#.to_vec();
-        for (index, (name, values)) in values.iter().enumerate() {
-            if index > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(br#"{"label":"#);
-            json::string(&mut body, name, Html::Escaped);
-            body.extend_from_slice(br#","cardinality":"#);
-            json::integer(&mut body, values.len());
-            body.push(b'}');
-        }
-        body.extend_from_slice(b"]}\n");
-        Ok(success(body))
+        let work = async {
+            let streams = by_query(&api, &tenant, &form).await?;
+            computed(&api, move || labels_body(&streams)).await
+        };
+        in_slot(&api, work).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+fn labels_body(streams: &[StreamSummary]) -> Vec<u8> {
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, value) in streams.iter().flat_map(|stream| stream.labels.iter()) {
+        values.entry(name).or_default().insert(value);
+    }
+    values.retain(|name, values| ALWAYS_SHOWN.contains(name) || !are_ids(values));
+    if values.is_empty() {
+        return b"{}\n".to_vec();
+    }
+    let mut body = br#"{"detectedLabels":["#.to_vec();
+    for (index, (name, values)) in values.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(br#"{"label":"#);
+        json::string(&mut body, name, Html::Escaped);
+        body.extend_from_slice(br#","cardinality":"#);
+        json::integer(&mut body, values.len());
+        body.push(b'}');
+    }
+    body.extend_from_slice(b"]}\n");
+    body
 }
 
 /// Whether all values are numbers or UUIDs; `0` and `1` alone are truth values.
@@ -88,24 +96,29 @@ pub(super) async fn detected_fields(State(api): Shared, request: Request<Body>) 
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
         let limit = limit(&form)?;
-        let lines = lines(&api, &tenant, &form).await?;
-        let fields = logql::detect_fields(&lines, limit as usize);
-        if fields.is_empty() {
-            return Ok(success(b"{}\n".to_vec()));
-        }
-        let mut body = br#"{"fields":["#.to_vec();
-        for (index, field) in fields.iter().enumerate() {
-            if index > 0 {
-                body.push(b',');
-            }
-            write_field(&mut body, field);
-        }
-        body.extend_from_slice(br#"],"limit":"#);
-        json::integer(&mut body, limit);
-        body.extend_from_slice(b"}\n");
-        Ok(success(body))
+        let look = move |lines: &Streams, goes_on: &dyn Fn() -> bool| {
+            logql::detect_fields(lines, limit as usize, goes_on).map(|fields| fields_body(&fields, limit))
+        };
+        looked_at(&api, &tenant, &form, look).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+fn fields_body(fields: &[DetectedField], limit: u32) -> Vec<u8> {
+    if fields.is_empty() {
+        return b"{}\n".to_vec();
+    }
+    let mut body = br#"{"fields":["#.to_vec();
+    for (index, field) in fields.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        write_field(&mut body, field);
+    }
+    body.extend_from_slice(br#"],"limit":"#);
+    json::integer(&mut body, limit);
+    body.extend_from_slice(b"}\n");
+    body
 }
 
 /// `detected_field/<name>/values`.
@@ -117,19 +130,25 @@ pub(super) async fn field_values(
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
         let limit = limit(&form)?;
-        let lines = lines(&api, &tenant, &form).await?;
-        let values = logql::detect_values(&lines, &name, limit as usize);
-        if values.is_empty() {
-            return Ok(success(b"{}\n".to_vec()));
-        }
-        let mut body = br#"{"limit":"#.to_vec();
-        json::integer(&mut body, limit);
-        body.extend_from_slice(br#","values":"#);
-        json::strings(&mut body, values.iter().map(String::as_str), Html::Escaped);
-        body.extend_from_slice(b"}\n");
-        Ok(success(body))
+        let look = move |lines: &Streams, goes_on: &dyn Fn() -> bool| {
+            let values = logql::detect_values(lines, &name, limit as usize, goes_on);
+            values.map(|values| values_body(&values, limit))
+        };
+        looked_at(&api, &tenant, &form, look).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+fn values_body(values: &[String], limit: u32) -> Vec<u8> {
+    if values.is_empty() {
+        return b"{}\n".to_vec();
+    }
+    let mut body = br#"{"limit":"#.to_vec();
+    json::integer(&mut body, limit);
+    body.extend_from_slice(br#","values":"#);
+    json::strings(&mut body, values.iter().map(String::as_str), Html::Escaped);
+    body.extend_from_slice(b"}\n");
+    body
 }
 
 /// `limit`, formerly `field_limit`.
@@ -142,8 +161,14 @@ fn limit(form: &Form) -> Result<u32, LokiError> {
     positive(form, name, FIELDS_DEFAULT)
 }
 
-/// The newest lines of the query.
-async fn lines(api: &LokiApi, tenant: &TenantId, form: &Form) -> Result<Streams, LokiError> {
+/// What `look` makes of the newest lines of the query, with its slot and in its time; `look` asks now and then whether
+/// to go on, and gives nothing when it did not.
+async fn looked_at(
+    api: &LokiApi,
+    tenant: &TenantId,
+    form: &Form,
+    look: impl FnOnce(&Streams, &dyn Fn() -> bool) -> Option<Vec<u8>> + Send + 'static,
+) -> Result<Response<Body>, LokiError> {
     let query = query_text(form.get("query"))?;
     let (start_ns, end_ns) = bounds(form, api.clock.now_ns())?;
     if matches!(
@@ -160,15 +185,19 @@ async fn lines(api: &LokiApi, tenant: &TenantId, form: &Form) -> Result<Streams,
         direction: Direction::Backward,
         interval_ns: 0,
     };
-    let _slot = slot(api).await?;
-    let cancel = CancellationToken::new();
-    let output = api.engine.query_range(query, params, tenant, Arc::clone(&api.querier), &cancel).await;
-    match output.map_err(|error| query_error(&error))?.result {
-        QueryResult::Streams(streams) => Ok(streams),
-        QueryResult::Matrix(_) | QueryResult::Vector(_) | QueryResult::Scalar { .. } => {
-            Err(LokiError::bad_request("only log selector is supported"))
-        }
-    }
+    let work = async {
+        let deadline = Instant::now() + api.query.timeout;
+        let stop = CancellationToken::new();
+        let output = api.engine.query_range(query, params, tenant, Arc::clone(&api.querier), &stop).await;
+        let QueryResult::Streams(lines) = output.map_err(|error| query_error(&error))?.result else {
+            return Err(LokiError::bad_request("only log selector is supported"));
+        };
+        // A request that ends early, because its reader left or its time is over, ends the look.
+        let _stops = stop.clone().drop_guard();
+        let goes_on = move || !stop.is_cancelled() && Instant::now() < deadline;
+        computed(api, move || look(&lines, &goes_on)).await?.ok_or_else(timed_out)
+    };
+    in_slot(api, work).await
 }
 
 fn write_field(out: &mut Vec<u8>, field: &DetectedField) {

@@ -14,7 +14,7 @@ use logql::{Grouping, QueryParams, QueryResult};
 use tokio_util::sync::CancellationToken;
 
 use super::params::{LokiError, bounds, direction, limit};
-use super::query::{query_error, query_text, slot};
+use super::query::{in_slot, query_error, query_text, slot};
 use super::result::{grouped, stats};
 use super::streams::{label_set, value_set};
 use super::{Shared, success, tenant_and_form};
@@ -25,8 +25,11 @@ use crate::api::json::{self, Html};
 pub(super) async fn label_names(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
-        let names = label_set(&api, &tenant, &form).await?;
-        Ok(success(values(names.iter().map(String::as_str))))
+        let work = async {
+            let names = label_set(&api, &tenant, &form).await?;
+            Ok(values(names.iter().map(String::as_str)))
+        };
+        in_slot(&api, work).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }
@@ -39,8 +42,11 @@ pub(super) async fn label_values(
 ) -> Response<Body> {
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
-        let found = value_set(&api, &tenant, &form, &name).await?;
-        Ok(success(values(found.iter().map(String::as_str))))
+        let work = async {
+            let found = value_set(&api, &tenant, &form, &name).await?;
+            Ok(values(found.iter().map(String::as_str)))
+        };
+        in_slot(&api, work).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use exporters::for_clients;
 use http::{HeaderMap, Request, Response, StatusCode};
 use logql::{LogqlError, QueryParams};
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::params::{LokiError, bounds, direction, interval, limit, step, time_or};
 use super::result::{CATEGORIZE_LABELS, answer};
-use super::{LokiApi, Shared, status_of, tenant_and_form};
+use super::{LokiApi, Shared, status_of, success, tenant_and_form};
 use crate::api::answers::holding;
 
 /// Query text may have this many bytes (pkg/logql/syntax, maxInputSize).
@@ -70,15 +71,43 @@ pub(super) async fn instant(State(api): Shared, request: Request<Body>) -> Respo
 /// Waits for a slot, at most a query's own time. It is held until the answer is read: a result lies in memory until
 /// then, so that readers that do not read take slots and not ever more memory.
 pub(super) async fn slot(api: &LokiApi) -> Result<OwnedSemaphorePermit, LokiError> {
-    let timeout = || {
-        LokiError {
-        status: StatusCode::GATEWAY_TIMEOUT,
-        message: "request timed out, decrease the duration of the request or add more label matchers (prefer exact match over regex match) to reduce the amount of data processed".to_owned(),
-    }
-    };
     match tokio::time::timeout(api.query.timeout, Arc::clone(&api.slots).acquire_owned()).await {
         Ok(Ok(slot)) => Ok(slot),
-        Ok(Err(_)) | Err(_) => Err(timeout()),
+        Ok(Err(_)) | Err(_) => Err(timed_out()),
+    }
+}
+
+/// The answer whose body `work` makes, in a slot and in the time of a query: what asks a store takes its part of it.
+pub(super) async fn in_slot(
+    api: &LokiApi,
+    work: impl Future<Output = Result<Vec<u8>, LokiError>>,
+) -> Result<Response<Body>, LokiError> {
+    let slot = slot(api).await?;
+    match tokio::time::timeout(api.query.timeout, work).await {
+        Ok(body) => Ok(holding(success(body?), slot)),
+        Err(_) => Err(timed_out()),
+    }
+}
+
+/// What `work` makes, which takes longer than an async thread may be held.
+pub(super) async fn computed<T: Send + 'static>(
+    api: &LokiApi,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, LokiError> {
+    let done = api.tasks.spawn_blocking("loki_answer", work).await;
+    done.map_err(|_| LokiError {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        message: "the making of the answer ended early".to_owned(),
+    })
+}
+
+/// The refusal of what takes longer than a query may.
+pub(super) fn timed_out() -> LokiError {
+    LokiError {
+        status: StatusCode::GATEWAY_TIMEOUT,
+        message: "request timed out, decrease the duration of the request or add more label matchers (prefer exact \
+                  match over regex match) to reduce the amount of data processed"
+            .to_owned(),
     }
 }
 
@@ -94,7 +123,10 @@ pub(super) fn query_text(query: Option<&str>) -> Result<&str, LokiError> {
 }
 
 pub(super) fn query_error(error: &LogqlError) -> LokiError {
-    LokiError { status: status_of(error.kind()), message: error.to_string() }
+    let text = error.to_string();
+    // Those of stores alone: others may quote what only looks like a path.
+    let message = if error.is_of_store() { for_clients(text) } else { text };
+    LokiError { status: status_of(error.kind()), message }
 }
 
 pub(super) fn categorize(headers: &HeaderMap) -> bool {

@@ -10,7 +10,8 @@ use model::{Labels, Matcher, TenantId};
 use storage_api::{LogSelect, StreamSummary};
 
 use super::params::{LokiError, range};
-use super::{LokiApi, Shared, storage_error, success, tenant_and_form};
+use super::query::{computed, in_slot};
+use super::{LokiApi, Shared, storage_error, tenant_and_form};
 use crate::api::form::Form;
 use crate::api::json::{self, Html};
 
@@ -18,7 +19,7 @@ use crate::api::json::{self, Html};
 pub(super) async fn label_names(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
-        Ok(text_list(&label_set(&api, &tenant, &form).await?))
+        in_slot(&api, async { Ok(text_list(&label_set(&api, &tenant, &form).await?)) }).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }
@@ -31,7 +32,7 @@ pub(super) async fn label_values(
 ) -> Response<Body> {
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
-        Ok(text_list(&value_set(&api, &tenant, &form, &name).await?))
+        in_slot(&api, async { Ok(text_list(&value_set(&api, &tenant, &form, &name).await?)) }).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }
@@ -43,9 +44,12 @@ pub(super) async fn label_set(
     form: &Form,
 ) -> Result<BTreeSet<String>, LokiError> {
     let streams = by_query(api, tenant, form).await?;
-    let names: BTreeSet<&str> =
-        streams.iter().flat_map(|stream| stream.labels.iter().map(|(name, _)| name)).collect();
-    Ok(names.into_iter().map(str::to_owned).collect())
+    computed(api, move || {
+        let names: BTreeSet<&str> =
+            streams.iter().flat_map(|stream| stream.labels.iter().map(|(name, _)| name)).collect();
+        names.into_iter().map(str::to_owned).collect()
+    })
+    .await
 }
 
 /// Values of one label of selected streams.
@@ -56,8 +60,12 @@ pub(super) async fn value_set(
     name: &str,
 ) -> Result<BTreeSet<String>, LokiError> {
     let streams = by_query(api, tenant, form).await?;
-    let values: BTreeSet<&str> = streams.iter().filter_map(|stream| stream.labels.get(name)).collect();
-    Ok(values.into_iter().map(str::to_owned).collect())
+    let name = name.to_owned();
+    computed(api, move || {
+        let values: BTreeSet<&str> = streams.iter().filter_map(|stream| stream.labels.get(&name)).collect();
+        values.into_iter().map(str::to_owned).collect()
+    })
+    .await
 }
 
 /// `series`: `match` and `match[]`, several are joined; none or `{}` is everything.
@@ -68,23 +76,30 @@ pub(super) async fn series(State(api): Shared, request: Request<Body>) -> Respon
         if selectors.is_empty() {
             selectors.push("{}");
         }
-        let mut found: BTreeSet<Labels> = BTreeSet::new();
-        for selector in selectors {
-            let matchers = selector_matchers(selector)?;
-            let streams = select(&api, &tenant, &form, matchers).await?;
-            found.extend(streams.into_iter().map(|stream| stream.labels));
-        }
-        let mut body = br#"{"status":"success","data":["#.to_vec();
-        for (index, labels) in found.iter().enumerate() {
-            if index > 0 {
-                body.push(b',');
+        let work = async {
+            let mut found: Vec<StreamSummary> = Vec::new();
+            for selector in selectors {
+                let matchers = selector_matchers(selector)?;
+                found.extend(select(&api, &tenant, &form, matchers).await?);
             }
-            json::labels(&mut body, labels, Html::Escaped);
-        }
-        body.extend_from_slice(b"]}\n");
-        Ok(success(body))
+            computed(&api, move || series_body(found)).await
+        };
+        in_slot(&api, work).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
+}
+
+fn series_body(found: Vec<StreamSummary>) -> Vec<u8> {
+    let found: BTreeSet<Labels> = found.into_iter().map(|stream| stream.labels).collect();
+    let mut body = br#"{"status":"success","data":["#.to_vec();
+    for (index, labels) in found.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        json::labels(&mut body, labels, Html::Escaped);
+    }
+    body.extend_from_slice(b"]}\n");
+    body
 }
 
 /// Streams that the optional `query` selects.
@@ -117,12 +132,12 @@ fn selector_matchers(selector: &str) -> Result<Vec<Matcher>, LokiError> {
 }
 
 /// `data` is left out when it is empty (pkg/util/marshal WriteLabelResponseJSON).
-fn text_list(texts: &BTreeSet<String>) -> Response<Body> {
+fn text_list(texts: &BTreeSet<String>) -> Vec<u8> {
     let mut body = br#"{"status":"success""#.to_vec();
     if !texts.is_empty() {
         body.extend_from_slice(br#","data":"#);
         json::strings(&mut body, texts.iter().map(String::as_str), Html::Escaped);
     }
     body.extend_from_slice(b"}\n");
-    success(body)
+    body
 }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::params::{LokiError, bounds, limit};
-use super::query::{categorize, query_error, query_text};
+use super::query::{categorize, query_error, query_text, slot};
 use super::result::tail_frame;
 use super::{LokiApi, Shared};
 use crate::api::form::Form;
@@ -39,7 +39,7 @@ const FRAME_ENTRIES_MAX: usize = 100;
 const WAITING_ENTRIES_MAX: usize = 50_000;
 /// Bytes of lines and their own labels that may wait. More go out at once.
 const WAITING_BYTES_MAX: usize = 16 << 20;
-/// Bytes of text that a query looks at without leaving the async threads: some 100 µs for slow stages.
+/// Bytes of text that a query looks through without leaving the async threads: some 10 µs.
 const INLINE_TEXT_BYTES_MAX: usize = 4 << 10;
 /// A reader says nothing but pongs and goodbye.
 const READER_MESSAGE_BYTES_MAX: usize = 4 << 10;
@@ -228,7 +228,11 @@ async fn run(api: &LokiApi, asked: &TailRequest, reader: &mut Reader) -> Result<
     let query = api.engine.tail(&asked.query).map_err(|error| error.to_string())?;
     // Following begins before the look back, so that nothing falls between the two.
     let follow = api.follower.follow(&asked.tenant, query.matchers().to_vec());
-    let history = history(api, asked).await?;
+    let history = tokio::select! {
+        // Nobody waits for a slot, or holds one, for a reader that left.
+        () = reader.gone() => return Ok(()),
+        history = history(api, asked) => history.map_err(|error| error.message)?,
+    };
     let known = history.iter().map(identity).collect();
     for frame in history.chunks(FRAME_ENTRIES_MAX) {
         if reader.send(frame_of(frame.to_vec(), &[], asked.categorize)).await.is_err() {
@@ -284,18 +288,20 @@ async fn pump(
     }
 }
 
-/// What the query makes of entries. Many of them take longer than an async thread may be held.
+/// What the query makes of entries. Many of them take longer than an async thread may be held, and a stage takes any
+/// time with one.
 async fn apply(
     tasks: &Tasks,
     mut query: TailQuery,
     streams: Vec<StreamEntries>,
 ) -> Result<(TailQuery, Vec<ResultEntry>), String> {
     let text: usize = streams.iter().map(|stream| stream.entries.text_bytes()).sum();
+    let is_brief = text <= INLINE_TEXT_BYTES_MAX && query.is_search_only();
     let work = move || {
         let found = apply_all(&mut query, &streams);
         (query, found)
     };
-    if text <= INLINE_TEXT_BYTES_MAX {
+    if is_brief {
         return Ok(work());
     }
     let done = tasks.spawn_blocking("loki_tail_query", work).await;
@@ -319,7 +325,7 @@ async fn until(due: Option<Instant>) {
 }
 
 /// The newest lines that are there, oldest first.
-async fn history(api: &LokiApi, asked: &TailRequest) -> Result<Vec<ResultEntry>, String> {
+async fn history(api: &LokiApi, asked: &TailRequest) -> Result<Vec<ResultEntry>, LokiError> {
     let params = QueryParams {
         start_ns: asked.start_ns,
         end_ns: i64::MAX,
@@ -329,14 +335,14 @@ async fn history(api: &LokiApi, asked: &TailRequest) -> Result<Vec<ResultEntry>,
         interval_ns: 0,
     };
     let cancel = CancellationToken::new();
-    let _slot = api.slots.acquire().await.map_err(|_| "the server is stopping".to_owned())?;
+    let _slot = slot(api).await?;
     let found = api
         .engine
         .query_range(&asked.query, params, &asked.tenant, Arc::clone(&api.querier), &cancel)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| query_error(&error))?;
     let QueryOutput { result: QueryResult::Streams(Streams { mut entries }), .. } = found else {
-        return Err("only log selector is supported".to_owned());
+        return Err(LokiError::bad_request("only log selector is supported"));
     };
     entries.reverse();
     Ok(entries)

@@ -2,6 +2,7 @@
 //! one-minute rollups, without reading a line.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -12,9 +13,9 @@ use model::{Labels, MatchOp, Matcher, TenantId, TimeRange};
 use storage_api::{LogSelect, StreamSummary};
 
 use super::params::{LokiError, bounds, not_an_integer, step};
-use super::query::query_error;
+use super::query::{computed, in_slot, query_error};
 use super::streams::by_query;
-use super::{LokiApi, Shared, result, storage_error, success, tenant_and_form};
+use super::{LokiApi, Shared, result, storage_error, tenant_and_form};
 use crate::api::form::Form;
 use crate::api::json::{self, Html};
 
@@ -22,13 +23,14 @@ const MINUTE_NS: i64 = 60_000_000_000;
 const MS_NS: i64 = 1_000_000;
 /// Series of an answer without `limit`.
 const SERIES_DEFAULT: usize = 100;
+/// Series that an answer may have (`volume_max_series`): the largest.
+pub(super) const SERIES_MAX: usize = 1000;
 
 /// `index/stats`.
 pub(super) async fn stats(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
-        let counted = counts(&api, &tenant, &form).await?;
-        Ok(success(format!("{counted}\n").into_bytes()))
+        in_slot(&api, async { Ok((counts(&api, &tenant, &form).await? + "\n").into_bytes()) }).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }
@@ -64,16 +66,17 @@ pub(super) async fn shards(State(api): Shared, request: Request<Body>) -> Respon
         if !form.get("targetBytesPerShard").is_some_and(is_size) {
             return Err(LokiError::bad_request("targetBytesPerShard must be a positive value"));
         }
-        let counted = counts(&api, &tenant, &form).await?;
-        let statistics = result::stats(&QueryStats::default(), std::time::Duration::ZERO);
-        let last = u64::MAX;
-        Ok(success(
-            format!(
+        let work = async {
+            let counted = counts(&api, &tenant, &form).await?;
+            let statistics = result::stats(&QueryStats::default(), std::time::Duration::ZERO);
+            let last = u64::MAX;
+            let body = format!(
                 "{{\"shards\":[{{\"bounds\":{{\"min\":0,\"max\":{last}}},\"stats\":{counted}}}],\
                  \"statistics\":{statistics},\"chunkGroups\":null}}\n"
-            )
-            .into_bytes(),
-        ))
+            );
+            Ok(body.into_bytes())
+        };
+        in_slot(&api, work).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }
@@ -122,7 +125,7 @@ impl VolumeRequest {
                 Err(_) => return Err(LokiError::bad_request(not_an_integer("Atoi", text))),
             },
         };
-        Ok(Self { matchers, targets, by_name, limit })
+        Ok(Self { matchers, targets, by_name, limit: limit.min(SERIES_MAX) })
     }
 
     /// Bytes for each group.
@@ -140,6 +143,28 @@ impl VolumeRequest {
             }
         }
         sums
+    }
+
+    /// The series that an answer over the time of `streams` has. Points are kept for them alone: there may be as many
+    /// series as streams.
+    fn largest_without_points(&self, streams: &[StreamSummary]) -> BTreeMap<Labels, Vec<(i64, u64)>> {
+        let sums = self.sums(streams).into_iter().map(|(labels, bytes)| (labels, vec![(0, bytes)]));
+        let largest = largest(sums.collect(), self.limit);
+        largest.into_iter().map(|(labels, _)| (labels, Vec::new())).collect()
+    }
+
+    /// One more point for each series that `streams` are part of.
+    fn add_points(
+        &self,
+        streams: &[StreamSummary],
+        at_ns: i64,
+        series: &mut BTreeMap<Labels, Vec<(i64, u64)>>,
+    ) {
+        for (labels, bytes) in self.sums(streams) {
+            if let Some(points) = series.get_mut(&labels) {
+                points.push((at_ns, bytes));
+            }
+        }
     }
 
     fn write_metric(&self, labels: &Labels, out: &mut Vec<u8>) {
@@ -160,10 +185,18 @@ pub(super) async fn volume(State(api): Shared, request: Request<Body>) -> Respon
         let (tenant, form) = tenant_and_form(request).await?;
         let asked = VolumeRequest::read(&form)?;
         let (start_ns, end_ns) = bounds(&form, api.clock.now_ns())?;
-        let streams = select(&api, &tenant, &asked, TimeRange::new(start_ns, end_ns)).await?;
-        let sums = asked.sums(&streams).into_iter().map(|(labels, bytes)| (labels, vec![(end_ns, bytes)]));
-        let missing = api.querier.missing(&tenant, TimeRange::new(start_ns, end_ns));
-        Ok(success(body(&asked, largest(sums.collect(), asked.limit), end_ns, &missing)))
+        let range = TimeRange::new(start_ns, end_ns);
+        let work = async {
+            let streams = select(&api, &tenant, &asked, range).await?;
+            let missing = api.querier.missing(&tenant, range);
+            computed(&api, move || {
+                let sums =
+                    asked.sums(&streams).into_iter().map(|(labels, sum)| (labels, vec![(end_ns, sum)]));
+                body(&asked, largest(sums.collect(), asked.limit), end_ns, &missing)
+            })
+            .await
+        };
+        in_slot(&api, work).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }
@@ -172,19 +205,29 @@ pub(super) async fn volume(State(api): Shared, request: Request<Body>) -> Respon
 pub(super) async fn volume_range(State(api): Shared, request: Request<Body>) -> Response<Body> {
     let answer = async {
         let (tenant, form) = tenant_and_form(request).await?;
-        let asked = VolumeRequest::read(&form)?;
+        let asked = Arc::new(VolumeRequest::read(&form)?);
         let (start_ns, end_ns) = bounds(&form, api.clock.now_ns())?;
         let step_ns = step(&form, start_ns, end_ns)?;
         let step_ns = (step_ns.saturating_add(MINUTE_NS - 1) / MINUTE_NS).max(1).saturating_mul(MINUTE_NS);
-        let mut series: BTreeMap<Labels, Vec<(i64, u64)>> = BTreeMap::new();
-        for (range, at_ns) in steps(start_ns, end_ns, step_ns) {
-            let streams = select(&api, &tenant, &asked, range).await?;
-            for (labels, bytes) in asked.sums(&streams) {
-                series.entry(labels).or_default().push((at_ns, bytes));
+        let work = async {
+            let whole = TimeRange::new(start_ns, end_ns);
+            let streams = select(&api, &tenant, &asked, whole).await?;
+            let of_answer = Arc::clone(&asked);
+            let mut series = computed(&api, move || of_answer.largest_without_points(&streams)).await?;
+            for (range, at_ns) in steps(start_ns, end_ns, step_ns) {
+                let streams = select(&api, &tenant, &asked, range).await?;
+                let of_step = Arc::clone(&asked);
+                series = computed(&api, move || {
+                    of_step.add_points(&streams, at_ns, &mut series);
+                    series
+                })
+                .await?;
             }
-        }
-        let missing = api.querier.missing(&tenant, TimeRange::new(start_ns, end_ns));
-        Ok(success(body(&asked, largest(series, asked.limit), end_ns, &missing)))
+            let missing = api.querier.missing(&tenant, whole);
+            series.retain(|_, points| !points.is_empty());
+            computed(&api, move || body(&asked, largest(series, asked.limit), end_ns, &missing)).await
+        };
+        in_slot(&api, work).await
     };
     answer.await.unwrap_or_else(LokiError::into_response)
 }

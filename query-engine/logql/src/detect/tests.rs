@@ -2,7 +2,7 @@
 
 use model::Labels;
 
-use super::{DetectedField, FieldType, detect_fields, detect_values};
+use super::{DetectedField, FieldType};
 use crate::output::{ResultEntry, Streams};
 
 fn entry(line: &str, metadata: &[(&str, &str)]) -> ResultEntry {
@@ -14,6 +14,14 @@ fn entry(line: &str, metadata: &[(&str, &str)]) -> ResultEntry {
         structured_metadata: metadata.iter().map(own).collect(),
         parsed: Vec::new(),
     }
+}
+
+fn detect_fields(streams: &Streams, limit: usize) -> Vec<DetectedField> {
+    super::detect_fields(streams, limit, &|| true).expect("nobody ends it")
+}
+
+fn detect_values(streams: &Streams, name: &str, limit: usize) -> Vec<String> {
+    super::detect_values(streams, name, limit, &|| true).expect("nobody ends it")
 }
 
 fn field(label: &str, field_type: FieldType, cardinality: usize, parsers: &[&'static str]) -> DetectedField {
@@ -78,4 +86,36 @@ fn plain_lines_have_what_the_query_found() {
     // As logfmt the line is one key without a value, which is no field and no error either.
     let fields = detect_fields(&Streams { entries: vec![plain] }, 100);
     assert_eq!(fields, []);
+}
+
+/// A walk for each field would be 400 million members.
+#[test]
+fn a_line_is_walked_once_however_many_fields_it_has() {
+    let members: Vec<String> = (0..20_000).map(|n| format!(r#""k{n}":{{"v w":{n}}}"#)).collect();
+    let line = format!("{{{}}}", members.join(","));
+    let fields = detect_fields(&Streams { entries: vec![entry(&line, &[]), entry(&line, &[])] }, 30_000);
+    assert_eq!(fields.len(), 20_000);
+    for field in &fields {
+        let key = field.label.strip_suffix("_v_w").expect("the name of the inner member");
+        assert_eq!(field.json_path, [key, "v w"]);
+    }
+}
+
+#[test]
+fn a_member_named_as_one_that_clashes_has_its_own_path() {
+    let line = r#"{"n":1,"n_extracted":2,"app":3}"#;
+    let fields = detect_fields(&Streams { entries: vec![entry(line, &[])] }, 100);
+    let paths: Vec<(&str, &str)> =
+        fields.iter().map(|field| (field.label.as_str(), field.json_path[0].as_str())).collect();
+    assert_eq!(paths, [("app_extracted", "app"), ("n", "n"), ("n_extracted", "n_extracted")]);
+}
+
+#[test]
+fn work_ends_when_nobody_waits_for_it() {
+    let streams = Streams { entries: vec![entry("a=1", &[]), entry("b=2", &[])] };
+    let asked = std::cell::Cell::new(0);
+    let once = || asked.replace(asked.get() + 1) == 0;
+    assert_eq!(super::detect_fields(&streams, 100, &once), None);
+    asked.set(0);
+    assert_eq!(super::detect_values(&streams, "b", 100, &once), None);
 }

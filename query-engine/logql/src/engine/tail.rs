@@ -36,6 +36,11 @@ impl TailQuery {
         &self.matchers
     }
 
+    /// Whether lines are only searched: a time that their bytes bound, while that of a stage is whatever it asks for.
+    pub fn is_search_only(&self) -> bool {
+        self.pipeline.is_search_only()
+    }
+
     /// Appends what the query makes of entries of a stream, in their order.
     pub fn apply(&mut self, labels: &Labels, entries: &LogEntries, out: &mut Vec<ResultEntry>) {
         self.hits.clear();

@@ -43,12 +43,10 @@ impl NameFilter {
     }
 }
 
-/// The label of a member `key` inside an object whose own label is `prefix`, as the `json` parser names it.
-pub(crate) fn sanitized_name(prefix: &str, key: &str) -> String {
-    let mut name = prefix.to_owned();
+/// Makes of the label of an object that of its member `key`, as the `json` parser names it.
+pub(crate) fn push_member_name(key: &str, name: &mut String) {
     if !name.is_empty() && !key.trim().is_empty() {
         name.push('_');
     }
-    push_sanitized(key, &mut name);
-    name
+    push_sanitized(key, name);
 }

@@ -4,11 +4,13 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use axum::extract::ws::Message;
+use futures_util::FutureExt;
 use logql::{Engine, ResultEntry};
 use model::{Labels, LogEntries, TenantId};
+use runtime::Tasks;
 use storage_api::{Followed, StreamEntries};
 
-use super::{FRAME_ENTRIES_MAX, Outgoing, RunningTails, TAILS_MAX, apply_all, identity};
+use super::{FRAME_ENTRIES_MAX, Outgoing, RunningTails, TAILS_MAX, apply, apply_all, identity};
 
 fn followed(lines: &[(i64, &str)]) -> Followed {
     let mut entries = LogEntries::new();
@@ -111,4 +113,27 @@ fn a_tenant_has_a_limited_number_of_tails() {
     assert!(running.enter(&TenantId::new("other").expect("a good name")).is_ok());
     drop(slots);
     assert!(running.enter(&tenant).is_ok());
+}
+
+#[test]
+fn stages_run_on_no_async_thread_however_short_the_lines() {
+    // The one thread for blocking work is taken: what needs it cannot be done at once.
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
+    runtime.expect("a runtime").block_on(async {
+        let tasks = Tasks::new();
+        let (release, taken) = std::sync::mpsc::sync_channel::<()>(1);
+        let holder = tasks.spawn_blocking("holds the thread", move || taken.recv().is_err());
+        for (query, is_at_once) in [
+            (r#"{app="x"}"#, true),
+            (r#"{app="x"} |= "a" !~ "b+""#, true),
+            (r#"{app="x"} | logfmt"#, false),
+            (r#"{app="x"} | line_format "{{range 1000}}{{end}}""#, false),
+        ] {
+            let tail = Engine::default().tail(query).expect("a good query");
+            let done = apply(&tasks, tail, followed(&[(1, "a=1")]).streams).now_or_never();
+            assert_eq!(done.is_some(), is_at_once, "{query}");
+        }
+        drop(release);
+        assert!(holder.await.expect("the thread ends"));
+    });
 }
