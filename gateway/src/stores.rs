@@ -21,7 +21,7 @@ use crate::data_lock::DataLock;
 use unopened::Unopened;
 
 /// Where the requests to delete log lines are, below the data folder.
-const LOG_DELETES_FILE: &str = "log-deletes.json";
+pub(crate) const LOG_DELETES_FILE: &str = "log-deletes.json";
 
 /// Bytes in memory of what was read of log files in a bucket; at most a sixteenth of the process' memory limit.
 const LOG_CACHE_BYTES: u64 = 64 << 20;

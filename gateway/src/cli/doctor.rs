@@ -3,6 +3,7 @@
 
 mod buckets;
 mod files;
+mod log_files;
 
 use std::fs::File;
 use std::io::Write;
@@ -80,6 +81,9 @@ pub fn run(arguments: &ConfigArguments, doctor: &DoctorArguments) -> anyhow::Res
             );
             findings.extend(ports(&config));
             findings.extend(data_folder(&config.storage.directory, config.storage.free_bytes_min));
+            if config.has_exporter(&["metrics_store", "log_store"]) {
+                findings.extend(log_files::look(&config.storage));
+            }
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             findings.extend(files::look(config.value(), &provider, Utc::now()));
             findings.extend(buckets::look(config.value(), buckets::PATIENCE));

@@ -169,6 +169,15 @@ impl DeleteRequests {
         Self { disk, path, cancel_period_ms, writing: Mutex::new(()), state: RwLock::new(state), unknown }
     }
 
+    /// Why it would not be known which lines are deleted with the file as it is, if so. Changes nothing. Blocks on the
+    /// disk.
+    pub fn fault(disk: &dyn Disk, path: &Path) -> Option<String> {
+        let damaged = with_ending(path, ".damaged");
+        let unreadable = disk.exists(path).then(|| read(disk, path).err()).flatten();
+        let unreadable = unreadable.map(|error| error.to_string());
+        unreadable.or_else(|| disk.exists(&damaged).then(|| format!("{} is there", damaged.display())))
+    }
+
     /// Why it is not known which lines are deleted, if so: none may be shown then.
     pub fn unknown(&self) -> Option<&str> {
         self.unknown.as_deref()
