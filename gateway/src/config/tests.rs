@@ -54,6 +54,10 @@ fn faults_name_file_line_path_and_what_is_allowed() {
             "yaml::2:13: storage::metrics::retention_size: invalid size \"1.5GB\", want a whole number, with a unit of B, KB, MB, GB, TB, PB, EB, e.g. 10GB",
         ),
         (
+            "storage:\n  logs:\n    overrides: {a/b: {}}",
+            "yaml::3:5: storage::logs::overrides: tenant id \"a/b\" contains '/'; allowed are letters, digits and !_.*'()-",
+        ),
+        (
             "compactor: {lease_duration: 1ms}",
             "yaml::1:13: compactor::lease_duration: 1ms is too short to be kept, at least 1s is allowed",
         ),

@@ -102,6 +102,8 @@ impl StorageConfig {
     pub fn validate(&self, has_metrics: bool) -> Result<(), ConfigError> {
         check_bucket("storage.logs.bucket", self.logs.bucket.as_ref())?;
         check_bucket("storage.bucket", self.bucket.as_ref())?;
+        let rules = self.logs.retention_rules();
+        rules.map_err(|reason| ConfigError::at("storage.logs.overrides", reason))?;
         if self.bucket.is_some() && has_metrics && self.external_labels.is_empty() {
             let message =
                 "storage.bucket needs labels that tell this process' blocks apart from those of others";

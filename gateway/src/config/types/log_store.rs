@@ -116,7 +116,7 @@ impl LogStoreConfig {
 }
 
 fn tenant(name: &str) -> Result<TenantId, String> {
-    TenantId::new(name).map_err(|error| format!("storage::logs::overrides::{name}: {error}"))
+    TenantId::new(name).map_err(|error| error.to_string())
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

@@ -33,7 +33,7 @@ fn what_is_no_selector_or_no_tenant_is_refused_by_name() {
         assert!(error.contains("is no stream selector"), "{error}");
     }
     let config = read(serde_json::json!({"overrides": {"a/b": {}}})).expect("it parses");
-    assert!(config.retention_rules().expect_err("no tenant").contains("storage::logs::overrides::a/b"));
+    assert!(config.retention_rules().expect_err("no tenant").contains("\"a/b\" contains '/'"));
 }
 
 #[test]
@@ -56,4 +56,20 @@ fn limits_have_lokis_names_and_a_tenant_changes_single_ones() {
         let error = read(serde_json::json!({"limits": limits})).map(|_| ()).expect_err("not possible");
         assert!(error.contains(wants), "{error}");
     }
+}
+
+#[test]
+fn limits_of_0_are_none_where_loki_has_none_then() {
+    let config = read(serde_json::json!({
+        "limits": {
+            "max_line_size": 0, "max_structured_metadata_size": "0", "max_structured_metadata_entries_count": 0,
+            "max_global_streams_per_user": 0, "max_label_names_per_series": 0,
+        },
+        "overrides": {"a": {"limits": {"max_line_size": 7}}},
+    }));
+    let (all, own) = config.expect("a good config").limits().expect("good tenants");
+    assert_eq!((all.line_bytes_max, all.metadata_bytes_max), (4_194_304, 4_194_304));
+    assert_eq!((all.metadata_pairs_max, all.streams_max, all.label_names_max), (usize::MAX, usize::MAX, 0));
+    let a = &own[&TenantId::new("a").expect("a tenant")];
+    assert_eq!((a.line_bytes_max, a.metadata_bytes_max), (7, 4_194_304));
 }
