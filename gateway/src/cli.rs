@@ -8,6 +8,7 @@ pub mod doctor;
 mod log_output;
 pub mod logs;
 pub mod migrate;
+mod notes;
 pub mod print_config;
 pub mod query;
 pub mod serve;
@@ -137,6 +138,12 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Tells the user something that is no output.
+fn note(text: &str) {
+    // Nothing can be done when even this fails.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints an error with its causes to standard error.

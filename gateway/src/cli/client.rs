@@ -47,13 +47,27 @@ pub(super) fn prometheus_url(config: &ConfigArguments) -> anyhow::Result<String>
             "the config switches the Prometheus API off (server.prometheus.endpoint); name a server with --url"
         );
     }
+    url_of("Prometheus API", endpoint, server.tls.is_some())
+}
+
+/// The server of a config that says whether it is ready: the Prometheus API, or the Loki API where that is all there is.
+pub(super) fn ready_url(arguments: &ConfigArguments) -> anyhow::Result<String> {
+    let config = arguments.load()?;
+    let loki = &config.server.loki;
+    match config.server.prometheus.endpoint().is_empty() && !loki.endpoint().is_empty() {
+        true => url_of("Loki API", loki.endpoint(), loki.tls.is_some()),
+        false => prometheus_url(arguments),
+    }
+}
+
+fn url_of(what: &str, endpoint: &str, has_tls: bool) -> anyhow::Result<String> {
     if endpoint.starts_with("unix:") {
-        bail!("the Prometheus API listens on {endpoint}, which is no URL; name a server with --url");
+        bail!("the {what} listens on {endpoint}, which is no URL; name a server with --url");
     }
     let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, "9090"));
     // An address of every interface is also this machine's.
     let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "localhost" } else { host };
-    Ok(format!("{}://{host}:{port}", if server.tls.is_some() { "https" } else { "http" }))
+    Ok(format!("{}://{host}:{port}", if has_tls { "https" } else { "http" }))
 }
 
 impl ClientArguments {
@@ -116,20 +130,21 @@ impl ClientArguments {
 
 #[cfg(test)]
 mod tests {
-    use super::prometheus_url;
+    use super::{prometheus_url, ready_url};
     use crate::cli::ConfigArguments;
 
     #[test]
     fn the_server_of_a_config_is_asked_where_it_listens() {
-        let check = |set: &[&str], want: Result<&str, &str>| {
-            let set = set.iter().map(|set| (*set).to_owned()).collect();
-            let found = prometheus_url(&ConfigArguments { config: Vec::new(), set });
-            match (found, want) {
-                (Ok(found), Ok(want)) => assert_eq!(found, want),
-                (Err(error), Err(want)) => assert!(error.to_string().contains(want), "{error}"),
-                (found, want) => panic!("{found:?}, wanted {want:?}"),
-            }
-        };
+        let check_url =
+            |url: fn(&ConfigArguments) -> anyhow::Result<String>, set: &[&str], want: Result<&str, &str>| {
+                let set = set.iter().map(|set| (*set).to_owned()).collect();
+                match (url(&ConfigArguments { config: Vec::new(), set }), want) {
+                    (Ok(found), Ok(want)) => assert_eq!(found, want),
+                    (Err(error), Err(want)) => assert!(error.to_string().contains(want), "{error}"),
+                    (found, want) => panic!("{found:?}, wanted {want:?}"),
+                }
+            };
+        let check = |set: &[&str], want| check_url(prometheus_url, set, want);
         check(&[], Ok("http://localhost:9090"));
         check(&["server.prometheus.endpoint=0.0.0.0:19090"], Ok("http://localhost:19090"));
         check(&["server.prometheus.endpoint=node-1:80"], Ok("http://node-1:80"));
@@ -139,5 +154,19 @@ mod tests {
         );
         check(&["server.prometheus.endpoint="], Err("switches the Prometheus API off"));
         check(&["server.prometheus.endpoint=unix:/run/t.sock"], Err("name a server with --url"));
+        let check = |set: &[&str], want| check_url(ready_url, set, want);
+        check(&[], Ok("http://localhost:9090"));
+        check(&["server.prometheus.endpoint="], Ok("http://localhost:3100"));
+        check(
+            &[
+                "server.prometheus.endpoint=",
+                "server.loki={endpoint: ':1', tls: {cert_file: a, key_file: b}}",
+            ],
+            Ok("https://localhost:1"),
+        );
+        check(
+            &["server.prometheus.endpoint=", "server.loki.endpoint="],
+            Err("switches the Prometheus API off"),
+        );
     }
 }

@@ -223,8 +223,11 @@ async fn run_async(arguments: &LogsArguments) -> anyhow::Result<()> {
             output::print_json(&client.get("index/stats", &parameters).await?)
         }
         LogsCommand::Import { file, label, format } => {
-            let imported = import::run(&client, file, label, *format).await?;
-            output::print_json(&serde_json::json!({"entries": imported}))
+            let mut imported = import::Imported::default();
+            let ended = import::run(&client, file, label, *format, &mut imported).await;
+            // What ended it early does not hide what was stored before.
+            let told = imported.tell();
+            ended.and(told)
         }
     }
 }
@@ -282,3 +285,6 @@ async fn query_pages(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::ConfigArguments;
 use super::client::{ClientArguments, Output};
+use super::notes::Notes;
 
 /// What to ask.
 #[derive(Args, Clone, Debug)]
@@ -94,11 +95,7 @@ pub fn run(config: &ConfigArguments, arguments: &QueryArguments) -> anyhow::Resu
     if answer["status"] != "success" {
         bail!("{}: {}", text(&answer["errorType"]), text(&answer["error"]));
     }
-    for kind in ["warnings", "infos"] {
-        for note in answer[kind].as_array().into_iter().flatten() {
-            super::report(&anyhow::anyhow!("{}: {}", kind.trim_end_matches('s'), text(note)));
-        }
-    }
+    Notes::default().tell(&answer);
     super::print(&match client.output {
         Output::Json => serde_json::to_string_pretty(&answer["data"])? + "\n",
         Output::Text => render(&answer["data"]),

@@ -9,7 +9,7 @@ use crate::wiring;
 pub fn run(arguments: &ConfigArguments) -> anyhow::Result<()> {
     let (config, faults) = Config::with_faults(arguments.read()?);
     for warning in &config.warnings {
-        super::report(&anyhow::anyhow!("warning: {warning}"));
+        super::note(&format!("warning: {warning}"));
     }
     // Components spawn nothing before their start, but some ask for the runtime that they are made in.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

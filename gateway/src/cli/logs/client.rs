@@ -1,5 +1,6 @@
 //! Requests to a Loki.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -8,6 +9,7 @@ use runtime::{Clock, SystemClock};
 use serde_json::Value;
 
 use super::ServerArguments;
+use crate::cli::notes::Notes;
 
 /// How long one answer may take: a little more than a query may run.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -23,12 +25,18 @@ const ENCODING_FLAGS: &str = "x-loki-response-encoding-flags";
 pub(super) struct LokiClient {
     http: reqwest::Client,
     server: ServerArguments,
+    /// What answers said about themselves.
+    pub(super) notes: RefCell<Notes>,
 }
 
 impl LokiClient {
     pub(super) fn new(server: &ServerArguments) -> anyhow::Result<Self> {
+        let url = reqwest::Url::parse(&server.addr);
+        if !url.is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+            bail!("--addr {:?}: want a URL with http:// or https://", server.addr);
+        }
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build()?;
-        Ok(Self { http, server: server.clone() })
+        Ok(Self { http, server: server.clone(), notes: RefCell::default() })
     }
 
     /// A GET of a path below `/loki/api/v1`, with the headers that every request has.
@@ -53,7 +61,7 @@ impl LokiClient {
         }
     }
 
-    /// A JSON answer.
+    /// A JSON answer. What it says about itself is told.
     pub(super) async fn get(
         &self,
         path: &str,
@@ -62,25 +70,33 @@ impl LokiClient {
         let answer = self.request(path, parameters).timeout(TIMEOUT).send().await;
         let answer = answer.with_context(|| format!("asking {}", self.server.addr))?;
         let text = good(answer).await?;
-        serde_json::from_str(&text).with_context(|| format!("{path}: the answer is not JSON"))
+        let answer =
+            serde_json::from_str(&text).with_context(|| format!("{path}: the answer is not JSON"))?;
+        self.notes.borrow_mut().tell(&answer);
+        Ok(answer)
     }
 
-    /// Pushes streams; tries again where the server says that it cannot take them now.
-    pub(super) async fn push(&self, body: &Value) -> anyhow::Result<()> {
+    /// Pushes streams; tries again where the server says that it cannot take them now. Gives what the server says of
+    /// entries that it refused for good; it stores the others of the push.
+    pub(super) async fn push(&self, body: &Value) -> anyhow::Result<Option<String>> {
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
             let request = self.with_headers(self.http.post(self.url("push"))).timeout(TIMEOUT).json(body);
             let answer = request.send().await.with_context(|| format!("pushing to {}", self.server.addr))?;
             let status = answer.status();
+            if status == StatusCode::BAD_REQUEST {
+                let text = answer.text().await.context("reading the answer")?;
+                return Ok(Some(text.trim().to_owned()));
+            }
             let again = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
             if !again || attempt == TRIES {
                 good(answer).await?;
-                return Ok(());
+                return Ok(None);
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 use super::client::{LokiClient, now_ns};
-use super::output::METADATA;
+use super::output::{self, METADATA};
 
 /// Entries and bytes of one push.
 const BATCH_ENTRIES: usize = 5000;
@@ -42,15 +42,62 @@ struct Batch {
     streams: BTreeMap<String, (Value, Vec<Value>)>,
     entries: usize,
     bytes: usize,
+    /// The first and the last line of the file that it has entries of, counted from 1.
+    lines: (u64, u64),
 }
 
-/// Pushes a file and gives the number of its entries. Lines that come before a wrong one are pushed.
+/// What became of the entries of a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Imported {
+    /// Entries of pushes that were taken as a whole.
+    pub(super) entries: u64,
+    /// Entries of pushes of which the server refused some: it stored the others.
+    pub(super) in_refused_pushes: u64,
+}
+
+impl Imported {
+    /// Prints the counts; an error when entries were refused.
+    pub(super) fn tell(&self) -> anyhow::Result<()> {
+        let mut counts = json!({"entries": self.entries});
+        if self.in_refused_pushes == 0 {
+            return output::print_json(&counts);
+        }
+        counts["in_refused_pushes"] = self.in_refused_pushes.into();
+        output::print_json(&counts)?;
+        bail!(
+            "the server refused entries; of {} in the pushes with one it stored those that it did not refuse, of {} in \
+             the others all",
+            self.in_refused_pushes,
+            self.entries
+        );
+    }
+
+    /// Sends a batch. What the server refuses of it for good is told and does not keep the rest of the file from coming.
+    async fn push(&mut self, client: &LokiClient, batch: Batch) -> anyhow::Result<()> {
+        let (entries, (first, last)) = (batch.entries as u64, batch.lines);
+        if entries == 0 {
+            return Ok(());
+        }
+        let lines = || format!("lines {first} to {last} of the file");
+        match client.push(&batch.body()).await.with_context(lines)? {
+            None => self.entries += entries,
+            Some(refusal) => {
+                self.in_refused_pushes += entries;
+                crate::cli::note(&format!("{}: refused in part: {refusal}", lines()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Pushes a file and counts in `imported`. Lines that come before a wrong one are pushed.
 pub(super) async fn run(
     client: &LokiClient,
     file: &Path,
     labels: &[String],
     format: FileFormat,
-) -> anyhow::Result<u64> {
+    imported: &mut Imported,
+) -> anyhow::Result<()> {
     let mut own = Map::new();
     for label in labels {
         let (name, value) =
@@ -61,10 +108,10 @@ pub(super) async fn run(
         bail!("plain lines need a label: --label NAME=VALUE");
     }
     if file == Path::new("-") {
-        return push_all(client, std::io::stdin().lock(), &own, format).await;
+        return push_all(client, std::io::stdin().lock(), &own, format, imported).await;
     }
     let opened = std::fs::File::open(file).with_context(|| format!("opening {}", file.display()))?;
-    push_all(client, BufReader::new(opened), &own, format).await
+    push_all(client, BufReader::new(opened), &own, format, imported).await
 }
 
 /// Reading may block: nothing else runs in this process.
@@ -73,8 +120,9 @@ async fn push_all(
     mut reader: impl BufRead,
     own: &Map<String, Value>,
     format: FileFormat,
-) -> anyhow::Result<u64> {
-    let (mut batch, mut pushed, mut number) = (Batch::default(), 0, 0u64);
+    imported: &mut Imported,
+) -> anyhow::Result<()> {
+    let (mut batch, mut number) = (Batch::default(), 0u64);
     let mut row = Vec::new();
     let mut last_ns = 0;
     loop {
@@ -91,16 +139,22 @@ async fn push_all(
         last_ns = now_ns().max(last_ns + 1);
         let entry = match format {
             FileFormat::Plain => {
-                Entry { labels: own.clone(), metadata: Map::new(), at_ns: last_ns, line: text }
+                Ok(Entry { labels: own.clone(), metadata: Map::new(), at_ns: last_ns, line: text })
             }
-            FileFormat::Ndjson => entry_of(&text, own, last_ns).with_context(|| format!("line {number}"))?,
+            FileFormat::Ndjson => entry_of(&text, own, last_ns).with_context(|| format!("line {number}")),
         };
-        batch.add(entry);
+        match entry {
+            Ok(entry) => batch.add(number, entry),
+            Err(wrong) => {
+                imported.push(client, batch).await?;
+                return Err(wrong);
+            }
+        }
         if batch.entries >= BATCH_ENTRIES || batch.bytes >= BATCH_BYTES {
-            pushed += std::mem::take(&mut batch).push(client).await?;
+            imported.push(client, std::mem::take(&mut batch)).await?;
         }
     }
-    Ok(pushed + batch.push(client).await?)
+    imported.push(client, batch).await
 }
 
 /// The entry of a JSON row.
@@ -141,7 +195,9 @@ fn entry_of(text: &str, own: &Map<String, Value>, default_ns: i64) -> anyhow::Re
 }
 
 impl Batch {
-    fn add(&mut self, Entry { labels, metadata, at_ns, line }: Entry) {
+    /// Adds the entry of a line of the file.
+    fn add(&mut self, number: u64, Entry { labels, metadata, at_ns, line }: Entry) {
+        self.lines = (if self.entries == 0 { number } else { self.lines.0 }, number);
         self.entries += 1;
         self.bytes += line.len();
         let labels = Value::Object(labels);
@@ -152,14 +208,10 @@ impl Batch {
         });
     }
 
-    async fn push(self, client: &LokiClient) -> anyhow::Result<u64> {
-        if self.entries == 0 {
-            return Ok(0);
-        }
+    fn body(self) -> Value {
         let stream = |(labels, values)| json!({"stream": labels, "values": values});
         let streams: Vec<Value> = self.streams.into_values().map(stream).collect();
-        client.push(&json!({"streams": streams})).await?;
-        Ok(self.entries as u64)
+        json!({"streams": streams})
     }
 }
 

@@ -1,7 +1,5 @@
 //! Prints entries, one a line.
 
-use std::io::Write;
-
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
@@ -103,10 +101,4 @@ pub(super) fn print_lines<'a>(lines: impl Iterator<Item = &'a str>) -> anyhow::R
 
 pub(super) fn print_json(value: &Value) -> anyhow::Result<()> {
     crate::cli::print(&(serde_json::to_string_pretty(value)? + "\n"))
-}
-
-/// Tells the user something that is no output.
-pub(super) fn note(text: &str) {
-    // Nothing can be done when even this fails.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

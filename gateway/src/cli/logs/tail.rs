@@ -51,7 +51,10 @@ fn show(frame: &str, printer: &mut Printer) -> anyhow::Result<()> {
     entries.sort_by_key(|entry| entry.timestamp_ns);
     printer.print(&entries)?;
     for dropped in frame["dropped_entries"].as_array().into_iter().flatten() {
-        output::note(&format!("the server left out lines of {}", output::labels_text(&dropped["labels"])));
+        crate::cli::note(&format!(
+            "the server left out lines of {}",
+            output::labels_text(&dropped["labels"])
+        ));
     }
     Ok(())
 }
