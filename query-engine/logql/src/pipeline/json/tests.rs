@@ -74,9 +74,18 @@ fn a_key_that_gave_no_label_gives_one_where_it_is_wanted() {
         (r#"{"bytes":3,"x":1}"#, pairs(&[("bytes", "3")])),
         (r#"{"x":{"id":4},"user":{"id":5,"bytes":6}}"#, pairs(&[("user_id", "5")])),
         (r#"{"user":7,"x":{"bytes":8},"bytes":9}"#, pairs(&[("bytes", "9")])),
-        // The first place has never had a key without a label.
-        (r#"{"":{"bytes":10}}"#, pairs(&[("bytes", "10")])),
     ] {
         assert_eq!(read(&mut parser, &mut labels, line), want, "{line}");
     }
+}
+
+#[test]
+fn an_empty_key_is_none_that_gave_no_label() {
+    let (mut parser, mut labels) =
+        (JsonParser::default(), EntryLabels::new(Arc::new(Wanted::only(["a_extracted"]))));
+    labels.set_stream(&model::Labels::from_pairs([("a", "of the stream")]));
+    // The second place has a key without a label, the first one has not.
+    read(&mut parser, &mut labels, r#"{"a\n":1,"b":1}"#);
+    let (_, found) = read(&mut parser, &mut labels, r#"{"":{"b":2,"a":"x"}}"#);
+    assert_eq!(found[1..], [("a_extracted".to_owned(), "x".to_owned())]);
 }
