@@ -32,7 +32,7 @@ pub(super) fn look(config: &StorageConfig) -> Vec<Finding> {
     }
     if let Some(reason) = DeleteRequests::fault(&LocalDisk, &config.directory.join(LOG_DELETES_FILE)) {
         let text = format!("{reason}; no query reads logs until it is restored or given up");
-        findings.push(Finding::new("log delete requests", Grade::Failure, text));
+        findings.push(Finding::new("deleted lines", Grade::Failure, text));
     }
     findings
 }
