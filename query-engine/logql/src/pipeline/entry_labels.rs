@@ -175,6 +175,11 @@ impl EntryLabels {
         &self.wanted
     }
 
+    /// Bytes of text that the entry has added so far.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Whether no parser needs to run any more.
     pub(crate) fn needs_nothing(&self) -> bool {
         self.wanted.nothing() || self.found_all_required()

@@ -40,8 +40,12 @@ const MALFORMED_ARRAY: JsonStop = JsonStop::Malformed("Value is array, but can't
 const MALFORMED_OBJECT: JsonStop =
     JsonStop::Malformed("Value looks like object, but can't find closing '}' symbol");
 const UNKNOWN_VALUE: JsonStop = JsonStop::Malformed("Unknown value type");
+const TOO_MUCH: JsonStop = JsonStop::Malformed("labels of the line would be too long");
 const BAD_ESCAPE: JsonStop = JsonStop::Malformed("Encountered an invalid escape sequence in a string");
 
+/// Bytes of labels that one line may make: each member's name has those of all objects around it, so that one long key
+/// above many members would make the square of the line's length.
+const LABEL_BYTES_MAX: usize = 64 << 20;
 /// How many places of an object are remembered: lines with more members are rare.
 const PLACES_MAX: usize = 64;
 /// Longer keys are not remembered.
@@ -156,6 +160,9 @@ impl JsonParser {
             };
             if self.early.iter().any(|filter| filter.refuses(&self.name, text)) {
                 return Err(JsonStop::Refused);
+            }
+            if labels.text_bytes() > LABEL_BYTES_MAX {
+                return Err(TOO_MUCH);
             }
             labels.set_parsed(&self.name, text);
         }

@@ -89,3 +89,15 @@ fn an_empty_key_is_none_that_gave_no_label() {
     let (_, found) = read(&mut parser, &mut labels, r#"{"":{"b":2,"a":"x"}}"#);
     assert_eq!(found[1..], [("a_extracted".to_owned(), "x".to_owned())]);
 }
+
+#[test]
+fn a_long_key_above_many_members_does_not_multiply_the_line() {
+    let (mut parser, mut labels) = (JsonParser::default(), EntryLabels::new(Arc::new(Wanted::everything())));
+    labels.set_stream(&model::Labels::empty());
+    let members: Vec<String> = (0..20_000).map(|member| format!("\"{member}\":1")).collect();
+    let line = format!("{{\"{}\":{{{}}}}}", "k".repeat(128 << 10), members.join(","));
+    labels.reset(model::MetadataPairs::default());
+    assert!(parser.parse(&line, &mut labels), "the line stays");
+    assert_eq!(labels.error_details(), "labels of the line would be too long");
+    assert!(labels.text_bytes() < 65 << 20, "{}", labels.text_bytes());
+}
