@@ -24,6 +24,7 @@ pub struct PromqlError {
     kind: ErrorKind,
     stage: Stage,
     message: String,
+    is_of_store: bool,
 }
 
 /// Result of anything that can fail a query.
@@ -33,7 +34,7 @@ impl PromqlError {
     /// A syntax or type error at `span` of `query`, printed as `1:5: parse error: …`.
     pub(crate) fn parse(query: &str, span: Span, text: impl fmt::Display) -> Self {
         let message = format!("{}: parse error: {text}", span.position(query));
-        Self { kind: ErrorKind::Invalid, stage: Stage::Parse, message }
+        Self { kind: ErrorKind::Invalid, stage: Stage::Parse, message, is_of_store: false }
     }
 
     /// A range query for something that has no value per step; Prometheus answers it like a bad query.
@@ -42,17 +43,17 @@ impl PromqlError {
             "invalid expression type {} for range query, must be Scalar or instant Vector",
             crate::syntax::quote(got)
         );
-        Self { kind: ErrorKind::Invalid, stage: Stage::Parse, message }
+        Self { kind: ErrorKind::Invalid, stage: Stage::Parse, message, is_of_store: false }
     }
 
     /// An error of evaluation.
     pub(crate) fn execution(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Invalid, stage: Stage::Execution, message: message.into() }
+        Self::of_kind(ErrorKind::Invalid, message)
     }
 
     /// An error of evaluation of another kind than `Invalid`.
     pub(crate) fn of_kind(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, stage: Stage::Execution, message: message.into() }
+        Self { kind, stage: Stage::Execution, message: message.into(), is_of_store: false }
     }
 
     /// What the caller can do.
@@ -64,10 +65,15 @@ impl PromqlError {
     pub fn stage(&self) -> Stage {
         self.stage
     }
+
+    /// Whether the store that was asked failed: its text may tell where on a disk, others only quote the query.
+    pub fn is_of_store(&self) -> bool {
+        self.is_of_store
+    }
 }
 
 impl From<StorageError> for PromqlError {
     fn from(error: StorageError) -> Self {
-        Self::of_kind(error.kind(), format!("expanding series: {error}"))
+        Self { is_of_store: true, ..Self::of_kind(error.kind(), format!("expanding series: {error}")) }
     }
 }

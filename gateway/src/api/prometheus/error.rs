@@ -83,8 +83,7 @@ impl ApiError {
         };
         let text = error.to_string();
         // Those of stores alone: others may quote labels that look like paths.
-        let is_of_store = text.starts_with("expanding series: ");
-        Self::new(error_type, if is_of_store { for_clients(text) } else { text })
+        Self::new(error_type, if error.is_of_store() { for_clients(text) } else { text })
     }
 
     /// A store that did not answer.
