@@ -309,7 +309,7 @@ impl Execution<'_> {
             biased;
             () = self.cancel.cancelled() => Err(LogqlError::new(ErrorKind::Canceled, "the query was canceled")),
             result = work => result,
-            () = tokio::time::sleep_until(self.budget.deadline.into()) => Err(scan::timed_out()),
+            () = tokio::time::sleep_until(self.budget.deadline.into()) => Err(LogqlError::timed_out()),
         }
     }
 

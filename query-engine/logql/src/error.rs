@@ -37,6 +37,15 @@ impl LogqlError {
         Self::new(ErrorKind::Invalid, message)
     }
 
+    /// A query that took too long, in Loki's words (pkg/util/server/error.go).
+    pub fn timed_out() -> Self {
+        Self::new(
+            ErrorKind::Timeout,
+            "request timed out, decrease the duration of the request or add more label matchers (prefer exact match \
+             over regex match) to reduce the amount of data processed",
+        )
+    }
+
     /// What the caller can do.
     pub fn kind(&self) -> ErrorKind {
         self.kind

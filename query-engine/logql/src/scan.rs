@@ -100,19 +100,10 @@ impl Budget {
     pub(crate) fn check_time(&self) -> LogqlResult<()> {
         self.check_stop()?;
         if Instant::now() > self.deadline {
-            return Err(timed_out());
+            return Err(LogqlError::timed_out());
         }
         Ok(())
     }
-}
-
-/// Loki's text for a query that took too long (pkg/util/server/error.go).
-pub(crate) fn timed_out() -> LogqlError {
-    LogqlError::new(
-        ErrorKind::Timeout,
-        "request timed out, decrease the duration of the request or add more label matchers (prefer exact match \
-         over regex match) to reduce the amount of data processed",
-    )
 }
 
 /// Sets the stop flag when the query's future is dropped, so that threads do not work for nobody.

@@ -103,12 +103,7 @@ pub(super) async fn computed<T: Send + 'static>(
 
 /// The refusal of what takes longer than a query may.
 pub(super) fn timed_out() -> LokiError {
-    LokiError {
-        status: StatusCode::GATEWAY_TIMEOUT,
-        message: "request timed out, decrease the duration of the request or add more label matchers (prefer exact \
-                  match over regex match) to reduce the amount of data processed"
-            .to_owned(),
-    }
+    query_error(&LogqlError::timed_out())
 }
 
 pub(super) fn query_text(query: Option<&str>) -> Result<&str, LokiError> {
